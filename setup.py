@@ -1,0 +1,168 @@
+"""Build fusedloss: each kernel source compiled once per instruction set and real type.
+
+Everything that is not the build is declared in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import tempfile
+from dataclasses import dataclass
+from glob import glob
+
+from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One instruction set that the kernels are compiled for."""
+
+    name: str  # as FUSEDLOSS_ISA and show_config spell it
+    token: str  # as C symbols spell it
+    flags: tuple[str, ...]
+
+
+X86_VARIANTS = (
+    Variant(
+        "avx512",
+        "avx512",
+        ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c")
+        + ("-mprefer-vector-width=512",),
+    ),
+    Variant("avx2", "avx2", ("-mavx2", "-mfma", "-mf16c")),
+    Variant("x86-64-v2", "sse4", ("-msse4.2", "-mpopcnt")),
+)
+ARM_VARIANTS = (Variant("neon", "neon", ()),)
+PORTABLE_VARIANTS = (Variant("portable", "portable", ()),)
+
+#: The instruction sets of this machine's architecture, best first.
+VARIANTS = {
+    "x86_64": X86_VARIANTS,
+    "amd64": X86_VARIANTS,
+    "aarch64": ARM_VARIANTS,
+    "arm64": ARM_VARIANTS,
+}.get(platform.machine().lower(), PORTABLE_VARIANTS)
+
+#: The compute types, by the suffix of their table's symbol.
+REALS: dict[str, tuple[str, ...]] = {"f32": (), "f64": ("-DFL_DOUBLE",)}
+
+# Never -ffast-math: it flushes subnormals for the whole process as soon as the library loads.
+# No LTO: the link step would mix instruction sets.
+C_FLAGS = ("-Wall", "-Wextra", "-O3", "-std=gnu11", "-fvisibility=hidden", "-fno-math-errno", "-fno-lto")
+KERNEL_FLAGS = (*C_FLAGS, "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi")
+
+HEADERS = ["include/fusedloss.h", *sorted(glob("src/core/*.h") + glob("src/kernels/*.h"))]
+KERNEL_PARTS = sorted(glob("src/kernels/*.inc"))
+
+
+def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, object]]:
+    """Describe the static library of one row of the table, as build_clib takes it."""
+    table = f"fl_kernels_{variant.token}_{suffix}"
+    flags = [*KERNEL_FLAGS, *variant.flags, *REALS[suffix]]
+    names = [f"-DFL_TABLE={table}", f'-DFL_ISA_NAME="{variant.name}"']
+    return f"fusedloss_{variant.token}_{suffix}", {
+        "sources": ["src/kernels/kernels.c"],
+        "obj_deps": {"src/kernels/kernels.c": HEADERS + KERNEL_PARTS},
+        "include_dirs": ["include", "src/kernels"],
+        "cflags": [*flags, *names],
+    }
+
+
+def core_library(openmp: bool) -> tuple[str, dict[str, object]]:
+    """Describe the static library of what is compiled once, for any CPU."""
+    sources = sorted(glob("src/core/*.c"))
+    variants = " ".join(f"X({variant.token})" for variant in VARIANTS)
+    return "fusedloss", {
+        "sources": sources,
+        "obj_deps": {source: HEADERS for source in sources},
+        "include_dirs": ["include", "src/kernels", "src/core"],
+        "cflags": [*C_FLAGS, f"-DFL_VARIANTS={variants}", *(["-fopenmp"] if openmp else [])],
+    }
+
+
+def has_openmp() -> bool:
+    """Whether the compiler takes -fopenmp and links a program with it.
+
+    FUSEDLOSS_OPENMP=0 builds serial. On macOS two OpenMP runtimes in one process crash, so the
+    build is serial there unless FUSEDLOSS_OPENMP=1 promises a shared one.
+    """
+    wanted = os.environ.get("FUSEDLOSS_OPENMP", "0" if sys.platform == "darwin" else "auto")
+    if wanted in ("0", "1"):
+        return wanted == "1"
+    from setuptools._distutils.ccompiler import new_compiler
+    from setuptools._distutils.sysconfig import customize_compiler
+
+    compiler = new_compiler()
+    customize_compiler(compiler)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        with open("probe.c", "w") as file:
+            file.write("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+        try:
+            objects = compiler.compile(["probe.c"], extra_postargs=["-fopenmp"])
+            compiler.link_executable(objects, "probe", extra_postargs=["-fopenmp"])
+        except (CompileError, LinkError):
+            return False
+    return True
+
+
+class BuildLibraries(build_clib):
+    """build_clib with an object folder per library: all the kernel libraries share one source."""
+
+    def build_libraries(self, libraries: list[tuple[str, dict[str, object]]]) -> None:
+        folder = self.build_temp
+        for library in libraries:
+            self.build_temp = os.path.join(folder, library[0])
+            super().build_libraries([library])
+        self.build_temp = folder
+
+
+class BuildExtension(build_ext):
+    """build_ext that relinks when a static library changed."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        clib = self.get_finalized_command("build_clib")
+        for extension in self.extensions:
+            extension.depends += [
+                os.path.join(clib.build_clib, f"lib{name}.a") for name, _ in clib.libraries or []
+            ]
+
+    def run(self) -> None:
+        self.run_command("build_clib")
+        super().run()
+
+
+def main() -> None:
+    openmp = has_openmp()
+    openmp_flags = ["-fopenmp"] if openmp else []
+    free_threaded = bool(__import__("sysconfig").get_config_var("Py_GIL_DISABLED"))
+    limited_api = not free_threaded
+    # The core library comes after the kernels' on a linker's line that names what it needs last.
+    libraries = [core_library(openmp)]
+    libraries += [kernel_library(variant, suffix) for variant in VARIANTS for suffix in REALS]
+    core = Extension(
+        "fusedloss._core",
+        ["src/fusedloss/_core.pyx"],
+        include_dirs=["include", "src/core"],
+        depends=[*HEADERS, *KERNEL_PARTS, *sorted(glob("src/core/*.c"))],
+        define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited_api else [],
+        py_limited_api=limited_api,
+        extra_compile_args=["-O2", "-fno-lto", *openmp_flags],
+        extra_link_args=openmp_flags,
+    )
+    setup(
+        libraries=libraries,
+        ext_modules=[core],
+        cmdclass={"build_clib": BuildLibraries, "build_ext": BuildExtension},
+        options={"bdist_wheel": {"py_limited_api": "cp311"}} if limited_api else {},
+    )
+
+
+if __name__ == "__main__":
+    main()

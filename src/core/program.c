@@ -1,0 +1,35 @@
+/* What every family shares: names of status codes, and the single-threaded run of a program. */
+#include "fusedloss.h"
+
+const char *fl_status_name(fl_status status) {
+    switch (status) {
+    case FL_OK: return "ok";
+    case FL_BAD_ARGUMENT: return "bad argument";
+    case FL_BAD_DTYPE: return "bad dtype";
+    case FL_BAD_TARGET: return "class index out of range";
+    }
+    return "unknown status";
+}
+
+static int64_t most_tasks(const fl_program *program) {
+    int64_t most = 0;
+    for (int32_t s = 0; s < program->stages; s++)
+        if (program->stage[s].tasks > most) most = program->stage[s].tasks;
+    return most;
+}
+
+size_t fl_workspace_size(const fl_program *program) {
+    return program->workspace + (size_t)most_tasks(program) * sizeof(fl_partial);
+}
+
+fl_status fl_run(const fl_program *program, void *args, void *workspace) {
+    fl_partial *partials = (fl_partial *)((char *)workspace + program->workspace);
+    for (int32_t s = 0; s < program->stages; s++) {
+        const fl_stage *stage = &program->stage[s];
+        for (int64_t task = 0; task < stage->tasks; task++)
+            partials[task].status = stage->task(args, task, workspace, &partials[task]);
+        fl_status status = stage->combine(args, partials, stage->tasks);
+        if (status != FL_OK) return status;
+    }
+    return FL_OK;
+}

@@ -1,0 +1,26 @@
+/*
+ * The kernels of one variant: compiled once per row of setup.py's table (instruction set x real
+ * type). Everything is static but the table at the end.
+ */
+#include "simd.h"
+#include "table.h"
+
+#include "vmath.inc"
+
+#include "arrays.inc"
+
+#include "softmax.inc"
+
+#include "softmax_rows.inc"
+
+#include "softmax_columns.inc"
+
+extern const fl_kernels FL_TABLE;
+
+__attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
+    .isa = FL_ISA_NAME,
+    .lanes = LANES,
+    .softmax_check = softmax_check,
+    .softmax_rows = softmax_rows,
+    .softmax_columns = softmax_columns,
+};

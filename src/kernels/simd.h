@@ -1,0 +1,214 @@
+/*
+ * The vector layer: one real type, one vector width, chosen by the compiler's flags.
+ *
+ * FL_DOUBLE picks the real type. Arithmetic on `vec` uses the compiler's vector extensions, so a
+ * formula reads as in the paper (a * b + c becomes one fused multiply-add where the CPU has it);
+ * only what the extensions cannot say well is an intrinsic, all of it in this file.
+ */
+#ifndef FUSEDLOSS_SIMD_H
+#define FUSEDLOSS_SIMD_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#include <immintrin.h>
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#include <immintrin.h>
+#elif defined(__SSE4_1__)
+#define VECTOR_BYTES 16
+#include <smmintrin.h>
+#elif defined(__ARM_NEON)
+#define VECTOR_BYTES 16
+#include <arm_neon.h>
+#else
+#define VECTOR_BYTES 16
+#endif
+
+#ifdef FL_DOUBLE
+typedef double real;
+typedef int64_t ireal; /* the integer as wide as real: masks, lane numbers, bit patterns */
+#define REAL_DTYPE FL_FLOAT64
+#define REAL_MANTISSA_BITS 52
+#define REAL_EXPONENT_BIAS 1023
+#else
+typedef float real;
+typedef int32_t ireal;
+#define REAL_DTYPE FL_FLOAT32
+#define REAL_MANTISSA_BITS 23
+#define REAL_EXPONENT_BIAS 127
+#endif
+
+#define LANES ((int)(VECTOR_BYTES / sizeof(real)))
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef ireal ivec __attribute__((vector_size(VECTOR_BYTES))); /* a comparison's mask: -1 or 0 */
+typedef vec vec_unaligned __attribute__((aligned(sizeof(real)), may_alias));
+
+ALWAYS_INLINE vec splat(real x) { return x - (vec){0}; }
+ALWAYS_INLINE ivec isplat(ireal x) { return x - (ivec){0}; }
+
+/* 0, 1, 2, ... by lane. */
+ALWAYS_INLINE ivec lane_numbers(void) {
+    ivec v;
+    for (int i = 0; i < LANES; i++) v[i] = i;
+    return v;
+}
+
+ALWAYS_INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
+ALWAYS_INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
+
+/* The first n lanes from p, the others from fill; reads nothing past p[n-1]. 0 < n < LANES. */
+ALWAYS_INLINE vec load_first(const real *p, int64_t n, vec fill) {
+#if defined(__AVX512F__) && defined(FL_DOUBLE)
+    return (vec)_mm512_mask_loadu_pd((__m512d)fill, (__mmask8)((1u << n) - 1), p);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_mask_loadu_ps((__m512)fill, (__mmask16)((1u << n) - 1), p);
+#else
+    memcpy(&fill, p, (size_t)n * sizeof(real));
+    return fill;
+#endif
+}
+
+ALWAYS_INLINE void store_first(real *p, int64_t n, vec v) {
+#if defined(__AVX512F__) && defined(FL_DOUBLE)
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
+#elif defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+    memcpy(p, &v, (size_t)n * sizeof(real));
+#endif
+}
+
+/* A store past the caches, to an address aligned to VECTOR_BYTES; end a run with stream_fence. */
+ALWAYS_INLINE void stream(real *p, vec v) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512((__m512i *)p, (__m512i)v);
+#elif defined(__AVX2__)
+    _mm256_stream_si256((__m256i *)p, (__m256i)v);
+#elif defined(__SSE4_1__)
+    _mm_stream_si128((__m128i *)p, (__m128i)v);
+#else
+    store(p, v);
+#endif
+}
+
+ALWAYS_INLINE void stream_fence(void) {
+#if defined(__SSE4_1__)
+    _mm_sfence();
+#endif
+}
+
+/* Where the mask is set a, else b. */
+ALWAYS_INLINE vec blend(ivec mask, vec a, vec b) {
+#if defined(__AVX512F__) || !defined(__SSE4_1__)
+    return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
+#elif defined(__AVX2__) && defined(FL_DOUBLE)
+    return (vec)_mm256_blendv_pd((__m256d)b, (__m256d)a, (__m256d)mask);
+#elif defined(__AVX2__)
+    return (vec)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
+#elif defined(FL_DOUBLE)
+    return (vec)_mm_blendv_pd((__m128d)b, (__m128d)a, (__m128d)mask);
+#else
+    return (vec)_mm_blendv_ps((__m128)b, (__m128)a, (__m128)mask);
+#endif
+}
+
+/* The larger by lane; b where either is NaN. */
+ALWAYS_INLINE vec max_or_second(vec a, vec b) {
+#if defined(__AVX512F__) && defined(FL_DOUBLE)
+    return (vec)_mm512_max_pd((__m512d)a, (__m512d)b);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__) && defined(FL_DOUBLE)
+    return (vec)_mm256_max_pd((__m256d)a, (__m256d)b);
+#elif defined(__AVX2__)
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE4_1__) && defined(FL_DOUBLE)
+    return (vec)_mm_max_pd((__m128d)a, (__m128d)b);
+#elif defined(__SSE4_1__)
+    return (vec)_mm_max_ps((__m128)a, (__m128)b);
+#else
+    return blend(a > b, a, b);
+#endif
+}
+
+/* The smaller by lane; b where either is NaN. */
+ALWAYS_INLINE vec min_or_second(vec a, vec b) { return -max_or_second(-a, -b); }
+
+ALWAYS_INLINE vec absolute(vec a) { return (vec)((ivec)a & ~(ivec)splat((real)-0.0)); }
+
+/* 1.5 * 2^mantissa bits: x + magic - magic is x rounded to an integer, and the integer is in the low bits
+ * of x + magic. */
+#define ROUNDING_MAGIC ((real)((int64_t)3 << (REAL_MANTISSA_BITS - 1)))
+
+/* 2^n from n + ROUNDING_MAGIC + REAL_EXPONENT_BIAS, whose low bits are the exponent field to be;
+ * n = -REAL_EXPONENT_BIAS gives 0. */
+ALWAYS_INLINE vec power_of_two(vec n_plus_magic_and_bias) {
+    return (vec)((ivec)n_plus_magic_and_bias << REAL_MANTISSA_BITS);
+}
+
+/* p * 2^n for integral n (AVX-512: 2^floor(n) for any n) and p in [1/2, 2] or NaN; |n| < 160 (float), 1100
+ * (double). Exact, but for one rounding where the result is subnormal. */
+ALWAYS_INLINE vec scale_by_power_of_two(vec p, vec n) {
+#if defined(__AVX512F__) && defined(FL_DOUBLE)
+    return (vec)_mm512_scalef_pd((__m512d)p, (__m512d)n);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+    /* 2^n itself may be out of range: half of n at a time. */
+    const vec half = (n * (real)0.5 + ROUNDING_MAGIC) - ROUNDING_MAGIC;
+    const real magic_and_bias = ROUNDING_MAGIC + REAL_EXPONENT_BIAS;
+    return p * power_of_two(half + magic_and_bias) * power_of_two(n - half + magic_and_bias);
+#endif
+}
+
+#if defined(__AVX512F__)
+/* table[index mod LANES] by lane: one instruction. */
+ALWAYS_INLINE vec lookup(vec table, ivec index) {
+#ifdef FL_DOUBLE
+    return (vec)_mm512_permutexvar_pd((__m512i)index, (__m512d)table);
+#else
+    return (vec)_mm512_permutexvar_ps((__m512i)index, (__m512)table);
+#endif
+}
+#endif
+
+/* ---- Across the lanes, in a fixed order: the upper half onto the lower, until one is left ---- */
+
+/* The largest; a NaN may be lost. */
+ALWAYS_INLINE real lane_max(vec v) {
+#if defined(__AVX512F__) && defined(FL_DOUBLE)
+    return _mm512_reduce_max_pd((__m512d)v);
+#elif defined(__AVX512F__)
+    return _mm512_reduce_max_ps((__m512)v);
+#else
+    real m[LANES];
+    memcpy(m, &v, sizeof(v));
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) m[i] = m[i + half] > m[i] ? m[i + half] : m[i];
+    return m[0];
+#endif
+}
+
+/* The sum, in double; NaN where any lane is. */
+ALWAYS_INLINE double lane_sum(vec v) {
+#if defined(__AVX512F__) && defined(FL_DOUBLE)
+    return _mm512_reduce_add_pd((__m512d)v);
+#elif defined(__AVX512F__)
+    const __m512d lower = _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v));
+    return _mm512_reduce_add_pd(lower + _mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)v, 1)));
+#else
+    double s[LANES];
+    for (int i = 0; i < LANES; i++) s[i] = (double)v[i];
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) s[i] += s[i + half];
+    return s[0];
+#endif
+}
+
+#endif

@@ -1,0 +1,18 @@
+/* The one symbol that each compiled variant exports: its table of tasks. */
+#ifndef FUSEDLOSS_TABLE_H
+#define FUSEDLOSS_TABLE_H
+
+#include "fusedloss.h"
+
+/* The most positions of a tile of softmax_columns. */
+#define FL_MOST_TILE 512
+
+typedef struct fl_kernels {
+    const char *isa; /* the instruction set's public name */
+    int lanes;       /* values of the compute type per vector */
+    fl_task softmax_check;   /* index targets: validate, sum their weights */
+    fl_task softmax_rows;    /* classes in the vector lanes, one position at a time */
+    fl_task softmax_columns; /* positions in the vector lanes */
+} fl_kernels;
+
+#endif
