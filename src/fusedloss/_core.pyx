@@ -1,0 +1,567 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: freethreading_compatible=True
+"""Arrays in, kernels run, arrays out: buffers become pointers, strides and dtype codes.
+
+Every check here is a comparison. When one fails, `fusedloss._check` finds and words the fault, or
+brings odd but valid arguments into the form taken here. The one parallel loop is `run`.
+"""
+
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer,
+)
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+import os
+
+import numpy
+
+from fusedloss import _check
+
+cdef extern from "fusedloss.h" nogil:
+    enum: FL_MAX_DIMS
+    ctypedef enum fl_status:
+        FL_OK, FL_BAD_ARGUMENT, FL_BAD_DTYPE, FL_BAD_TARGET
+    ctypedef enum fl_dtype:
+        FL_NO_DTYPE, FL_FLOAT32, FL_FLOAT64
+        FL_INT8, FL_INT16, FL_INT32, FL_INT64, FL_UINT8, FL_UINT16, FL_UINT32, FL_UINT64
+    ctypedef enum fl_reduction:
+        FL_NONE, FL_MEAN, FL_SUM
+    ctypedef enum fl_softmax_kind:
+        FL_INDEX_TARGET, FL_PROBABILITY_TARGET, FL_LOGSUMEXP, FL_LOG_SOFTMAX
+    const char *fl_status_name(fl_status status)
+
+    ctypedef struct fl_input:
+        const void *data
+        fl_dtype dtype
+        int64_t strides[FL_MAX_DIMS]
+        int64_t class_stride
+
+    ctypedef struct fl_output:
+        void *data
+        fl_dtype dtype
+        int64_t strides[FL_MAX_DIMS]
+        int64_t class_stride
+
+    ctypedef struct fl_softmax_args:
+        fl_input logits, target
+        const void *class_weight
+        fl_input grad_output
+        int32_t ndim
+        int64_t shape[FL_MAX_DIMS]
+        int64_t classes
+        fl_softmax_kind kind
+        fl_reduction reduction
+        int64_t ignore_index
+        double label_smoothing
+        double grad_output_value
+        fl_output loss, gradient
+        double value
+
+    ctypedef struct fl_partial:
+        fl_status status
+
+    ctypedef fl_status (*fl_task)(const void *, int64_t, void *, fl_partial *) noexcept nogil
+    ctypedef fl_status (*fl_combine)(void *, const fl_partial *, int64_t) noexcept nogil
+
+    ctypedef struct fl_stage:
+        fl_task task
+        int64_t tasks
+        fl_combine combine
+
+    ctypedef struct fl_program:
+        int32_t stages
+        fl_stage stage[4]
+        size_t workspace
+        double work
+
+    fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program)
+    fl_status fl_run(const fl_program *program, void *args, void *workspace)
+    size_t fl_workspace_size(const fl_program *program)
+    const char *fl_isa_name(int index)
+    bint fl_isa_available(int index)
+    int fl_isa_current()
+    fl_status fl_isa_select(int index)
+
+cdef extern from "cpu.h" nogil:
+    void fl_cpu_init()
+    const char *fl_cpu_features()
+
+cdef extern from "threads.h" nogil:
+    void fl_threads_init()
+    const char *fl_threads_problem()
+    void fl_threads_set(int n)
+    int fl_threads_push(int n)
+    int fl_threads_get()
+    const char *fl_threads_source()
+    int fl_threads_enter(int requested, double work, int64_t tasks)
+    void fl_threads_leave()
+    int fl_openmp_version()
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define FL_COMPILER "Clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FL_COMPILER "GCC " __VERSION__
+    #else
+    #define FL_COMPILER "unknown"
+    #endif
+    """
+    const char *FL_COMPILER
+
+
+# ---- The parallel loop ------------------------------------------------------------------------
+
+cdef fl_status run_stages(const fl_program *program, void *args, int threads, char *workspace,
+                          fl_partial *partials) noexcept nogil:
+    """Run every stage with its tasks shared out to the threads, in blocks fixed by their number."""
+    cdef const fl_stage *stage
+    cdef fl_status status
+    cdef int64_t task
+    cdef int32_t s
+    for s in range(program.stages):
+        stage = &program.stage[s]
+        for task in prange(stage.tasks, num_threads=threads, schedule="static"):
+            partials[task].status = stage.task(
+                args, task, workspace + <size_t>threadid() * program.workspace, &partials[task]
+            )
+        status = stage.combine(args, partials, stage.tasks)
+        if status != FL_OK:
+            return status
+    return FL_OK
+
+
+# Calls below this many elements keep the GIL: giving it up and taking it again costs as much.
+cdef double GIL_WORK = 8192
+
+
+cdef int run(const fl_program *program, void *args, int requested) except -1:
+    """Run a program on as many threads as it is worth; return its status."""
+    cdef int threads, status
+    cdef int64_t tasks = 0
+    cdef int32_t s
+    cdef size_t size
+    cdef char *memory
+    cdef char *workspace
+    for s in range(program.stages):
+        tasks = max(tasks, program.stage[s].tasks)
+    threads = fl_threads_enter(requested, program.work, tasks)
+    size = fl_workspace_size(program) + <size_t>(threads - 1) * program.workspace
+    memory = <char *>malloc(size + 64)
+    if memory == NULL:
+        fl_threads_leave()
+        raise MemoryError(f"cannot allocate a workspace of {size} bytes")
+    workspace = <char *>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
+    if threads > 1:
+        with nogil:
+            status = run_stages(
+                program, args, threads, workspace,
+                <fl_partial *>(workspace + <size_t>threads * program.workspace),
+            )
+    elif program.work > GIL_WORK:
+        with nogil:
+            status = fl_run(program, args, workspace)
+    else:
+        status = fl_run(program, args, workspace)
+    fl_threads_leave()
+    free(memory)
+    return status
+
+
+# ---- Arrays -----------------------------------------------------------------------------------
+
+cdef object ndarray = numpy.ndarray
+cdef object empty = numpy.empty
+cdef object empty_like = numpy.empty_like
+
+
+cdef fl_dtype dtype_of(const Py_buffer *view) noexcept:
+    """The dtype code of a buffer in native byte order; FL_NO_DTYPE for any other."""
+    cdef const char *letter = view.format
+    if letter[0] in (b"@", b"="):
+        letter += 1
+    if letter[0] == 0 or letter[1] != 0:
+        return FL_NO_DTYPE
+    if letter[0] == b"f":
+        return FL_FLOAT32
+    if letter[0] == b"d":
+        return FL_FLOAT64
+    if letter[0] in (b"b", b"h", b"i", b"l", b"q"):
+        if view.itemsize == 8:
+            return FL_INT64
+        return FL_INT32 if view.itemsize == 4 else FL_INT16 if view.itemsize == 2 else FL_INT8
+    if letter[0] in (b"B", b"H", b"I", b"L", b"Q"):
+        if view.itemsize == 8:
+            return FL_UINT64
+        return FL_UINT32 if view.itemsize == 4 else FL_UINT16 if view.itemsize == 2 else FL_UINT8
+    return FL_NO_DTYPE
+
+
+cdef struct Array:
+    Py_buffer view
+    bint held
+    fl_dtype dtype
+
+
+cdef bint take(object x, Array *array) noexcept:
+    """Hold the buffer of a plain, aligned ndarray of native dtype; False if it is anything else."""
+    cdef Py_ssize_t d
+    if type(x) is not ndarray:
+        return False
+    try:
+        PyObject_GetBuffer(x, &array.view, PyBUF_STRIDES | PyBUF_FORMAT)
+    except Exception:
+        return False
+    array.held = True
+    array.dtype = dtype_of(&array.view)
+    if array.dtype == FL_NO_DTYPE or <uintptr_t>array.view.buf % <size_t>array.view.itemsize:
+        return False
+    for d in range(array.view.ndim):
+        if array.view.strides[d] % array.view.itemsize:
+            return False
+    return True
+
+
+cdef void release(Array *array) noexcept:
+    if array.held:
+        PyBuffer_Release(&array.view)
+        array.held = False
+
+
+cdef bint same_shape(const Py_buffer *a, const Py_buffer *b) noexcept:
+    cdef Py_ssize_t d
+    if a.ndim != b.ndim:
+        return False
+    for d in range(a.ndim):
+        if a.shape[d] != b.shape[d]:
+            return False
+    return True
+
+
+cdef bint same_strides(const Py_buffer *a, const Py_buffer *b) noexcept:
+    cdef Py_ssize_t d
+    for d in range(a.ndim):
+        if a.strides[d] != b.strides[d] and a.shape[d] > 1:
+            return False
+    return True
+
+
+cdef bint shape_without(const Py_buffer *small, const Py_buffer *large, Py_ssize_t axis) noexcept:
+    """Whether small's shape is large's without one axis."""
+    cdef Py_ssize_t d
+    if small.ndim != large.ndim - 1:
+        return False
+    for d in range(small.ndim):
+        if small.shape[d] != large.shape[d + (d >= axis)]:
+            return False
+    return True
+
+
+cdef void extent(const Py_buffer *view, uintptr_t *first, uintptr_t *end) noexcept:
+    """The addresses between which a buffer's elements lie."""
+    cdef Py_ssize_t d, reach
+    first[0] = <uintptr_t>view.buf
+    end[0] = first[0] + <uintptr_t>view.itemsize
+    for d in range(view.ndim):
+        if view.shape[d] == 0:
+            end[0] = first[0]
+            return
+        reach = view.strides[d] * (view.shape[d] - 1)
+        if reach < 0:
+            first[0] += <uintptr_t>reach
+        else:
+            end[0] += <uintptr_t>reach
+
+
+cdef bint apart(const Py_buffer *a, const Py_buffer *b) noexcept:
+    """Whether two buffers lie in separate stretches of memory."""
+    cdef uintptr_t a_first, a_end, b_first, b_end
+    extent(a, &a_first, &a_end)
+    extent(b, &b_first, &b_end)
+    return a_end <= b_first or b_end <= a_first
+
+
+cdef void set_input(fl_input *to, const Array *array, Py_ssize_t axis) noexcept:
+    """Describe an array to the kernels; axis, the class axis, is -1 if it has none."""
+    cdef Py_ssize_t d, at = 0
+    to.data = array.view.buf
+    to.dtype = array.dtype
+    for d in range(array.view.ndim):
+        if d == axis:
+            to.class_stride = array.view.strides[d] // array.view.itemsize
+        else:
+            to.strides[at] = array.view.strides[d] // array.view.itemsize
+            at += 1
+
+
+cdef void set_output(fl_output *to, const Array *array, Py_ssize_t axis) noexcept:
+    set_input(<fl_input *>to, array, axis)
+
+
+cdef inline int64_t as_int64(object x, bint *ok) noexcept:
+    if type(x) is not int:
+        ok[0] = False
+        return 0
+    try:
+        return x
+    except OverflowError:
+        ok[0] = False
+        return 0
+
+
+# ---- The softmax family -----------------------------------------------------------------------
+
+cdef dict REDUCTIONS = {"none": FL_NONE, "mean": FL_MEAN, "sum": FL_SUM}
+
+CROSS_ENTROPY = -1  # an index or a probability target, as its shape says
+LOGSUMEXP = <int>FL_LOGSUMEXP
+LOG_SOFTMAX = <int>FL_LOG_SOFTMAX
+PROBABILITY_TARGET = <int>FL_PROBABILITY_TARGET
+
+
+def softmax(
+    int kind, logits, target, weight, ignore_index, label_smoothing, reduction, axis, num_threads,
+    bint gradient=False, grad_output=None, out=None,
+):
+    """One call of the softmax family: the value, or (value, gradient)."""
+    result = softmax_plain(
+        kind, logits, target, weight, ignore_index, label_smoothing, reduction, axis, num_threads,
+        gradient, grad_output, out,
+    )
+    if result is None:
+        return _check.softmax(
+            softmax_plain, kind, logits, target, weight, ignore_index, label_smoothing, reduction,
+            axis, num_threads, gradient, grad_output, out,
+        )
+    return result
+
+
+def softmax_plain(
+    int kind, logits, target, weight, ignore_index, label_smoothing, reduction, axis, num_threads,
+    bint gradient=False, grad_output=None, out=None,
+):
+    """`softmax` on plain arrays with everything in order; None where something is not."""
+    cdef Array z, t, w, g, grad, loss
+    cdef object loss_array
+    z.held = t.held = w.held = g.held = grad.held = loss.held = False
+    try:
+        return softmax_on_arrays(
+            kind, logits, target, weight, ignore_index, label_smoothing, reduction, axis,
+            num_threads, gradient, grad_output, out, &z, &t, &w, &g, &grad, &loss,
+        )
+    finally:
+        release(&z)
+        release(&t)
+        release(&w)
+        release(&g)
+        release(&grad)
+        release(&loss)
+
+
+cdef object softmax_on_arrays(
+    int kind, object logits, object target, object weight, object ignore_index,
+    object label_smoothing, object reduction, object axis, object num_threads, bint gradient,
+    object grad_output, object out, Array *z, Array *t, Array *w, Array *g, Array *grad, Array *loss,
+):
+    cdef fl_softmax_args args
+    cdef fl_program program
+    cdef Py_ssize_t d, at, ndim, class_axis
+    cdef int64_t threads = 0
+    cdef bint ok = True
+    cdef int status
+
+    memset(&args, 0, sizeof(args))
+    if not take(logits, z) or (z.dtype != FL_FLOAT32 and z.dtype != FL_FLOAT64):
+        return None
+    ndim = z.view.ndim
+    if axis is None:
+        class_axis = 1 if ndim > 1 else 0
+    else:
+        class_axis = as_int64(axis, &ok)
+        if class_axis < 0:
+            class_axis += ndim
+    if not ok or class_axis < 0 or class_axis >= ndim or ndim > FL_MAX_DIMS:
+        return None
+    args.classes = z.view.shape[class_axis]
+    args.ignore_index = as_int64(ignore_index, &ok)
+    if num_threads is not None:
+        threads = as_int64(num_threads, &ok)
+        ok = ok and 0 < threads < 1 << 20
+    mode = REDUCTIONS.get(reduction) if type(reduction) is str else None
+    if not ok or mode is None or type(label_smoothing) is not float or args.classes == 0:
+        return None
+    args.reduction = mode
+    args.label_smoothing = label_smoothing
+    if not 0 <= args.label_smoothing <= 1:
+        return None
+
+    if target is not None:
+        if not take(target, t):
+            return None
+        if kind == FL_PROBABILITY_TARGET or (kind < 0 and same_shape(&t.view, &z.view)):
+            kind = FL_PROBABILITY_TARGET
+            if (t.dtype != FL_FLOAT32 and t.dtype != FL_FLOAT64) or not same_shape(&t.view, &z.view):
+                return None
+            set_input(&args.target, t, class_axis)
+        else:
+            kind = FL_INDEX_TARGET
+            if t.dtype < FL_INT8 or not shape_without(&t.view, &z.view, class_axis):
+                return None
+            set_input(&args.target, t, -1)
+    elif kind < 0:
+        return None
+    args.kind = <fl_softmax_kind>kind
+
+    if weight is not None:
+        if not take(weight, w) or w.dtype != z.dtype or w.view.ndim != 1:
+            return None
+        if w.view.shape[0] != args.classes or w.view.strides[0] != w.view.itemsize:
+            return None
+        args.class_weight = w.view.buf
+
+    args.grad_output_value = 1
+    if grad_output is not None:
+        if type(grad_output) is float:
+            args.grad_output_value = grad_output
+        elif not take(grad_output, g) or g.dtype != z.dtype:
+            return None
+        elif args.reduction == FL_NONE and kind != FL_LOG_SOFTMAX:
+            if not shape_without(&g.view, &z.view, class_axis):
+                return None
+            set_input(&args.grad_output, g, -1)
+        else:
+            return None
+
+    if gradient:
+        if out is None:
+            out = empty_like(logits)
+            if not take(out, grad):
+                return None
+        else:
+            if not take(out, grad) or grad.view.readonly or grad.dtype != z.dtype:
+                return None
+            if not same_shape(&grad.view, &z.view):
+                return None
+            if not apart(&grad.view, &z.view) and not (
+                grad.view.buf == z.view.buf and same_strides(&grad.view, &z.view)
+            ):
+                return None
+            if target is not None and not apart(&grad.view, &t.view):
+                return None
+            if weight is not None and not apart(&grad.view, &w.view):
+                return None
+            if g.held and not apart(&grad.view, &g.view):
+                return None
+        set_output(&args.gradient, grad, class_axis)
+    elif out is not None:
+        return None
+
+    loss_array = None
+    at = 0
+    for d in range(ndim):
+        if d != class_axis:
+            args.shape[at] = z.view.shape[d]
+            at += 1
+    args.ndim = <int32_t>at
+    if args.reduction == FL_NONE and kind != FL_LOG_SOFTMAX:
+        loss_array = empty(tuple([args.shape[d] for d in range(at)]), logits.dtype)
+        take(loss_array, loss)
+        set_output(&args.loss, loss, -1)
+    set_input(&args.logits, z, class_axis)
+
+    status = fl_softmax_program(&args, &program)
+    if status == FL_OK:
+        status = run(&program, &args, <int>threads)
+    if status == FL_BAD_TARGET:
+        _check.raise_bad_index(target, args.classes, args.ignore_index)
+    if status != FL_OK:
+        raise SystemError(f"softmax kernel: {fl_status_name(<fl_status>status).decode()}")
+    value = args.value if loss_array is None else loss_array
+    return (value, out) if gradient else value
+
+
+# ---- The machine ------------------------------------------------------------------------------
+
+def isa_names():
+    """Return the instruction sets compiled in, best first."""
+    names = []
+    while fl_isa_name(<int>len(names)) != NULL:
+        names.append(fl_isa_name(<int>len(names)).decode())
+    return names
+
+
+def isa_available(name):
+    """Whether this machine runs the instruction set of that name."""
+    return name in isa_names() and fl_isa_available(<int>isa_names().index(name))
+
+
+def current_isa():
+    """Return the name of the instruction set in use."""
+    return fl_isa_name(fl_isa_current()).decode()
+
+
+def select_isa(name):
+    """Use the instruction set of that name from now on."""
+    names = isa_names()
+    if name not in names or fl_isa_select(<int>names.index(name)) != FL_OK:
+        choices = ", ".join(repr(n) for n in names if isa_available(n))
+        raise ValueError(f"instruction set {name!r} is not available here; choose from {choices}")
+
+
+def isa_source():
+    """Say what chose the instruction set at import."""
+    return "FUSEDLOSS_ISA" if os.environ.get("FUSEDLOSS_ISA") else "best available"
+
+
+def cpu_features():
+    """Return the CPU features found, separated by spaces."""
+    return fl_cpu_features().decode()
+
+
+def compiler():
+    """Return the name and version of the compiler."""
+    return FL_COMPILER.decode()
+
+
+def openmp_version():
+    """Return the version of OpenMP compiled against, as its date; 0 for a serial build."""
+    return fl_openmp_version()
+
+
+def set_num_threads(int n):
+    """Set the number of threads for the process; 0 returns to the default."""
+    fl_threads_set(n)
+
+
+def get_num_threads():
+    """Return the number of threads that a call from here is offered."""
+    return fl_threads_get()
+
+
+def push_num_threads(int n):
+    """Set the number of threads for this thread; return the one before, 0 for none."""
+    return fl_threads_push(n)
+
+
+def num_threads_source():
+    """Say what decided the number of threads."""
+    return fl_threads_source().decode()
+
+
+cdef void start() except *:
+    fl_cpu_init()
+    fl_threads_init()
+    if fl_threads_problem() != NULL:
+        raise ValueError(fl_threads_problem().decode())
+    name = os.environ.get("FUSEDLOSS_ISA")
+    if name:
+        try:
+            select_isa(name)
+        except ValueError as error:
+            raise ValueError(f"FUSEDLOSS_ISA: {error}") from None
+
+
+start()

@@ -1,0 +1,67 @@
+"""What a loss is: a function whose body says which kernel call computes it.
+
+The body of a function under `@loss` lowers its arguments to a kernel and the kernel's arguments. The
+function itself runs that call for the value; `value_and_grad` runs the same call for the gradient too.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeAlias
+
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+Value: TypeAlias = float | Array
+
+#: A kernel takes its own arguments, then (gradient, grad_output, out) when a gradient is wanted.
+Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The one record of a loss: how it is lowered, and which arguments it is differentiable in."""
+
+    name: str
+    lower: Callable[..., Call]
+    parameters: tuple[str, ...]
+    differentiable: tuple[str, ...]
+
+
+def loss(
+    *differentiable: str, returns: str = "float | np.ndarray"
+) -> Callable[[Callable[P, Call]], Callable[P, Any]]:
+    """Make a public loss of a function that lowers its arguments to a kernel call."""
+
+    def register(lower: Callable[P, Call]) -> Callable[P, Any]:
+        @functools.wraps(lower)
+        def value(*args: P.args, **options: P.kwargs) -> Any:
+            kernel, arguments = lower(*args, **options)
+            return kernel(*arguments)
+
+        parameters = tuple(inspect.signature(lower).parameters)
+        record = Loss(lower.__name__, lower, parameters, differentiable)
+        value.__annotations__["return"] = returns
+        value.__fusedloss__ = record  # type: ignore[attr-defined]
+        return value
+
+    return register
+
+
+def lookup(function: object) -> Loss:
+    """Return the record of a loss; TypeError for any other object."""
+    record = getattr(function, "__fusedloss__", None)
+    if not isinstance(record, Loss):
+        raise TypeError(
+            f"loss is {function!r}: expected one of fusedloss's losses, "
+            "such as fusedloss.cross_entropy"
+        )
+    return record
+
+
