@@ -32,8 +32,10 @@ X86_VARIANTS = (
     Variant(
         "avx512",
         "avx512",
-        ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c")
-        + ("-mprefer-vector-width=512",),
+        (
+            *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"),
+            *("-mavx2", "-mfma", "-mf16c"),
+        ),
     ),
     Variant("avx2", "avx2", ("-mavx2", "-mfma", "-mf16c")),
     Variant("x86-64-v2", "sse4", ("-msse4.2", "-mpopcnt")),
@@ -54,7 +56,8 @@ REALS: dict[str, tuple[str, ...]] = {"f32": (), "f64": ("-DFL_DOUBLE",)}
 
 # Never -ffast-math: it flushes subnormals for the whole process as soon as the library loads.
 # No LTO: the link step would mix instruction sets.
-C_FLAGS = ("-Wall", "-Wextra", "-O3", "-std=gnu11", "-fvisibility=hidden", "-fno-math-errno", "-fno-lto")
+WARNINGS = ("-Wall", "-Wextra")
+C_FLAGS = ("-O3", "-std=gnu11", "-fvisibility=hidden", "-fno-math-errno", "-fno-lto", *WARNINGS)
 KERNEL_FLAGS = (*C_FLAGS, "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi")
 
 HEADERS = ["include/fusedloss.h", *sorted(glob("src/core/*.h") + glob("src/kernels/*.h"))]

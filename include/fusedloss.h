@@ -132,10 +132,11 @@ typedef struct fl_softmax_args {
     double value;       /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
     /* set by fl_softmax_program and its stages; not for the caller */
     struct {
-        double divisor;    /* what the mean divides by; 1 otherwise */
-        double scale;      /* grad_output_value / divisor */
+        double divisor; /* what the mean divides by; 1 otherwise */
+        double scale;   /* grad_output_value / divisor */
         int64_t positions;
         int64_t positions_per_task;
+        int64_t positions_per_check;
         int64_t tile; /* positions side by side in vector lanes; 0: classes lie in the lanes */
         int32_t keep; /* the exponentials of a row or tile stay in the workspace */
         int32_t stream;

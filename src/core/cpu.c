@@ -100,13 +100,17 @@ static uint32_t detect(void) {
 #elif defined(__aarch64__)
 
 /* Advanced SIMD is part of every AArch64 CPU that runs a general operating system. */
-static const struct feature { const char *name; } features[] = {{"neon"}};
+static const struct feature {
+    const char *name;
+} features[] = {{"neon"}};
 
 static uint32_t detect(void) { return 1; }
 
 #else
 
-static const struct feature { const char *name; } features[] = {{""}};
+static const struct feature {
+    const char *name;
+} features[] = {{""}};
 
 static uint32_t detect(void) { return 0; }
 

@@ -31,8 +31,7 @@ void fl_merge_dimensions(int32_t *ndim, int64_t *shape, int64_t *const *strides,
     int32_t merged = 0;
     for (int32_t d = 1; d < n; d++) {
         int one_walk = 1;
-        for (int i = 0; i < arrays; i++)
-            one_walk &= strides[i][merged] == strides[i][d] * shape[d];
+        for (int i = 0; i < arrays; i++) one_walk &= strides[i][merged] == strides[i][d] * shape[d];
         if (one_walk) {
             int64_t extent = shape[merged];
             copy_dimension(shape, strides, arrays, merged, d);

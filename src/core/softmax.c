@@ -3,19 +3,20 @@
 #include "layout.h"
 #include "table.h"
 
-#include <math.h>
-#include <stdlib.h>
-
 /* Every constant below is measured; docs/performance.md says how. */
 
 /* Rows of up to so many classes go side by side in the vector lanes. */
 #define SHORT_ROW 128
 /* A row's exponentials stay in the workspace up to so many bytes: they share L2 with the logits. */
-#define KEEP_BYTES (256 * 1024)
+#define KEEP_BYTES (1024 * 1024)
+/* Rows are walked in batches whose exponentials take up to so many bytes. */
+#define BATCH_BYTES (64 * 1024)
 /* A tile of positions takes up to so many bytes, but at least one group of 4 vectors. */
 #define TILE_BYTES (128 * 1024)
 /* Gradients from so many bytes on are stored past the caches. */
 #define STREAM_BYTES (32 * 1024 * 1024)
+/* Class indices that one task checks: worth waking a thread for. */
+#define CHECK_POSITIONS 16384
 /* A task's least number of elements, and the largest number of tasks. */
 #define TASK_ELEMENTS 16384
 #define MOST_TASKS 1024
@@ -68,6 +69,29 @@ static fl_status combine_run(void *arguments, const fl_partial *partials, int64_
 
 static int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+static int64_t round_up(int64_t a, int64_t to) { return ceil_divide(a, to) * to; }
+
+/* Tiles of positions, and the workspace that softmax_columns takes: the packed arrays and one line. */
+static void plan_columns(fl_softmax_args *args, int64_t lanes, int64_t size, fl_program *program) {
+    const int64_t group = 4 * lanes, fitting = TILE_BYTES / (args->classes * size) / group * group;
+    const int64_t tile = fitting < group ? group : fitting > FL_MOST_TILE ? FL_MOST_TILE : fitting;
+    const int arrays = args->kind == FL_PROBABILITY_TARGET || args->kind == FL_LOG_SOFTMAX ? 2 : 1;
+    args->plan.tile = tile;
+    args->plan.keep = 1;
+    program->workspace = (size_t)(round_up((tile * args->classes * arrays + FL_MOST_TILE) * size, 64));
+}
+
+/* Batches of rows, and the workspace that softmax_rows takes: exponentials, the blocks' maxima, three blocks.
+ */
+static void plan_rows(fl_softmax_args *args, int64_t lanes, int64_t size, fl_program *program) {
+    const int64_t row = round_up(args->classes, 64) * size, blocks = row / ROW_BLOCK_BYTES + 1;
+    const int64_t fitting = BATCH_BYTES / row, batch = fitting < 1 ? 1 : fitting > lanes ? lanes : fitting;
+    args->plan.tile = batch;
+    args->plan.keep = args->gradient.data && args->classes * size <= KEEP_BYTES;
+    const int64_t exponentials = args->plan.keep ? batch * row : ROW_BLOCK_BYTES;
+    program->workspace = (size_t)(exponentials + round_up(batch * blocks * size, 64) + 3 * ROW_BLOCK_BYTES);
+}
+
 fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
     fl_status status = check_arguments(args);
     if (status != FL_OK) return status;
@@ -84,37 +108,26 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
     const int columns = classes <= SHORT_ROW || args->logits.class_stride != 1;
     const int64_t bytes = positions * classes * size;
     args->plan.positions = positions;
-    args->plan.stream = args->gradient.data && bytes >= STREAM_BYTES && args->gradient.data != args->logits.data;
+    args->plan.stream =
+        args->gradient.data && bytes >= STREAM_BYTES && args->gradient.data != args->logits.data;
     set_scale(args, args->reduction == FL_MEAN ? (double)positions : 1);
 
-    int64_t tile = 1;
-    if (columns) {
-        const int64_t group = 4 * kernels->lanes;
-        const int planes = args->kind == FL_PROBABILITY_TARGET || args->kind == FL_LOG_SOFTMAX ? 2 : 1;
-        tile = TILE_BYTES / (classes * size) / group * group;
-        tile = tile < group ? group : tile > FL_MOST_TILE ? FL_MOST_TILE : tile;
-        args->plan.keep = 1;
-        program->workspace = (size_t)((tile * classes * planes + FL_MOST_TILE) * size);
-    } else {
-        { const char *e = getenv("KB"); int64_t kb = e ? atoi(e)*1024 : KEEP_BYTES; args->plan.keep = args->gradient.data && classes * size <= kb; }
-        /* row_workspace: the exponentials, the blocks' maxima, three blocks; each aligned to 64. */
-        const int64_t block = 8192, blocks = classes * size / block + 1;
-        program->workspace =
-            (size_t)((args->plan.keep ? classes * size : block) + blocks * size + 3 * block + 8 * 128);
-    }
-    program->workspace = (program->workspace + 127) / 64 * 64;
-    args->plan.tile = tile;
+    if (columns)
+        plan_columns(args, kernels->lanes, size, program);
+    else
+        plan_rows(args, kernels->lanes, size, program);
 
     int64_t per_task = ceil_divide(TASK_ELEMENTS, classes);
     if (per_task < ceil_divide(positions, MOST_TASKS)) per_task = ceil_divide(positions, MOST_TASKS);
-    per_task = ceil_divide(per_task, tile) * tile;
+    per_task = round_up(per_task, args->plan.tile);
     args->plan.positions_per_task = per_task;
-    const int64_t tasks = ceil_divide(positions, per_task);
+    args->plan.positions_per_check = CHECK_POSITIONS;
+    const int64_t tasks = ceil_divide(positions, per_task), checks = ceil_divide(positions, CHECK_POSITIONS);
 
     program->work = (double)positions * (double)classes;
     program->stages = 0;
     if (args->kind == FL_INDEX_TARGET)
-        program->stage[program->stages++] = (fl_stage){kernels->softmax_check, tasks, combine_check};
+        program->stage[program->stages++] = (fl_stage){kernels->softmax_check, checks, combine_check};
     program->stage[program->stages++] =
         (fl_stage){columns ? kernels->softmax_columns : kernels->softmax_rows, tasks, combine_run};
     return FL_OK;

@@ -266,7 +266,8 @@ void fl_threads_leave(void) {
 /*
  * What is known of the runtime's pool for one calling thread, its owner. The owner and each
  * worker hold one membership, which the exit of the thread gives up: so the count stays true when
- * other users of the same runtime (torch, say) shrink the pool behind our back. The last member
+ * other users of the same runtime (torch, say) shrink the pool behind our back. What it cannot
+ * see is a worker that they let go a moment ago and that has not exited yet. The last member
  * frees the record, since workers may outlive their owner.
  */
 typedef struct pool {
@@ -432,7 +433,7 @@ static void (*const llvm_fork_call)(void) = NULL;
 static void before_fork(void) {
     const int hard = 2; /* omp_pause_hard; omp.h has it since GCC 9 */
     pool_lost_in_child =
-        !llvm_fork_call && (!pause_resources || omp_get_level() > 0 || pause_resources(hard) != 0);
+        omp_get_level() > 0 || (!llvm_fork_call && (!pause_resources || pause_resources(hard) != 0));
 }
 
 /* The other threads are gone: the workers, the callers inside, and whoever held a lock. */

@@ -114,11 +114,12 @@ def reduction(x: Any) -> str:
     return str(x)
 
 
-def cotangent(grad_output: Any, value: Array) -> Array:
+def cotangent(grad_output: Any, value: Array, out: Any) -> Array:
     """Return what a helper's gradient is multiplied by: an array like its value, ones if absent."""
     if grad_output is None:
         return np.ones_like(value)
     array = _reals("grad_output", grad_output)
+    _refuse_overlap("out", out, {"grad_output": array})
     if array.shape != value.shape:
         raise ValueError(f"grad_output has shape {array.shape}: expected {value.shape}")
     return array.astype(value.dtype, copy=False)
@@ -171,7 +172,9 @@ def _class_weight(weight: Any, logits: Array, classes: int) -> Array:
     return np.ascontiguousarray(_plain(array, logits.dtype))
 
 
-def _grad_output(grad_output: Any, reduction: str, logits: Array, positions: tuple[int, ...]) -> Any:
+def _grad_output(
+    grad_output: Any, reduction: str, logits: Array, positions: tuple[int, ...]
+) -> Any:
     array = _array("grad_output", grad_output)
     if array.dtype.kind not in "fiu" and not _is_real(array.dtype):
         raise TypeError(f"grad_output has dtype {array.dtype}: expected real numbers")
@@ -195,7 +198,7 @@ def _same_memory(a: Array, b: Array) -> bool:
 
 def _shares_memory(a: Array, b: Array) -> bool:
     try:
-        return np.shares_memory(a, b, max_work=10**6)
+        return np.shares_memory(a, b, max_work=10**6)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
 
@@ -213,12 +216,28 @@ def _output(name: str, out: Any, of_name: str, of: Array, inputs: dict[str, Any]
         raise ValueError(f"{name} is read-only")
     if not _same_memory(out, of) and _shares_memory(out, of):
         raise ValueError(f"{name} overlaps {of_name} without being the same memory")
-    if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
+    if _overlaps_itself(out):
         raise ValueError(f"{name} has strides {out.strides}: several elements share memory")
-    for other, array in inputs.items():
-        if isinstance(array, np.ndarray) and _shares_memory(out, array):
-            raise ValueError(f"{name} overlaps {other}")
+    _refuse_overlap(name, out, inputs)
     return out
+
+
+def _refuse_overlap(name: str, out: Any, inputs: dict[str, Any]) -> None:
+    if isinstance(out, np.ndarray):
+        for other, x in inputs.items():
+            if x is not None and _shares_memory(out, np.asarray(x)):
+                raise ValueError(f"{name} overlaps {other}")
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Whether elements share memory, as far as strides tell: each must clear all smaller ones."""
+    reach = array.itemsize
+    dimensions = zip(array.strides, array.shape, strict=True)
+    for stride, size in sorted((abs(stride), size) for stride, size in dimensions if size > 1):
+        if stride < reach:
+            return True
+        reach += stride * (size - 1)
+    return False
 
 
 def raise_bad_index(target: Any, classes: int, ignore_index: int) -> NoReturn:
@@ -249,8 +268,9 @@ def softmax(
     out: Any,
 ) -> Any:
     """Check a call of the softmax family, mend what is only odd, and run the kernel on it."""
-    z = _prediction("logits", logits)
-    class_axis = _class_axis(z, axis)
+    given = _prediction("logits", logits)
+    class_axis = _class_axis(given, axis)
+    z = _plain(given)
     positions = z.shape[:class_axis] + z.shape[class_axis + 1 :]
     classes = z.shape[class_axis]
     has_target = kind < 0 or target is not None
@@ -266,9 +286,8 @@ def softmax(
     thread_count = num_threads(threads)
     if out is not None:
         inputs = {"target": target, "weight": weight, "grad_output": grad_output}
-        _output("out", out, "logits", z, inputs)
+        _output("out", out, "logits", given, inputs)
 
-    z = _plain(z)
     folded = z.ndim > MOST_DIMENSIONS
     if folded:
         z, t, g = _fold(z, t, g, class_axis)
@@ -284,7 +303,7 @@ def softmax(
         value = value.reshape(positions) if isinstance(value, np.ndarray) else value
         if grad is not None:
             grad = np.moveaxis(grad.reshape(classes, *positions), 0, class_axis)
-    if out is not None and grad is not out:
+    if out is not None and grad is not None and grad is not out:
         np.copyto(out, grad)
         grad = out
     return (value, grad) if gradient else value

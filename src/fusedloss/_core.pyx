@@ -124,10 +124,13 @@ cdef fl_status run_stages(const fl_program *program, void *args, int threads, ch
     cdef int32_t s
     for s in range(program.stages):
         stage = &program.stage[s]
-        for task in prange(stage.tasks, num_threads=threads, schedule="static"):
-            partials[task].status = stage.task(
-                args, task, workspace + <size_t>threadid() * program.workspace, &partials[task]
-            )
+        if stage.tasks == 1:
+            partials[0].status = stage.task(args, 0, workspace, &partials[0])
+        else:
+            for task in prange(stage.tasks, num_threads=threads, schedule="static"):
+                partials[task].status = stage.task(
+                    args, task, workspace + <size_t>threadid() * program.workspace, &partials[task]
+                )
         status = stage.combine(args, partials, stage.tasks)
         if status != FL_OK:
             return status
@@ -282,6 +285,21 @@ cdef bint apart(const Py_buffer *a, const Py_buffer *b) noexcept:
     extent(a, &a_first, &a_end)
     extent(b, &b_first, &b_end)
     return a_end <= b_first or b_end <= a_first
+
+
+cdef bint overlaps_itself(const Py_buffer *view) noexcept:
+    """Whether elements share memory, as far as the strides tell: each must clear all smaller ones."""
+    cdef Py_ssize_t d, e, reach, stride, other
+    for d in range(view.ndim):
+        stride = view.strides[d] if view.strides[d] >= 0 else -view.strides[d]
+        reach = view.itemsize
+        for e in range(view.ndim):
+            other = view.strides[e] if view.strides[e] >= 0 else -view.strides[e]
+            if e != d and view.shape[e] > 1 and (other < stride or (other == stride and e < d)):
+                reach += other * (view.shape[e] - 1)
+        if view.shape[d] > 1 and stride < reach:
+            return True
+    return False
 
 
 cdef void set_input(fl_input *to, const Array *array, Py_ssize_t axis) noexcept:
@@ -443,7 +461,7 @@ cdef object softmax_on_arrays(
         else:
             if not take(out, grad) or grad.view.readonly or grad.dtype != z.dtype:
                 return None
-            if not same_shape(&grad.view, &z.view):
+            if not same_shape(&grad.view, &z.view) or overlaps_itself(&grad.view):
                 return None
             if not apart(&grad.view, &z.view) and not (
                 grad.view.buf == z.view.buf and same_strides(&grad.view, &z.view)
@@ -553,6 +571,8 @@ def num_threads_source():
 
 cdef void start() except *:
     fl_cpu_init()
+    if fl_isa_current() < 0:
+        raise ImportError(f"fusedloss: this CPU runs none of {', '.join(isa_names())}")
     fl_threads_init()
     if fl_threads_problem() != NULL:
         raise ValueError(fl_threads_problem().decode())

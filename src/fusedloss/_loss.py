@@ -1,7 +1,8 @@
 """What a loss is: a function whose body says which kernel call computes it.
 
-The body of a function under `@loss` lowers its arguments to a kernel and the kernel's arguments. The
-function itself runs that call for the value; `value_and_grad` runs the same call for the gradient too.
+The body of a function under `@loss` lowers its arguments to a kernel and the kernel's arguments.
+The function itself runs that call for the value; `value_and_grad` runs the same call for the
+gradient too.
 """
 
 from __future__ import annotations
@@ -63,5 +64,3 @@ def lookup(function: object) -> Loss:
             "such as fusedloss.cross_entropy"
         )
     return record
-
-

@@ -26,7 +26,7 @@ def cross_entropy(
     r"""Softmax cross-entropy between logits and class indices or probabilities.
 
     With :math:`p = \mathrm{softmax}(z)` over :math:`C` classes, class weights :math:`w`, label
-    smoothing :math:`\epsilon`, and a class index :math:`y` or probabilities :math:`t` as the target,
+    smoothing :math:`\epsilon`, and a class index :math:`y` or probabilities :math:`t` as target,
 
     .. math::
 
@@ -88,7 +88,8 @@ def cross_entropy(
 
     Examples
     --------
-    >>>     >>> import fusedloss as fl
+    >>> import numpy as np
+    >>> import fusedloss as fl
     >>> logits = np.array([[0.8, 0.5, 0.2, 0.5], [0.2, 0.9, 0.3, 0.2]])
     >>> round(fl.cross_entropy(logits, np.array([0, 1])), 4)
     1.0208
@@ -152,7 +153,7 @@ def _log_softmax(
     if not gradient:
         return value
     # g - p sum(g) is the gradient of -sum(g log p): that of cross-entropy against -g.
-    cotangent = _check.cotangent(grad_output, value)
+    cotangent = _check.cotangent(grad_output, value, out)
     kind = _core.PROBABILITY_TARGET
     return value, _family(kind, logits, cotangent, "sum", axis, num_threads, True, -1.0, out)[1]
 
@@ -170,7 +171,7 @@ def _softmax(
     if not gradient:
         return value
     # p (g - sum(g p)) is the gradient of sum(g p log p), p g being held fixed.
-    cotangent = value * _check.cotangent(grad_output, value)
+    cotangent = value * _check.cotangent(grad_output, value, out)
     kind = _core.PROBABILITY_TARGET
     return value, _family(kind, logits, cotangent, "sum", axis, num_threads, True, -1.0, out)[1]
 
@@ -279,7 +280,7 @@ def logsumexp(logits: ArrayLike, *, axis: int = -1, num_threads: int | None = No
     Notes
     -----
     Differentiable by `value_and_grad`; its gradient is the softmax. The same in torch:
-    ``torch.logsumexp(logits, dim)``, but for a slice of -inf, which gives nan as in the softmax.
+    ``torch.logsumexp(logits, dim)``.
 
     Examples
     --------

@@ -11,10 +11,7 @@ from fusedloss._loss import Loss, lookup
 
 def _argument_numbers(record: Loss, argnums: int | Sequence[int]) -> tuple[int, ...]:
     """Return argnums as a tuple of positions in which the loss is differentiable."""
-    try:
-        numbers = (operator.index(argnums),)  # type: ignore[arg-type]
-    except TypeError:
-        numbers = tuple(operator.index(n) for n in argnums)  # type: ignore[union-attr]
+    numbers = tuple(map(operator.index, argnums if isinstance(argnums, Sequence) else (argnums,)))
     choices = {record.parameters.index(name): name for name in record.differentiable}
     for number in numbers:
         if number not in choices:

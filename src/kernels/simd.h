@@ -52,6 +52,9 @@ typedef vec vec_unaligned __attribute__((aligned(sizeof(real)), may_alias));
 ALWAYS_INLINE vec splat(real x) { return x - (vec){0}; }
 ALWAYS_INLINE ivec isplat(ireal x) { return x - (ivec){0}; }
 
+ALWAYS_INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
+ALWAYS_INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
+
 /* 0, 1, 2, ... by lane. */
 ALWAYS_INLINE ivec lane_numbers(void) {
     ivec v;
@@ -59,17 +62,22 @@ ALWAYS_INLINE ivec lane_numbers(void) {
     return v;
 }
 
-ALWAYS_INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
-ALWAYS_INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
-
 /* The first n lanes from p, the others from fill; reads nothing past p[n-1]. 0 < n < LANES. */
 ALWAYS_INLINE vec load_first(const real *p, int64_t n, vec fill) {
 #if defined(__AVX512F__) && defined(FL_DOUBLE)
     return (vec)_mm512_mask_loadu_pd((__m512d)fill, (__mmask8)((1u << n) - 1), p);
 #elif defined(__AVX512F__)
     return (vec)_mm512_mask_loadu_ps((__m512)fill, (__mmask16)((1u << n) - 1), p);
+#elif defined(__AVX2__)
+    const ivec first = lane_numbers() < isplat((ireal)n);
+#ifdef FL_DOUBLE
+    return (vec)_mm256_blendv_pd((__m256d)fill, _mm256_maskload_pd(p, (__m256i)first), (__m256d)first);
 #else
-    memcpy(&fill, p, (size_t)n * sizeof(real));
+    return (vec)_mm256_blendv_ps((__m256)fill, _mm256_maskload_ps(p, (__m256i)first), (__m256)first);
+#endif
+#else
+    for (int i = 0; i < LANES - 1; i++)
+        if (i < n) fill[i] = p[i];
     return fill;
 #endif
 }
@@ -79,8 +87,13 @@ ALWAYS_INLINE void store_first(real *p, int64_t n, vec v) {
     _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
 #elif defined(__AVX512F__)
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif defined(__AVX2__) && defined(FL_DOUBLE)
+    _mm256_maskstore_pd(p, (__m256i)(lane_numbers() < isplat((ireal)n)), (__m256d)v);
+#elif defined(__AVX2__)
+    _mm256_maskstore_ps(p, (__m256i)(lane_numbers() < isplat((ireal)n)), (__m256)v);
 #else
-    memcpy(p, &v, (size_t)n * sizeof(real));
+    for (int i = 0; i < LANES - 1; i++)
+        if (i < n) p[i] = v[i];
 #endif
 }
 
@@ -103,9 +116,23 @@ ALWAYS_INLINE void stream_fence(void) {
 #endif
 }
 
+/* v, rounded to its type wherever it is used: never part of a fused multiply-add. */
+ALWAYS_INLINE vec rounded(vec v) {
+#if defined(__x86_64__)
+    __asm__("" : "+v"(v));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(v));
+#endif
+    return v;
+}
+
 /* Where the mask is set a, else b. */
 ALWAYS_INLINE vec blend(ivec mask, vec a, vec b) {
-#if defined(__AVX512F__) || !defined(__SSE4_1__)
+#if defined(__AVX512F__) && defined(FL_DOUBLE)
+    return (vec)_mm512_mask_blend_pd(_mm512_movepi64_mask((__m512i)mask), (__m512d)b, (__m512d)a);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)mask), (__m512)b, (__m512)a);
+#elif !defined(__SSE4_1__)
     return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
 #elif defined(__AVX2__) && defined(FL_DOUBLE)
     return (vec)_mm256_blendv_pd((__m256d)b, (__m256d)a, (__m256d)mask);

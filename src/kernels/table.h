@@ -4,12 +4,15 @@
 
 #include "fusedloss.h"
 
+/* What softmax_rows works on at a time, and what it keeps of a row's blocks. */
+#define ROW_BLOCK_BYTES 8192
+
 /* The most positions of a tile of softmax_columns. */
 #define FL_MOST_TILE 512
 
 typedef struct fl_kernels {
-    const char *isa; /* the instruction set's public name */
-    int lanes;       /* values of the compute type per vector */
+    const char *isa;         /* the instruction set's public name */
+    int lanes;               /* values of the compute type per vector */
     fl_task softmax_check;   /* index targets: validate, sum their weights */
     fl_task softmax_rows;    /* classes in the vector lanes, one position at a time */
     fl_task softmax_columns; /* positions in the vector lanes */

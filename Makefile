@@ -1,0 +1,90 @@
+# Every target works on a fresh checkout. It makes .venv, builds the package and installs it there
+# (not editable: the tests see what a user gets), with only the extras that the target needs.
+# Changed sources are built again.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+SOURCES := $(shell find include src -name '_core.c' -prune -o -type f \
+	-name '*.[ch]' -print -o -name '*.inc' -print -o -name '*.py*' -print -o -name 'py.typed' -print \
+	| grep -v __pycache__)
+C_SOURCES := $(shell find include src tests benchmarks -name '_core.c' -prune -o -type f \
+	-name '*.[ch]' -print -o -name '*.inc' -print)
+
+.PHONY: help demo test check bench lint format wheel clean
+.NOTPARALLEL:
+
+help:
+	@echo 'make demo     train a small network on handwritten digits'
+	@echo 'make test     lint, and the tests but for the long ones'
+	@echo 'make check    lint, all tests, and the benchmarks run once without timing'
+	@echo 'make bench    measure against torch and NumPy; one table of ratios (THREADS=1: on one thread)'
+	@echo 'make lint     ruff, mypy, clang-format'
+	@echo 'make format   let ruff and clang-format rewrite the files'
+	@echo 'make wheel    source distribution and wheel, in dist/'
+	@echo 'make clean    remove what these make'
+	@echo 'PYTHON=python3.12 make ... takes that Python for a new .venv'
+
+demo: $(VENV)/with-demo
+	$(BIN)/python -m fusedloss demo
+
+test: lint $(VENV)/with-test
+	$(BIN)/python -m pytest -q -m 'not long'
+
+check: lint $(VENV)/with-test $(VENV)/with-bench
+	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
+
+bench: $(VENV)/with-bench
+	@echo 'Measuring: some five minutes. Leave the machine alone meanwhile.'
+	$(BIN)/python -m pytest -q benchmarks --benchmark-quiet --benchmark-json=benchmarks/results.json \
+		$(if $(THREADS),--threads $(THREADS))
+	@$(BIN)/python benchmarks/report.py benchmarks/results.json
+
+# The tests and benchmarks are checked against the types of fusedloss alone, so that the outcome
+# does not depend on what else is installed.
+MYPY_TESTS := $(BIN)/mypy --config-file= --no-site-packages --ignore-missing-imports \
+	--follow-imports=silent
+
+lint: $(VENV)/with-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	MYPYPATH=src $(MYPY_TESTS) tests
+	MYPYPATH=src:tests $(MYPY_TESTS) benchmarks
+	$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
+
+format: $(VENV)/with-lint
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(C_SOURCES)
+
+wheel: $(VENV)/pyvenv.cfg
+	$(PIP) install build==1.6.1
+	rm -rf build dist
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info src/*.egg-info src/fusedloss/_core.c
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -f fusedloss-*.png benchmarks/results.*
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -r {} +
+
+$(VENV)/pyvenv.cfg:
+	$(PYTHON) -m venv $(VENV)
+
+# A wheel, then its installation: what `pip install .` does, but the wheel serves every extra.
+# build/ goes first, or a file deleted from the sources would live on in it.
+$(VENV)/installed: $(VENV)/pyvenv.cfg pyproject.toml setup.py $(wildcard MANIFEST.in) $(SOURCES)
+	@echo 'Building and installing fusedloss'
+	@rm -rf build $(VENV)/wheel
+	@$(PIP) wheel --no-deps --wheel-dir $(VENV)/wheel .
+	@$(PIP) install --no-deps --force-reinstall $(VENV)/wheel/*.whl
+	@touch $@
+
+$(VENV)/with-%: pyproject.toml $(VENV)/pyvenv.cfg | $(VENV)/installed
+	@echo 'Installing what "$*" takes'
+	@$(PIP) install "$$(echo $(VENV)/wheel/*.whl)[$*]"
+	@touch $@

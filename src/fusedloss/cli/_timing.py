@@ -1,0 +1,91 @@
+"""Timing of functions side by side on a machine that others may be using."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median, quantiles
+from time import perf_counter
+
+Samples = dict[str, list[float]]
+
+# A sample is long enough for the clock and short enough for many rounds; shorter calls are
+# repeated within one sample.
+SAMPLE_SECONDS = 0.002
+# Calls below this size may find their data in cache: each sample then follows an untimed call of
+# its own, so that no contender pays for what the one before it left there.
+CACHE_SECONDS = 0.02
+# A copy whose spread is larger than this says that something else keeps the machine busy.
+QUIET_SPREAD = 0.25
+
+
+def time_in_turn(
+    contenders: Mapping[str, Callable[[], object]],
+    *,
+    seconds: float,
+    min_rounds: int = 3,
+    max_rounds: int = 200,
+) -> Samples:
+    """Time every contender once a round, for as many rounds as ``seconds`` allow.
+
+    Parameters
+    ----------
+    contenders
+        Functions without arguments, by name.
+    seconds
+        Time to spend, in seconds; ``min_rounds`` are made even if they take longer.
+    min_rounds, max_rounds
+        Bounds on the number of rounds.
+
+    Returns
+    -------
+    dict
+        Seconds a call, one for each round, by name. The same index is the same round, so ratios
+        are taken round by round: a disturbance that lasts longer than a round cancels.
+    """
+    calls: dict[str, int] = {}
+    warm: dict[str, bool] = {}
+    for name, contender in contenders.items():
+        contender()
+        once = _sample(contender, 1)
+        calls[name] = max(1, math.ceil(SAMPLE_SECONDS / max(once, 1e-7)))
+        warm[name] = once < CACHE_SECONDS
+    samples: Samples = {name: [] for name in contenders}
+    order = list(contenders)
+    end = perf_counter() + seconds
+    rounds = 0
+    while rounds < min_rounds or (rounds < max_rounds and perf_counter() < end):
+        for name in order:
+            if warm[name]:
+                contenders[name]()
+            samples[name].append(_sample(contenders[name], calls[name]))
+        order.reverse()
+        rounds += 1
+    return samples
+
+
+def _sample(function: Callable[[], object], calls: int) -> float:
+    """Seconds a call, over so many calls."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        start = perf_counter()
+        for _ in range(calls):
+            function()
+        return (perf_counter() - start) / calls
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def ratio(samples: Samples, name: str, yardstick: str) -> float:
+    """Time of one contender over another's: the median over the rounds."""
+    pairs = zip(samples[name], samples[yardstick], strict=True)
+    return median(mine / other for mine, other in pairs)
+
+
+def spread(times: Sequence[float]) -> float:
+    """Interquartile range over the median: how far apart the rounds were."""
+    first, _, third = quantiles(times, n=4, method="inclusive")
+    return (third - first) / median(times)

@@ -1,0 +1,78 @@
+"""Fixtures that every test file shares."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fusedloss import _core
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+#: The instruction sets of this machine, best first.
+ISAS = [name for name in _core.isa_names() if _core.isa_available(name)]
+
+
+@pytest.fixture(params=ISAS)
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every instruction set that this machine runs, the choice restored afterwards."""
+    before = _core.current_isa()
+    _core.select_isa(request.param)
+    yield request.param
+    _core.select_isa(before)
+
+
+@pytest.fixture(params=[1, 2, 3, 7])
+def num_threads(request: pytest.FixtureRequest) -> int:
+    """Fewer and more threads than most machines have cores."""
+    return int(request.param)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Random numbers that are the same in every run, and differ from test to test."""
+    return np.random.default_rng(list(request.node.nodeid.encode()))
+
+
+@pytest.fixture
+def run_python() -> Callable[..., str]:
+    """Run a script in a fresh Python, with variables set (or, by None, unset), and give its output.
+
+    A script that fails, or that hangs for two minutes, fails the test.
+    """
+
+    def run(script: str, *arguments: str, **variables: str | None) -> str:
+        environment = {**os.environ, **variables}
+        result = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            env={name: value for name, value in environment.items() if value is not None},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def static_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the static libraries of the kernels and the core, built from the checkout."""
+    folder = tmp_path_factory.mktemp("static_libraries")
+    places = ["-b", str(folder), "-t", str(folder / "objects")]
+    subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "build_clib", *places],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
+    return folder

@@ -1,0 +1,277 @@
+"""The command line as its users run it: a process of its own, with and without the extras."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import fusedloss
+from fusedloss import __main__, _core
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+#: Runs the command line with the modules that its first argument names hidden.
+HIDING = """
+import sys
+sys.modules.update(dict.fromkeys(filter(None, sys.argv.pop(1).split(","))))
+from fusedloss.__main__ import main
+sys.exit(main())
+"""
+
+
+def run(
+    *arguments: str, cwd: Path, hide: str = "", status: int = 0, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `fusedloss` with these arguments; it must exit with this status and no traceback."""
+    result = subprocess.run(
+        [sys.executable, "-c", HIDING, hide, *arguments],
+        cwd=cwd,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == status, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def run_on_terminal(*arguments: str, cwd: Path, **variables: str) -> str:
+    """Run `fusedloss` with a terminal of 100 columns as its output; return what it shows."""
+    pty = pytest.importorskip("pty", reason="no pseudo-terminals on this system")
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **variables}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fusedloss", *arguments],
+        cwd=cwd,
+        env={name: value for name, value in environment.items() if value},
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    except OSError:  # Linux says EIO once the other end is closed
+        pass
+    os.close(ours)
+    assert process.wait(timeout=60) == 0, shown
+    return shown.decode()
+
+
+def test_module_and_script_are_the_same(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "fusedloss", "--version"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip() == f"fusedloss {fusedloss.__version__}"
+    (script,) = entry_points(group="console_scripts", name="fusedloss")
+    assert script.load() is __main__.main
+
+
+def test_import_leaves_the_command_line_alone(tmp_path: Path) -> None:
+    code = """
+import sys, fusedloss
+print([name for name in ("fusedloss.cli", "argparse", "rich", "matplotlib", "torch")
+       if name in sys.modules])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+# ---- Arguments --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [(), ("info",), ("bench",), ("demo",)])
+def test_help(command: tuple[str, ...], tmp_path: Path) -> None:
+    shown = run(*command, "--help", cwd=tmp_path).stdout
+    assert shown.startswith("usage: fusedloss")
+    if not command:
+        for example in ("fusedloss info", "fusedloss bench --shape", "fusedloss demo"):
+            assert example in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: command"),
+        (["train"], "invalid choice: 'train'"),
+        (["info", "--fast"], "unrecognized arguments: --fast"),
+        (["bench", "--shape", "5"], "--shape: two numbers or more are needed"),
+        (["bench", "--shape", "5", "x"], "'x' is not a whole number above 0"),
+        (["bench", "--shape", "5", "0"], "'0' is not a whole number above 0"),
+        (["bench", "--shape", "5", "5", "--full"], "not allowed with argument --shape"),
+        (["bench", "--threads", "0"], "'0' is not a whole number above 0"),
+        (["bench", "--seconds", "0"], "'0' is not a number of seconds above 0"),
+        (["bench", "--seconds", "nan"], "'nan' is not a number of seconds above 0"),
+        (["bench", "--dtype", "int8"], "invalid choice: 'int8'"),
+        (["bench", "--output", "times.txt"], "'times.txt' does not end in .json or .png"),
+        (["bench", "--output", "no/times.json"], "'no' is not a folder"),
+        (["demo", "--epochs", "-1"], "'-1' is not a whole number above 0"),
+        (["demo", "--seed", "-1"], "'-1' is not a whole number"),
+        (["demo", "--output", "digits"], "'digits' does not end in .png"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_arguments(arguments: list[str], message: str, tmp_path: Path) -> None:
+    result = run(*arguments, cwd=tmp_path, status=2)
+    assert result.stderr.startswith("usage: fusedloss")
+    assert message in result.stderr
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- info -------------------------------------------------------------------------------------
+
+
+def test_info_tells_what_is_used_and_why(tmp_path: Path) -> None:
+    lowest = next(name for name in reversed(_core.isa_names()) if _core.isa_available(name))
+    result = run("info", cwd=tmp_path, FUSEDLOSS_ISA=lowest, FUSEDLOSS_NUM_THREADS="3")
+    shown = result.stdout
+    config = fusedloss.show_config(mode="dicts")
+    for section in config:
+        assert section.replace("_", " ") in shown
+    for word in (fusedloss.__version__, *_core.isa_names(), "FUSEDLOSS_ISA"):
+        assert word in shown
+    assert re.search(r"\b3\b.*FUSEDLOSS_NUM_THREADS|FUSEDLOSS_NUM_THREADS.*\b3\b", shown, re.DOTALL)
+
+
+def test_info_is_the_same_text_in_a_pipe_with_and_without_rich(tmp_path: Path) -> None:
+    with_rich = run("info", cwd=tmp_path)
+    without = run("info", cwd=tmp_path, hide="rich,matplotlib")
+    assert with_rich.stdout.isascii()
+    assert "\x1b" not in with_rich.stdout
+    # what is installed is part of the report; the layout does not depend on it
+    hidden = re.compile(r".*\b(rich|matplotlib)\b.*")
+    assert hidden.sub("", with_rich.stdout) == hidden.sub("", without.stdout)
+    assert with_rich.stderr == without.stderr == ""
+
+
+def test_terminal_shows_colours_unless_told_otherwise(tmp_path: Path) -> None:
+    pytest.importorskip("rich")
+    colour = re.compile(r"\x1b\[[0-9;]*3[0-7]")
+    assert colour.search(run_on_terminal("info", cwd=tmp_path, NO_COLOR=""))
+    assert not colour.search(run_on_terminal("info", cwd=tmp_path, NO_COLOR="1"))
+
+
+def test_reader_may_leave_early(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fusedloss", "info"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    complaint = process.stderr.read()
+    process.stderr.close()
+    process.wait(timeout=60)
+    assert complaint == b""
+
+
+# ---- bench ------------------------------------------------------------------------------------
+
+
+def test_bench(tmp_path: Path) -> None:
+    arguments = ["--shape", "8", "5", "--shape", "2", "3", "4", "--threads", "1"]
+    files = ["--output", "times.json", "--output", "times.png"]
+    result = run("bench", *arguments, *files, "--seconds", "0.1", cwd=tmp_path)
+    assert result.stderr == ""
+    assert "8 x 5 float32, 160 B" in result.stdout
+    assert "2 x 3 x 4 float32" in result.stdout
+    assert "in copies" in result.stdout
+    assert (tmp_path / "times.png").read_bytes().startswith(PNG)
+
+    report = json.loads((tmp_path / "times.json").read_text())
+    assert report["threads"] == 1
+    assert report["version"] == fusedloss.__version__
+    measured = {(tuple(r["shape"]), r["mode"], r["contender"]): r for r in report["results"]}
+    for shape in ((8, 5), (2, 3, 4)):
+        assert measured[shape, "value + gradient", "fusedloss, out="]["relative_to_fusedloss"] == 1
+        for contender in ("fusedloss", "NumPy"):
+            for mode in ("value + gradient", "forward"):
+                assert measured[shape, mode, contender]["seconds"] > 0
+        assert measured[shape, "forward", "copy"]["copies"] == 1
+
+
+def test_bench_without_the_extras(tmp_path: Path) -> None:
+    arguments = ("bench", "--shape", "8", "5", "--dtype", "float64", "--seconds", "0.1")
+    result = run(*arguments, cwd=tmp_path, hide="rich,matplotlib,torch")
+    assert "8 x 5 float64, 320 B" in result.stdout
+    assert "NumPy copyto, one thread" in result.stdout
+    assert "pip install 'fusedloss[bench]'" in result.stdout
+    assert "torch eager" not in result.stdout
+    assert result.stderr == ""
+
+
+def test_bench_cannot_plot_without_matplotlib(tmp_path: Path) -> None:
+    arguments = ("bench", "--shape", "8", "5", "--output", "times.png")
+    result = run(*arguments, cwd=tmp_path, hide="matplotlib", status=1)
+    assert "pip install 'fusedloss[cli]'" in result.stderr
+    assert result.stdout == ""  # said before anything is measured
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="the free memory is not known")
+def test_bench_refuses_what_does_not_fit(tmp_path: Path) -> None:
+    result = run("bench", "--shape", "100000000", "1000000", cwd=tmp_path, status=1)
+    assert "100000000 x 1000000 left out: it takes 2800000 GB of memory" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no high-water mark here")
+def test_bench_measures_memory(tmp_path: Path) -> None:
+    """A plain NumPy forward call keeps one array of the logits' size; fusedloss keeps none."""
+    arguments = ("--shape", "1000", "5000", "--seconds", "0.1")
+    run("bench", *arguments, "--output", "memory.json", cwd=tmp_path, hide="torch")
+    results = json.loads((tmp_path / "memory.json").read_text())["results"]
+    extra = {(r["mode"], r["contender"]): r["extra_bytes"] for r in results}
+    logits = 1000 * 5000 * 4
+    assert 0.9 * logits < extra["forward", "NumPy"] < 1.5 * logits
+    assert extra["forward", "fusedloss"] < 0.1 * logits
+    assert extra["value + gradient", "fusedloss"] < 0.1 * logits
+
+
+# ---- demo -------------------------------------------------------------------------------------
+
+
+def test_demo(tmp_path: Path) -> None:
+    result = run("demo", cwd=tmp_path)
+    assert result.stderr == ""
+    accuracy = re.search(r"held-out accuracy +(\S+)", result.stdout)
+    assert accuracy is not None
+    assert float(accuracy[1]) >= 0.96
+    assert re.search(r"differ by at most \S+ \(tolerance", result.stdout)
+    assert (tmp_path / "fusedloss-demo.png").read_bytes().startswith(PNG)
+
+
+def test_demo_fails_where_it_has_not_learnt_enough(tmp_path: Path) -> None:
+    result = run("demo", "--epochs", "1", "--output", "digits.png", cwd=tmp_path, status=1)
+    assert re.search(r"held-out accuracy 0\.\d+ is below 0\.96 after 1 epoch", result.stderr)
+    assert (tmp_path / "digits.png").read_bytes().startswith(PNG)
+
+
+def test_demo_without_matplotlib(tmp_path: Path) -> None:
+    result = run("demo", cwd=tmp_path, hide="rich,matplotlib")
+    assert "pip install 'fusedloss[cli]'" in result.stdout
+    assert "held-out accuracy" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_demo_without_scikit_learn(tmp_path: Path) -> None:
+    result = run("demo", cwd=tmp_path, hide="sklearn", status=1)
+    assert "pip install 'fusedloss[demo]'" in result.stderr
+    assert result.stdout == ""

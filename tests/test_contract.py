@@ -1,0 +1,212 @@
+"""The public surface: names, signatures, docstrings, types."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.metadata
+import inspect
+import json
+import pkgutil
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fusedloss as fl
+from conftest import REPOSITORY
+from fusedloss import _core
+
+LOSSES = ("cross_entropy", "softmax", "log_softmax", "logsumexp")
+
+PUBLIC = {
+    *LOSSES,
+    "value_and_grad",
+    "set_num_threads",
+    "get_num_threads",
+    "threads",
+    "show_config",
+    "get_include",
+    "__version__",
+}
+
+#: name -> its signature's parameters in order: (name, default or "required"), keyword-only after *.
+SIGNATURES: dict[str, list[tuple[str, Any]]] = {
+    "cross_entropy": [
+        ("logits", "required"),
+        ("target", "required"),
+        ("*", None),
+        ("weight", None),
+        ("ignore_index", -100),
+        ("reduction", "mean"),
+        ("label_smoothing", 0.0),
+        ("num_threads", None),
+    ],
+    "softmax": [("logits", "required"), ("*", None), ("axis", -1), ("num_threads", None)],
+    "log_softmax": [("logits", "required"), ("*", None), ("axis", -1), ("num_threads", None)],
+    "logsumexp": [("logits", "required"), ("*", None), ("axis", -1), ("num_threads", None)],
+    "value_and_grad": [("loss", "required"), ("argnums", 0)],
+}
+
+FUNCTIONS = sorted(name for name in PUBLIC if name != "__version__")
+
+
+def modules() -> list[ModuleType]:
+    """Every module of the package but the command line's."""
+    names = [info.name for info in pkgutil.walk_packages(fl.__path__, "fusedloss.")]
+    names = [name for name in names if not name.startswith(("fusedloss.cli", "fusedloss.__main__"))]
+    return [fl, *(importlib.import_module(name) for name in names)]
+
+
+def test_public_names() -> None:
+    assert set(fl.__all__) == PUBLIC
+    submodules = {info.name for info in pkgutil.iter_modules(fl.__path__)}
+    visible = {name for name in vars(fl) if not name.startswith("_")} - submodules
+    assert visible <= PUBLIC
+    assert sorted(fl.__all__) == list(fl.__all__)
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signature(name: str) -> None:
+    actual: list[tuple[str, Any]] = []
+    for parameter in inspect.signature(getattr(fl, name)).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and ("*", None) not in actual:
+            actual.append(("*", None))
+        default = "required" if parameter.default is parameter.empty else parameter.default
+        actual.append((parameter.name, default))
+    assert actual == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_parameter_has_a_type(name: str) -> None:
+    signature = inspect.signature(getattr(fl, name))
+    for parameter in signature.parameters.values():
+        assert parameter.annotation is not parameter.empty, parameter.name
+    if not inspect.isclass(getattr(fl, name)):
+        assert signature.return_annotation is not signature.empty
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_docstring(name: str) -> None:
+    """One line, then numpydoc's sections; a loss has all of them and a torch equivalent."""
+    docstring = inspect.getdoc(getattr(fl, name))
+    assert docstring
+    first, *rest = docstring.splitlines()
+    assert first.endswith(".")
+    assert not rest or rest[0] == ""
+    sections = set(re.findall(r"^(\w[\w ]*)\n-{3,}$", docstring, re.MULTILINE))
+    assert "Examples" in sections
+    parameters = inspect.signature(getattr(fl, name)).parameters
+    if parameters:
+        assert "Parameters" in sections
+    for parameter in parameters:
+        assert re.search(rf"^\*?{parameter}\b.* : ", docstring, re.MULTILINE), parameter
+    if name in LOSSES:
+        assert sections >= {"Parameters", "Returns", "Raises", "Notes", "Examples"}
+        assert "torch" in docstring
+        assert ":math:" in docstring
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__)
+def test_doctests(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0
+
+
+def test_every_loss_has_an_example() -> None:
+    for name in FUNCTIONS:
+        examples = doctest.DocTestParser().get_examples(inspect.getdoc(getattr(fl, name)) or "")
+        assert len(examples) >= 2, name  # an import and a call
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_value_and_grad_takes_what_the_loss_takes(name: str) -> None:
+    """Positionally and by name, and its two own options."""
+    loss: Callable[..., Any] = getattr(fl, name)
+    grad = fl.value_and_grad(loss)
+    arguments = {"logits": np.array([[0.0, 1.0]])}
+    arguments |= {"target": np.array([1])} if name == "cross_entropy" else {}
+    value, gradient = grad(*arguments.values())
+    value_by_name, gradient_by_name = grad(**arguments, grad_output=None, out=None)
+    np.testing.assert_array_equal(value, value_by_name)
+    np.testing.assert_array_equal(gradient, gradient_by_name)
+    np.testing.assert_array_equal(loss(**arguments), value)
+
+
+def test_losses_survive_pickling() -> None:
+    import pickle
+
+    for name in LOSSES:
+        assert pickle.loads(pickle.dumps(getattr(fl, name))) is getattr(fl, name)
+
+
+def test_version() -> None:
+    assert fl.__version__ == importlib.metadata.version("fusedloss")
+    written = re.search(r'^version = "(.*)"$', (REPOSITORY / "pyproject.toml").read_text(), re.M)
+    assert written is not None
+    assert fl.__version__ == written[1]
+
+
+def test_get_include() -> None:
+    header = Path(fl.get_include()) / "fusedloss.h"
+    assert header.read_text() == (REPOSITORY / "include" / "fusedloss.h").read_text()
+
+
+def test_show_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fl.show_config() is None
+    text = capsys.readouterr().out
+    assert fl.__version__ in text
+    config = fl.show_config(mode="dicts")
+    assert capsys.readouterr().out == ""
+    assert isinstance(config, dict)
+    json.dumps(config)  # plain types all through
+    assert _core.current_isa() in json.dumps(config)
+    with pytest.raises(ValueError, match="mode"):
+        fl.show_config(mode="yaml")  # type: ignore[call-overload]
+
+
+def test_package_is_typed() -> None:
+    package = Path(fl.__file__).parent
+    assert (package / "py.typed").exists()
+    assert (package / "_core.pyi").exists()
+
+
+def test_stub_names_exist() -> None:
+    """What the stub of the compiled module declares is there."""
+    import ast
+
+    tree = ast.parse((Path(fl.__file__).parent / "_core.pyi").read_text())
+    declared = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    declared += [
+        node.target.id
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    ]
+    assert declared
+    assert [name for name in declared if not hasattr(_core, name)] == []
+
+
+def test_import_brings_in_no_front() -> None:
+    """Importing the package imports NumPy, and no framework or extra."""
+    import subprocess
+    import sys
+
+    script = "import sys, fusedloss; print(*sys.modules)"
+    output = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.split()
+    heavy = {
+        "torch",
+        "jax",
+        "keras",
+        "sklearn",
+        "scipy",
+        "rich",
+        "matplotlib",
+        "lightgbm",
+        "xgboost",
+    }
+    assert not heavy & set(output)

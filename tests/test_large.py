@@ -1,0 +1,76 @@
+"""Arrays so large that gradients are stored past the caches, or that 32-bit counts overflow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fusedloss as fl
+from checks import assert_same_bits, assert_within, eps
+from reference import Array, cross_entropy
+
+#: (shape, dtype) of 33 to 45 MB: long rows, rows of odd length, rows whose exponentials are not
+#: kept, short rows, and the classes in front of the pixels.
+LARGE = [
+    ((257, 33_001), "float32"),
+    ((60, 70_001), "float64"),
+    ((90_001, 129), "float32"),
+    ((900_001, 10), "float32"),
+    ((2, 21, 457, 459), "float32"),
+    ((3, 150, 101, 101), "float64"),
+]
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize(("shape", "dtype"), LARGE, ids=str)
+def test_streamed_gradient_equals_the_gradient_in_place(
+    shape: tuple[int, ...], dtype: str, rng: np.random.Generator
+) -> None:
+    """In place nothing is streamed: elsewhere the same bits, and the neighbours untouched."""
+    logits = rng.random(size=shape, dtype=dtype)  # type: ignore[call-overload]
+    target = rng.integers(0, shape[1], size=(shape[0], *shape[2:]))
+    grad = fl.value_and_grad(fl.cross_entropy)
+    canary = -12345.0
+    memory = np.full(logits.size + 66, canary, dtype)
+    out = memory[33:-33].reshape(shape)  # no multiple of a cache line
+    value, gradient = grad(logits, target, reduction="sum", out=out)
+    value_in_place, in_place = grad(logits, target, reduction="sum", out=logits)
+    assert value == value_in_place
+    assert_same_bits(gradient, in_place)
+    assert np.all(memory[:33] == canary)
+    assert np.all(memory[-33:] == canary)
+
+
+@pytest.mark.parametrize(("shape", "dtype"), LARGE, ids=str)
+def test_large_batch_against_the_formula(
+    shape: tuple[int, ...], dtype: str, rng: np.random.Generator
+) -> None:
+    """The first, some middle and the last positions of a streamed gradient."""
+    logits = rng.random(size=shape, dtype=dtype)  # type: ignore[call-overload]
+    target = rng.integers(0, shape[1], size=(shape[0], *shape[2:]))
+    value, gradient = fl.value_and_grad(fl.cross_entropy)(logits, target, reduction="none")
+    last = tuple(n - 1 for n in target.shape)
+    middle = [tuple(rng.integers(0, target.shape)) for _ in range(5)]
+    for position in ((0,) * target.ndim, *middle, last):
+        row = (position[0], slice(None), *position[1:])
+        truth = cross_entropy(logits[row], target[position], dtype=np.longdouble)
+        # logits within 1 of each other: a sum of C terms, an exp, a log, a division
+        allowed = 16 * eps(dtype)
+        assert_within(value[position], truth.value, allowed * np.abs(truth.value))
+        assert_within(gradient[row], truth.gradient, allowed * np.abs(truth.gradient))
+
+
+@pytest.mark.long
+def test_more_than_two_to_the_31_elements() -> None:
+    """Broadcast inputs take no memory: 2.2e9 logits, each row the same."""
+    classes, count = 1000, 2_200_000
+    row: Array = np.linspace(-1, 1, classes, dtype="float32")
+    one = fl.cross_entropy(row[np.newaxis], [7])
+    logits = np.broadcast_to(row, (count, classes))
+    target = np.broadcast_to(np.int8(7), count)
+    # equal rows: a mean is off by the double sum of 2e6 equal float32 numbers
+    np.testing.assert_allclose(fl.cross_entropy(logits, target), one, rtol=1e-9)
+    bad = np.full(count, 7, np.int16)
+    bad[-1] = classes
+    with pytest.raises(IndexError, match=rf"target\[{count - 1}\] is {classes}\b"):
+        fl.cross_entropy(logits, bad)

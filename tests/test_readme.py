@@ -1,0 +1,51 @@
+"""The README's examples run, and its commands exist."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text() if (REPOSITORY / "README.md").exists() else ""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their order, one after another, as a reader would type them."""
+    monkeypatch.chdir(tmp_path)
+    assert blocks("python")
+    names: dict[str, Any] = {"__name__": "readme"}
+    for number, block in enumerate(blocks("python")):
+        if ">>>" in block:
+            test = doctest.DocTestParser().get_doctest(block, names, f"block {number}", None, 0)
+            runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+            runner.run(test, clear_globs=False)
+            names.update(test.globs)
+            assert runner.failures == 0
+        else:
+            exec(compile(block, f"README.md, python block {number}", "exec"), names)
+
+
+def test_make_targets_exist() -> None:
+    named = set(
+        re.findall(
+            r"\bmake ([a-z]+)\b",
+            " ".join(re.findall(r"`[^`]*`|^    .*$|```.*?```", README, re.DOTALL | re.MULTILINE)),
+        )
+    )
+    assert {"demo", "test"} <= named
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    assert named <= targets
+
+
+def test_local_links_exist() -> None:
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", README)
+    assert [link for link in links if not (REPOSITORY / link).exists()] == []

@@ -1,0 +1,140 @@
+"""softmax, log_softmax and logsumexp: value and gradient against the formula, along any axis."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fusedloss as fl
+import reference
+from cases import CLASS_COUNTS, LOGITS
+from checks import (
+    assert_same_bits,
+    assert_within,
+    eps,
+    exponent_rounding,
+    tolerance,
+    truth_dtype,
+)
+from reference import Array
+
+FUNCTIONS = ("softmax", "log_softmax", "logsumexp")
+
+#: (shape, axis): every number of classes, and axes at the front, in the middle and at the end.
+SHAPES = [((3, classes), -1) for classes in CLASS_COUNTS] + [
+    ((5,), 0),
+    ((0, 3), 1),
+    ((3, 0, 2), 0),
+    ((10, 33), 0),
+    ((4, 10, 33), 1),
+    ((4, 10, 33), -2),
+    ((2, 3, 4, 5), 0),
+    ((2, 3, 4, 5), 2),
+    ((2, 3, 4, 5), -1),
+    ((2, 1, 3, 2, 17, 2), 4),
+]
+
+
+def naive(name: str, logits: Array, axis: int, grad_output: Array) -> tuple[Array, Array]:
+    """The textbook formulas, every step rounded to the logits' dtype."""
+    z = np.moveaxis(logits, axis, -1)
+    log_p = reference.naive_log_softmax(z)
+    p = np.exp(log_p)
+    if name == "logsumexp":
+        value = z.max(axis=-1) + np.log(np.exp(z - z.max(axis=-1, keepdims=True)).sum(axis=-1))
+        return value, np.moveaxis(p * grad_output[..., np.newaxis], -1, axis)
+    g = np.moveaxis(grad_output, axis, -1)
+    if name == "softmax":
+        gradient = p * (g - (g * p).sum(axis=-1, keepdims=True))
+    else:
+        gradient = g - p * g.sum(axis=-1, keepdims=True)
+    value = p if name == "softmax" else log_p
+    return np.moveaxis(value, -1, axis), np.moveaxis(gradient, -1, axis)
+
+
+def magnitude(name: str, logits: Array, axis: int, grad_output: Array) -> Array:
+    """The size of the terms whose difference the gradient is: what its rounding is relative to."""
+    p, _ = reference.softmax(logits, axis)
+    if name == "logsumexp":
+        return np.asarray(p * np.expand_dims(np.abs(grad_output), axis))
+    g = np.abs(grad_output)
+    if name == "softmax":
+        return np.asarray(p * (g + (g * p).sum(axis=axis, keepdims=True)))
+    return np.asarray(g + p * g.sum(axis=axis, keepdims=True))
+
+
+def exponents(name: str, logits: Array, axis: int, grad_output: Array) -> Array:
+    """What the rounding of the exponents within p means for the gradient, to first order."""
+    moved = exponent_rounding(logits, axis)
+    if name == "logsumexp":
+        return np.asarray(moved * np.expand_dims(np.abs(grad_output), axis))
+    g = np.abs(grad_output)
+    if name == "log_softmax":
+        return np.asarray(moved * g.sum(axis=axis, keepdims=True))
+    p, _ = reference.softmax(logits, axis)
+    inner, inner_moved = ((g * x).sum(axis=axis, keepdims=True) for x in (p, moved))
+    return np.asarray(moved * (g + inner) + p * inner_moved)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(("shape", "axis"), SHAPES, ids=str)
+def test_value_and_gradient(
+    shape: tuple[int, ...], axis: int, name: str, dtype: str, rng: np.random.Generator
+) -> None:
+    kinds = [kind for kind in LOGITS if kind != "masked"]
+    logits = LOGITS[kinds[sum(shape) % len(kinds)]](shape, rng).astype(dtype)
+    function = getattr(fl, name)
+    output_shape = shape
+    if name == "logsumexp":
+        output_shape = tuple(np.delete(shape, axis).tolist())
+    grad_output = rng.normal(size=output_shape).astype(dtype)
+    value, gradient = fl.value_and_grad(function)(logits, axis=axis, grad_output=grad_output)
+    assert_same_bits(value, function(logits, axis=axis))
+    assert value.dtype == gradient.dtype == dtype
+    exact = truth_dtype(dtype)
+    truth = getattr(reference, name)(logits, axis, grad_output, exact)
+    rough_value, rough_gradient = naive(name, logits, axis, grad_output)
+    moved = exponent_rounding(logits, axis) if name == "softmax" else 0
+    # logarithms are of a sum, at least 1, that was rounded; log-sum-exp adds it to the maximum
+    size = np.maximum(np.abs(truth.value), 0 if name == "softmax" else 1)
+    size = np.maximum(size, np.abs(logits.max(axis=axis))) if name == "logsumexp" else size
+    allowed = tolerance(truth.value, rough_value, dtype, size, moved)
+    assert_within(value, truth.value, allowed)
+    size = magnitude(name, logits, axis, grad_output)
+    moved = exponents(name, logits, axis, grad_output)
+    allowed = tolerance(truth.gradient, rough_gradient, dtype, size, moved)
+    assert_within(gradient, truth.gradient, allowed)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_probabilities_sum_to_one(isa: str, dtype: str, rng: np.random.Generator) -> None:
+    logits = (rng.normal(size=(50, 1000)) * 10).astype(dtype)
+    p = fl.softmax(logits)
+    assert np.all(p >= 0)
+    # each p is off by a few ULP of itself, so their sum by a few of 1
+    np.testing.assert_allclose(p.sum(axis=1, dtype=float), 1, atol=8 * eps(dtype))
+    # exp of a log-probability, itself off by half an ULP of at most 64
+    np.testing.assert_allclose(np.exp(fl.log_softmax(logits)), p, rtol=64 * eps(dtype))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_axis_defaults_to_the_last(name: str, rng: np.random.Generator) -> None:
+    logits = rng.normal(size=(3, 4, 5))
+    function = getattr(fl, name)
+    np.testing.assert_array_equal(function(logits), function(logits, axis=2))
+    np.testing.assert_array_equal(function(logits, axis=1), function(logits, axis=-2))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_in_place_gradient(isa: str, name: str, axis: int, rng: np.random.Generator) -> None:
+    logits = rng.normal(size=(5, 17, 9)).astype("float32")
+    grad = fl.value_and_grad(getattr(fl, name))
+    value, gradient = grad(logits, axis=axis)
+    buffer = logits.copy()
+    value_in_place, gradient_in_place = grad(buffer, axis=axis, out=buffer)
+    assert gradient_in_place is buffer
+    assert_same_bits(value, value_in_place)
+    assert_same_bits(gradient, gradient_in_place)

@@ -1,0 +1,140 @@
+"""The same numbers as torch.nn.functional, over every option that both have."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fusedloss as fl
+from checks import eps
+from reference import Array
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+
+#: The same examples in every run; a machine shared with others sets no deadline.
+PROFILE = settings(derandomize=True, deadline=None, max_examples=300)
+
+REDUCTIONS = st.sampled_from(["none", "mean", "sum"])
+DTYPES = st.sampled_from(["float32", "float64"])
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> tuple[int, ...]:
+    """(C,), (N, C) or (N, C, d1, ...) with up to some 5000 elements."""
+    classes = draw(st.one_of(st.integers(1, 40), st.sampled_from([64, 100, 257])))
+    if draw(st.integers(0, 9)) == 0:
+        return (classes,)
+    inner = draw(st.lists(st.integers(0, 9), max_size=3))
+    room = max(5000 // (classes * max(math.prod(inner), 1)), 1)
+    return (draw(st.integers(0, min(room, 70))), classes, *inner)
+
+
+def assert_close(ours: Any, theirs: Any, dtype: str, size: float) -> None:
+    """Both round in their own order: each is off by a few ULP of the largest number involved.
+
+    Torch's sums over the batch are float32 for float32, ours double: hence 16 and not 4.
+    """
+    ours, theirs = np.asarray(ours), theirs.detach().numpy()
+    assert ours.shape == theirs.shape
+    tolerance = 16 * eps(dtype)
+    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * size)
+
+
+@PROFILE
+@given(data=st.data(), shape=shapes(), dtype=DTYPES, reduction=REDUCTIONS)
+def test_cross_entropy(
+    data: st.DataObject, shape: tuple[int, ...], dtype: str, reduction: str
+) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32), label="seed"))
+    axis = min(1, len(shape) - 1)
+    classes, rows = shape[axis], shape[:axis] + shape[axis + 1 :]
+    scale = data.draw(st.sampled_from([0.0, 1.0, 10.0]), label="scale")
+    logits = (rng.normal(size=shape) * scale).astype(dtype)
+    options: dict[str, Any] = {"reduction": reduction}
+    if data.draw(st.booleans(), label="smoothing"):
+        options["label_smoothing"] = data.draw(st.sampled_from([0.05, 0.5, 1.0]), label="amount")
+    target: Array
+    # where a scalar label's shape could be that of the logits only the latter is meant
+    if data.draw(st.booleans(), label="probabilities"):
+        target = rng.dirichlet(np.ones(classes), size=rows)
+        target = np.moveaxis(target, -1, axis).astype(dtype)
+    else:
+        target = rng.integers(0, classes, size=rows)
+        ignore_index = data.draw(st.sampled_from([-100, -1, 0, classes - 1]), label="ignore_index")
+        if data.draw(st.booleans(), label="ignored rows"):
+            target = np.where(rng.random(rows) < 0.4, ignore_index, target)
+        options["ignore_index"] = ignore_index
+    weight = rng.uniform(0, 2, size=classes).astype(dtype)
+    weighted = data.draw(st.booleans(), label="weight")
+    grad_output = rng.normal(size=rows if reduction == "none" else ()).astype(dtype)
+
+    z = torch.tensor(logits, requires_grad=True)
+    expected = F.cross_entropy(
+        z, torch.tensor(target), weight=torch.tensor(weight) if weighted else None, **options
+    )
+    expected.backward(torch.tensor(grad_output))
+    value, gradient = fl.value_and_grad(fl.cross_entropy)(
+        logits, target, weight=weight if weighted else None, grad_output=grad_output, **options
+    )
+    # a row's loss is at most its range of 10 sigmas times a weight, a sum's the rows' sum
+    positions = math.prod(rows) if reduction == "sum" else 1
+    assert_close(value, expected, dtype, size=max(20 * scale, 1) * max(positions, 1))
+    # p is off by as many eps as its exponent is large; a mean over few weights divides by little
+    total = np.abs(z.grad.numpy()).max(initial=1, where=np.isfinite(z.grad.numpy()))
+    assert_close(gradient, z.grad, dtype, size=float(total) * max(10 * scale, 1))
+
+
+@PROFILE
+@given(data=st.data(), dtype=DTYPES, name=st.sampled_from(["softmax", "log_softmax", "logsumexp"]))
+def test_helpers(data: st.DataObject, dtype: str, name: str) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32), label="seed"))
+    shape = tuple(data.draw(st.lists(st.integers(1, 12), min_size=1, max_size=4), label="shape"))
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1), label="axis")
+    logits = (rng.normal(size=shape) * 3).astype(dtype)
+    z = torch.tensor(logits, requires_grad=True)
+    expected = torch.logsumexp(z, axis) if name == "logsumexp" else getattr(F, name)(z, axis)
+    grad_output = rng.normal(size=tuple(expected.shape)).astype(dtype)
+    expected.backward(torch.tensor(grad_output))
+    value, gradient = fl.value_and_grad(getattr(fl, name))(
+        logits, axis=axis, grad_output=grad_output
+    )
+    assert_close(value, expected, dtype, size=20)  # the logits' range
+    assert_close(gradient, z.grad, dtype, size=20)
+
+
+def test_special_values(rng: np.random.Generator) -> None:
+    """Infinities and NaN where torch's answer is the contract's."""
+    inf, nan = np.inf, np.nan
+    rows = [
+        [-inf] * 4,
+        [inf, 0, 0, 0],
+        [nan, 0, 0, 0],
+        [0, -inf, 0, 0],
+        [-inf, 0, 0, 0],
+        [1e4, 0, -1e4, 0],
+    ]
+    logits = np.array(rows, "float32")
+    target = np.zeros(len(rows), int)
+    z = torch.tensor(logits, requires_grad=True)
+    expected = F.cross_entropy(z, torch.tensor(target), reduction="none")
+    expected.sum().backward()
+    value, gradient = fl.value_and_grad(fl.cross_entropy)(logits, target, reduction="none")
+    np.testing.assert_allclose(value, expected.detach().numpy(), rtol=1e-6)  # float32
+    np.testing.assert_allclose(gradient, z.grad.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("shape", [(0, 3), (2, 3, 0), (0, 3, 0)], ids=str)
+def test_nothing(shape: tuple[int, ...], reduction: Any) -> None:
+    rows = (shape[0], *shape[2:])
+    value = fl.cross_entropy(np.zeros(shape), np.zeros(rows, int), reduction=reduction)
+    expected = F.cross_entropy(
+        torch.zeros(shape), torch.zeros(rows, dtype=torch.long), reduction=reduction
+    )
+    np.testing.assert_array_equal(value, expected.numpy())

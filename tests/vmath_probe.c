@@ -1,0 +1,36 @@
+/*
+ * The vector functions as a shared library for test_vmath.py, which compiles this file once for each
+ * instruction set and real type.
+ */
+#include "../src/kernels/simd.h"
+
+#include "../src/kernels/vmath.inc"
+
+#define EXPORT __attribute__((visibility("default")))
+
+typedef enum probe_function { VEXP, VEXP_NONPOSITIVE, VLOG, VLOG1P } probe_function;
+
+EXPORT const int64_t probe_lanes = LANES;
+
+/* y[i] = function(x[i]), function numbered as above. */
+EXPORT void probe(int function, const real *x, real *y, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        const int64_t left = n - i;
+        const vec v = left < LANES ? load_first(x + i, left, splat(0)) : load(x + i);
+        vec result = {0};
+        switch ((probe_function)function) {
+        case VEXP: result = vexp(v); break;
+        case VEXP_NONPOSITIVE: result = vexp_nonpositive(v); break;
+        case VLOG: result = vlog(v); break;
+        case VLOG1P: result = vlog1p(v); break;
+        }
+        if (left < LANES)
+            store_first(y + i, left, result);
+        else
+            store(y + i, result);
+    }
+}
+
+/* x: probe_lanes values */
+EXPORT double probe_lane_sum(const real *x) { return lane_sum(load(x)); }
+EXPORT real probe_lane_max(const real *x) { return lane_max(load(x)); }
