@@ -19,6 +19,9 @@ from reference import Array
 #: rounded to float32.
 SLACK_ULPS = 10
 
+#: The same for losses, whose logarithm takes the edge off the sum of the exponentials.
+LOSS_SLACK_ULPS = 6
+
 
 def truth_dtype(dtype: DTypeLike) -> type[np.floating[Any]]:
     """The wider type that the formula is evaluated in to serve as the truth for ``dtype``."""
@@ -72,6 +75,7 @@ def tolerance(
     dtype: DTypeLike,
     magnitude: ArrayLike,
     exponents: ArrayLike = 0,
+    slack_ulps: float = SLACK_ULPS,
 ) -> Array:
     """The naive formula's own error, element by element, plus the slack at ``magnitude``.
 
@@ -81,7 +85,7 @@ def tolerance(
         naive_error = np.abs(naive - truth)
     # where the naive formula overflows or gives NaN it sets no bound: the slack alone holds
     naive_error = np.where(np.isfinite(naive_error), naive_error, 0)
-    slack = SLACK_ULPS * ulp(magnitude, dtype)
+    slack = slack_ulps * ulp(magnitude, dtype)
     flushed = 4 * np.finfo(dtype).tiny  # a probability below tiny may be 0, times a grad_output
     return naive_error + slack + eps(dtype) / 2 * np.asarray(exponents) + flushed
 
@@ -171,12 +175,14 @@ def _value_tolerance(
 ) -> Array:
     """A row's tolerance, or for a reduced loss the sum of its rows' tolerances."""
     if options["reduction"] == "none":
-        return tolerance(truth.value, naive.value, logits.dtype, truth.value)
+        return tolerance(
+            truth.value, naive.value, logits.dtype, truth.value, slack_ulps=LOSS_SLACK_ULPS
+        )
     options = {**options, "reduction": "none"}
     exact = truth_dtype(logits.dtype)
     rows = reference.cross_entropy(logits, target, dtype=exact, **options).value
     rough = reference.naive_cross_entropy(logits, target, dtype=logits.dtype, **options).value
-    allowed = tolerance(rows, rough, logits.dtype, rows)
+    allowed = tolerance(rows, rough, logits.dtype, rows, slack_ulps=LOSS_SLACK_ULPS)
     with np.errstate(invalid="ignore", divide="ignore"):
         divisor = np.abs(rows.sum() / truth.value)  # 1 for a sum
     divisor = divisor if np.isfinite(divisor) and divisor else 1

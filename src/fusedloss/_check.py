@@ -232,6 +232,8 @@ def _refuse_overlap(name: str, out: Any, inputs: dict[str, Any]) -> None:
 def _overlaps_itself(array: Array) -> bool:
     """Whether elements share memory, as far as strides tell: each must clear all smaller ones."""
     reach = array.itemsize
+    if array.size == 0:
+        return False
     dimensions = zip(array.strides, array.shape, strict=True)
     for stride, size in sorted((abs(stride), size) for stride, size in dimensions if size > 1):
         if stride < reach:

@@ -291,6 +291,9 @@ cdef bint overlaps_itself(const Py_buffer *view) noexcept:
     """Whether elements share memory, as far as the strides tell: each must clear all smaller ones."""
     cdef Py_ssize_t d, e, reach, stride, other
     for d in range(view.ndim):
+        if view.shape[d] == 0:
+            return False
+    for d in range(view.ndim):
         stride = view.strides[d] if view.strides[d] >= 0 else -view.strides[d]
         reach = view.itemsize
         for e in range(view.ndim):

@@ -128,11 +128,7 @@ ALWAYS_INLINE vec rounded(vec v) {
 
 /* Where the mask is set a, else b. */
 ALWAYS_INLINE vec blend(ivec mask, vec a, vec b) {
-#if defined(__AVX512F__) && defined(FL_DOUBLE)
-    return (vec)_mm512_mask_blend_pd(_mm512_movepi64_mask((__m512i)mask), (__m512d)b, (__m512d)a);
-#elif defined(__AVX512F__)
-    return (vec)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)mask), (__m512)b, (__m512)a);
-#elif !defined(__SSE4_1__)
+#if defined(__AVX512F__) || !defined(__SSE4_1__) /* the compiler makes mask registers of this */
     return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
 #elif defined(__AVX2__) && defined(FL_DOUBLE)
     return (vec)_mm256_blendv_pd((__m256d)b, (__m256d)a, (__m256d)mask);
