@@ -14,12 +14,12 @@
 /* A tile of positions takes up to so many bytes, but at least one group of 4 vectors. */
 #define TILE_BYTES (128 * 1024)
 /* Gradients from so many bytes on are stored past the caches. */
-#define STREAM_BYTES (32 * 1024 * 1024)
+#define STREAM_BYTES (8 * 1024 * 1024)
 /* Class indices that one task checks: worth waking a thread for. */
 #define CHECK_POSITIONS 16384
 /* A task's least number of elements, and the largest number of tasks. */
 #define TASK_ELEMENTS 16384
-#define MOST_TASKS 1024
+#define MOST_TASKS 128
 
 static int is_index_dtype(fl_dtype dtype) { return dtype >= FL_INT8 && dtype <= FL_UINT64; }
 static int is_real_dtype(fl_dtype dtype) { return dtype == FL_FLOAT32 || dtype == FL_FLOAT64; }
@@ -81,15 +81,16 @@ static void plan_columns(fl_softmax_args *args, int64_t lanes, int64_t size, fl_
     program->workspace = (size_t)(round_up((tile * args->classes * arrays + FL_MOST_TILE) * size, 64));
 }
 
-/* Batches of rows, and the workspace that softmax_rows takes: exponentials, the blocks' maxima, three blocks.
- */
+/* Batches of rows, and the workspace that softmax_rows takes: the exponentials and block maxima of two
+ * batches, and three blocks. */
 static void plan_rows(fl_softmax_args *args, int64_t lanes, int64_t size, fl_program *program) {
     const int64_t row = round_up(args->classes, 64) * size, blocks = row / ROW_BLOCK_BYTES + 1;
     const int64_t fitting = BATCH_BYTES / row, batch = fitting < 1 ? 1 : fitting > lanes ? lanes : fitting;
     args->plan.tile = batch;
     args->plan.keep = args->gradient.data && args->classes * size <= KEEP_BYTES;
-    const int64_t exponentials = args->plan.keep ? batch * row : ROW_BLOCK_BYTES;
-    program->workspace = (size_t)(exponentials + round_up(batch * blocks * size, 64) + 3 * ROW_BLOCK_BYTES);
+    const int64_t exponentials = args->plan.keep ? 2 * batch * row : ROW_BLOCK_BYTES;
+    program->workspace =
+        (size_t)(exponentials + round_up(2 * batch * blocks * size, 64) + 3 * ROW_BLOCK_BYTES);
 }
 
 fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
