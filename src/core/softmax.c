@@ -11,7 +11,7 @@
 #define KEEP_BYTES (1024 * 1024)
 /* Rows are walked in batches whose exponentials take up to so many bytes. */
 #define BATCH_BYTES (64 * 1024)
-/* A tile of positions takes up to so many bytes, but at least one group of 4 vectors. */
+/* A tile of positions takes up to so many bytes, but at least one vector of them. */
 #define TILE_BYTES (128 * 1024)
 /* Gradients from so many bytes on are stored past the caches. */
 #define STREAM_BYTES (8 * 1024 * 1024)
@@ -71,14 +71,16 @@ static int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 static int64_t round_up(int64_t a, int64_t to) { return ceil_divide(a, to) * to; }
 
-/* Tiles of positions, and the workspace that softmax_columns takes: the packed arrays and one line. */
+/* Tiles of positions, and the workspace that softmax_columns takes: one or two tiles, and one for targets or
+ * exponentials. */
 static void plan_columns(fl_softmax_args *args, int64_t lanes, int64_t size, fl_program *program) {
-    const int64_t group = 4 * lanes, fitting = TILE_BYTES / (args->classes * size) / group * group;
-    const int64_t tile = fitting < group ? group : fitting > FL_MOST_TILE ? FL_MOST_TILE : fitting;
-    const int arrays = args->kind == FL_PROBABILITY_TARGET || args->kind == FL_LOG_SOFTMAX ? 2 : 1;
+    const int64_t fitting = TILE_BYTES / (args->classes * size) / lanes * lanes;
+    const int64_t tile = fitting < lanes ? lanes : fitting > FL_MOST_TILE ? FL_MOST_TILE : fitting;
+    const int second = args->kind == FL_PROBABILITY_TARGET || args->kind == FL_LOG_SOFTMAX;
     args->plan.tile = tile;
     args->plan.keep = 1;
-    program->workspace = (size_t)(round_up((tile * args->classes * arrays + FL_MOST_TILE) * size, 64));
+    const int64_t lines = (tile * size / 64 | 1) + 2; /* of 64 bytes: softmax_columns' pitch */
+    program->workspace = (size_t)(lines * 64 * args->classes * (1 + args->plan.stream + second));
 }
 
 /* Batches of rows, and the workspace that softmax_rows takes: the exponentials and block maxima of two
