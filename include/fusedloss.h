@@ -137,9 +137,9 @@ typedef struct fl_softmax_args {
         int64_t positions;
         int64_t positions_per_task;
         int64_t positions_per_check;
-        int64_t tile; /* positions side by side in vector lanes; 0: classes lie in the lanes */
-        int32_t keep; /* the exponentials of a row or tile stay in the workspace */
-        int32_t stream;
+        int64_t tile;   /* positions that are worked on together */
+        int32_t keep;   /* their exponentials stay in the workspace */
+        int32_t stream; /* the gradient is stored past the caches */
     } plan;
 } fl_softmax_args;
 

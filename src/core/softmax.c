@@ -12,7 +12,7 @@
 /* Rows are walked in batches whose exponentials take up to so many bytes. */
 #define BATCH_BYTES (64 * 1024)
 /* A tile of positions takes up to so many bytes, but at least one vector of them. */
-#define TILE_BYTES (128 * 1024)
+#define TILE_BYTES (64 * 1024)
 /* Gradients from so many bytes on are stored past the caches. */
 #define STREAM_BYTES (8 * 1024 * 1024)
 /* Class indices that one task checks: worth waking a thread for. */
