@@ -7,7 +7,11 @@
 
 #include "vmath.inc"
 
+#include "streaming.inc"
+
 #include "arrays.inc"
+
+#include "tiles.inc"
 
 #include "softmax.inc"
 
