@@ -19,20 +19,6 @@ def softmax(
     grad_output: Any = None,
     out: Any = None,
 ) -> Any: ...
-def softmax_plain(
-    kind: int,
-    logits: Any,
-    target: Any,
-    weight: Any,
-    ignore_index: Any,
-    label_smoothing: Any,
-    reduction: Any,
-    axis: Any,
-    num_threads: Any,
-    gradient: bool = False,
-    grad_output: Any = None,
-    out: Any = None,
-) -> Any: ...
 def isa_names() -> list[str]: ...
 def isa_available(name: str) -> bool: ...
 def current_isa() -> str: ...
