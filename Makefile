@@ -13,47 +13,55 @@ SOURCES := $(shell find include src -name '_core.c' -prune -o -type f \
 C_SOURCES := $(shell find include src tests benchmarks -name '_core.c' -prune -o -type f \
 	-name '*.[ch]' -print -o -name '*.inc' -print)
 
-.PHONY: help demo test check bench lint format wheel clean
+.PHONY: help demo test check ulp bench lint format wheel clean
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo     train a small network on handwritten digits'
 	@echo 'make test     lint, and the tests but for the long ones'
 	@echo 'make check    lint, all tests, and the benchmarks run once without timing'
-	@echo 'make bench    measure against torch and NumPy; one table of ratios (THREADS=1: on one thread)'
+	@echo 'make ulp      measure the errors of every loss; the tables of docs/accuracy.md'
+	@echo 'make bench    measure against torch, JAX and NumPy; table and plots (THREADS=1: on one thread)'
 	@echo 'make lint     ruff, mypy, clang-format'
 	@echo 'make format   let ruff and clang-format rewrite the files'
-	@echo 'make wheel    source distribution and wheel, in dist/'
+	@echo 'make wheel    source distribution and wheel, in dist/; audited, and tried beside torch'
 	@echo 'make clean    remove what these make'
 	@echo 'PYTHON=python3.12 make ... takes that Python for a new .venv'
 
 demo: $(VENV)/with-demo
 	$(BIN)/python -m fusedloss demo
 
-test: lint $(VENV)/with-test
+test: lint
 	$(BIN)/python -m pytest -q -m 'not long'
 
-check: lint $(VENV)/with-test $(VENV)/with-bench
+check: lint $(VENV)/with-bench
 	$(BIN)/python -m pytest -q
 	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
 
+ulp: $(VENV)/with-test
+	$(BIN)/python tests/ulp_table.py --output docs/accuracy.md
+
+RESULTS := benchmarks/results
+
 bench: $(VENV)/with-bench
-	@echo 'Measuring: some five minutes. Leave the machine alone meanwhile.'
-	$(BIN)/python -m pytest -q benchmarks --benchmark-quiet --benchmark-json=benchmarks/results.json \
-		$(if $(THREADS),--threads $(THREADS))
-	@$(BIN)/python benchmarks/report.py benchmarks/results.json
+	@echo 'Measuring: some ten minutes. Leave the machine alone meanwhile.'
+	@mkdir -p $(RESULTS)
+	$(BIN)/python -m pytest -q benchmarks --benchmark-quiet \
+		--benchmark-json=$(RESULTS)/results.json $(if $(THREADS),--threads $(THREADS)) || status=$$?; \
+	$(BIN)/python benchmarks/report.py $(RESULTS)/results.json && exit $${status:-0}
 
 # The tests and benchmarks are checked against the types of fusedloss alone, so that the outcome
 # does not depend on what else is installed.
 MYPY_TESTS := $(BIN)/mypy --config-file= --no-site-packages --ignore-missing-imports \
 	--follow-imports=silent
 
-lint: $(VENV)/with-lint
+# The torch front is typed against torch itself.
+lint: $(VENV)/with-lint $(VENV)/with-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	MYPYPATH=src $(MYPY_TESTS) tests
-	MYPYPATH=src:tests $(MYPY_TESTS) benchmarks
+	MYPYPATH=src:tests $(MYPY_TESTS) benchmarks tools/wheel
 	$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
 
 format: $(VENV)/with-lint
@@ -61,15 +69,27 @@ format: $(VENV)/with-lint
 	$(BIN)/ruff format
 	$(BIN)/clang-format -i $(C_SOURCES)
 
+# Built twice, from the source distribution and from the checkout: the same wheel has to come out.
+wheel: export PATH := $(CURDIR)/$(BIN):$(PATH)
+wheel: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell \
+	git log -1 --format=%ct 2>/dev/null || date +%s))
 wheel: $(VENV)/pyvenv.cfg
-	$(PIP) install build==1.6.1
+	$(PIP) install -r tools/wheel/requirements.txt
 	rm -rf build dist
-	$(BIN)/python -m build
+	@echo 'Building the wheel twice'
+	python -m build --quiet --outdir build/from-sdist
+	python -m build --quiet --outdir build/from-checkout --wheel
+	python tools/wheel/repair.py build/from-sdist/*.whl dist
+	python tools/wheel/repair.py build/from-checkout/*.whl build/repaired
+	mv build/from-sdist/*.tar.gz dist
+	python tools/wheel/audit.py dist
+	python tools/wheel/check.py dist build/repaired
+	@echo 'Source distribution and wheel are in dist/'
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info src/*.egg-info src/fusedloss/_core.c
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
-	rm -f fusedloss-*.png benchmarks/results.*
+	rm -rf fusedloss-*.png $(RESULTS)
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -r {} +
 
 $(VENV)/pyvenv.cfg:

@@ -21,4 +21,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def bench(request: pytest.FixtureRequest) -> Bench:
     """Measure with as many threads as fusedloss would take, unless told otherwise."""
-    return Bench(request.config.getoption("--threads") or fl.get_num_threads())
+    num_threads = request.config.getoption("--threads") or fl.get_num_threads()
+    return Bench(num_threads, small=request.config.getoption("benchmark_disable"))

@@ -16,37 +16,45 @@ from pathlib import Path
 
 import torch
 
-from fusedloss.cli._contenders import MODES, Mode, Problem, Work
-from fusedloss.cli._memory import MEASURED_FROM, fits, measure_extra_memory
+from fusedloss.cli._contenders import OWN_THREADS, Mode, Problem, Work
+from fusedloss.cli._memory import fits, measure_extra_memory
 from fusedloss.cli._timing import Samples, time_in_turn
-from workloads import CAPABILITIES, CAPABILITY_CASES, CASES, Case
+from workloads import CAPABILITIES, CAPABILITY_CASES, MEMORY_CASES, Case
 
 # Enough for the medians to settle; the largest shapes make their five rounds, however long.
-SECONDS = 2.0
+SECONDS = 1.5
 ROUNDS = 5
+
+# Enough for every path of the code, little enough to be through with it in a moment.
+SMALL = 500_000
 
 
 class Bench:
-    """Measures groups as they are asked for; holds the arrays of one case at a time."""
+    """Measures groups as they are asked for; holds the arrays of one case at a time.
 
-    def __init__(self, num_threads: int) -> None:
+    With `small`, shapes are cut down: to see that it runs, not how fast.
+    """
+
+    def __init__(self, num_threads: int, small: bool = False) -> None:
         self.num_threads = num_threads
-        self._problem: Problem | None = None
+        self.small = small
+        self._held: tuple[Case, Problem] | None = None
         self._samples: dict[tuple[Case, Mode, str], Samples] = {}
-        self._memory: dict[str, dict[tuple[Work, Mode], int | None]] = {}
+        self._memory: dict[str, dict[tuple[Case, Mode], int | None]] = {}
 
     def problem(self, case: Case) -> Problem:
         """Return the arrays of the case."""
-        if self._problem is None or self._problem.work != case.work:
-            self._problem = None  # free the memory first
-            self._problem = Problem(case.work, self.num_threads, torch)
-        return self._problem
+        if self._held is None or self._held[0] is not case:
+            self._held = None  # free the memory first
+            work = cut_down(case.work) if self.small else case.work
+            self._held = case, Problem(work, self.num_threads, torch, case.computation)
+        return self._held[1]
 
     def time(self, case: Case, mode: Mode, names: Sequence[str]) -> Samples:
         """Time these contenders of a group, in turn."""
         problem = self.problem(case)
         contenders = {name: problem.contender(name, mode) for name in names}
-        return time_in_turn(contenders, seconds=SECONDS, min_rounds=ROUNDS)
+        return time_in_turn(contenders, seconds=SECONDS, min_rounds=ROUNDS, own_threads=OWN_THREADS)
 
     def samples(self, case: Case, mode: Mode, isa: str = "") -> Samples:
         """Return seconds a call of every contender, round by round; timed once."""
@@ -59,20 +67,17 @@ class Bench:
 
     def extra_bytes(self, name: str, case: Case, mode: Mode) -> int | None:
         """Return the peak memory of a call; one child process measures all of a contender's."""
-        if case.work.bytes < MEASURED_FROM:
-            return None
         if name not in self._memory:
             groups = [
-                (one.work, each)
-                for one in CASES
-                for each in MODES
-                if name in one.contenders(each)
-                and one.work.bytes >= MEASURED_FROM
-                and fits(one.work)
+                (one, each)
+                for one in MEMORY_CASES
+                for each in one.modes
+                if name in one.contenders(each) and fits(one.work)
             ]
-            sizes = measure_extra_memory(name, groups, self.num_threads)
+            work = [(one.work, each) for one, each in groups]
+            sizes = measure_extra_memory(name, work, self.num_threads)
             self._memory[name] = dict(zip(groups, sizes, strict=True))
-        return self._memory[name].get((case.work, mode))
+        return self._memory[name].get((case, mode))
 
     def _time_capability(self, isa: str) -> None:
         variables = {"FUSEDLOSS_ISA": isa, "ATEN_CPU_CAPABILITY": CAPABILITIES[isa]}
@@ -83,10 +88,19 @@ class Bench:
             text=True,
             check=True,
         )
-        answer: list[tuple[list[int], Mode, Samples]] = json.loads(child.stdout)
-        cases = {case.shape: case for case in CAPABILITY_CASES}
-        for shape, mode, samples in answer:
-            self._samples[cases[tuple(shape)], mode, isa] = samples
+        answer: list[tuple[str, Mode, Samples]] = json.loads(child.stdout)
+        cases = {case.label: case for case in CAPABILITY_CASES}
+        for label, mode, samples in answer:
+            self._samples[cases[label], mode, isa] = samples
+
+
+def cut_down(work: Work) -> Work:
+    """Halve the longest axis but that of the classes, again and again, until the work is small."""
+    shape = list(work.shape)
+    while Work(tuple(shape)).elements > SMALL:
+        longest = max((i for i in range(len(shape)) if i != 1), key=lambda i: shape[i])
+        shape[longest] //= 2
+    return Work(tuple(shape), work.dtype)
 
 
 def main() -> None:
@@ -94,10 +108,10 @@ def main() -> None:
     num_threads, isa = int(sys.argv[1]), sys.argv[2]
     bench = Bench(num_threads)
     answer = [
-        (case.shape, mode, bench.time(case, mode, case.contenders(mode, isa)))
+        (case.label, mode, bench.time(case, mode, case.contenders(mode, isa)))
         for case in CAPABILITY_CASES
         if fits(case.work)
-        for mode in MODES
+        for mode in case.modes
     ]
     json.dump(answer, sys.stdout)
 

@@ -55,6 +55,8 @@ const char *fl_status_name(fl_status status);
 
 typedef enum fl_dtype {
     FL_NO_DTYPE = 0,
+    FL_FLOAT16,
+    FL_BFLOAT16,
     FL_FLOAT32,
     FL_FLOAT64,
     FL_INT8,
@@ -101,39 +103,62 @@ typedef enum fl_softmax_kind {
     FL_LOG_SOFTMAX,        /* no value; "gradient" receives log_softmax(logits) */
 } fl_softmax_kind;
 
+/* What the array called logits holds; anything but logits takes a target. */
+typedef enum fl_prediction {
+    FL_LOGITS = 0,
+    FL_LOG_PROBABILITIES, /* index targets only; used as they are: loss = w_y (-z_y) */
+    FL_PROBABILITIES,     /* divided by their sum, then clipped to [1e-7, 1 - 1e-7] */
+} fl_prediction;
+
 /*
- * With p = softmax(z) over the classes, e = label_smoothing, w = class_weight (ones if absent):
- *   index target y:        loss = (1-e) w_y (-log p_y) + e/C sum_c w_c (-log p_c)
+ * With p = softmax(s(z) / T) over the classes, s(z) = softcap tanh(z / softcap), T = temperature,
+ * e = label_smoothing, w = class_weight, v = sample_weight (each ones if absent):
+ *   index target y:        loss = (1-e) w_y (1 - p_y)^focusing (-log p_y) + e/C sum_c w_c (-log p_c)
  *   probability target t:  loss = sum_c w_c ((1-e) t_c + e/C) (-log p_c)
  *   log-sum-exp:           loss = log sum_c exp z_c
- * FL_MEAN divides by the sum of w_y over the positions not ignored (index targets), else by the
- * number of positions. gradient = d sum(grad_output * reduced loss) / d logits.
- * The gradient may be the very memory of the logits (equal strides); no other overlap is allowed.
+ * and each loss becomes v (loss + z_loss lse^2), lse = log sum_c exp(s(z_c) / T).
+ * FL_MEAN divides by the sum of v w_y over the positions not ignored (index targets) or the sum of v
+ * (probability targets, z_loss and mean_of_positions). gradient = d sum(grad_output * reduced loss) / d
+ * logits. The gradient may be the very memory of the logits (equal strides and dtype); no other overlap is
+ * allowed. lse, entropy and accuracy are 0 where the position is ignored; accuracy is 1 where the target
+ * class (of a distribution: its first maximum) is the first maximum of the logits, else 0.
  */
 typedef struct fl_softmax_args {
     /* inputs */
-    fl_input logits;          /* float32 or float64: fixes the compute type */
-    fl_input target;          /* any integer dtype, or float32/float64 probabilities */
+    fl_input logits;          /* float64, computed in double; float16, bfloat16, float32: in float */
+    fl_input target;          /* any integer dtype, or probabilities of any float dtype */
     const void *class_weight; /* classes contiguous values of the compute type, or NULL: ones */
-    fl_input grad_output;     /* FL_NONE only: one value of the compute type per position */
+    fl_input sample_weight;   /* any float dtype, one value per position */
+    fl_input grad_output;     /* FL_NONE only: any float dtype, one value per position */
     /* sizes */
     int32_t ndim;
     int64_t shape[FL_MAX_DIMS];
     int64_t classes;
-    /* options */
+    /* options; zero is the default of each */
     fl_softmax_kind kind;
+    fl_prediction prediction;
     fl_reduction reduction;
+    int32_t mean_of_positions; /* FL_MEAN counts positions, not class weights */
     int64_t ignore_index;
     double label_smoothing;
-    double grad_output_value; /* multiplies the gradient */
+    double focusing;    /* focal loss: gamma; excludes label_smoothing */
+    double temperature; /* 0 stands for 1 */
+    double softcap;     /* 0: none */
+    double z_loss;
+    double grad_output_value; /* multiplies the gradient and the Hessian */
     /* outputs */
-    fl_output loss;     /* FL_NONE: one value of the compute type per position */
-    fl_output gradient; /* of the logits' dtype */
-    double value;       /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
+    fl_output loss;     /* FL_NONE: one value per position, of the logits' dtype or the compute type */
+    fl_output gradient; /* of the logits' dtype or the compute type */
+    fl_output hessian;  /* its diagonal; the same dtypes, index and probability targets only */
+    fl_output lse, entropy, accuracy; /* of the compute type, one value per position */
+    double value;                     /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
     /* set by fl_softmax_program and its stages; not for the caller */
     struct {
-        double divisor; /* what the mean divides by; 1 otherwise */
-        double scale;   /* grad_output_value / divisor */
+        double divisor;   /* what the mean divides by; 1 otherwise */
+        double scale;     /* grad_output_value / divisor */
+        double z_divisor; /* what the mean divides z_loss by */
+        double z_ratio;   /* divisor / z_divisor */
+        int32_t extras;   /* more is wanted than the loss and its gradient, or z_loss in them */
         int64_t positions;
         int64_t positions_per_task;
         int64_t positions_per_check;
@@ -147,8 +172,8 @@ typedef struct fl_softmax_args {
 
 /* What one task hands to the end of its stage, where tasks are combined in their order. */
 typedef struct fl_partial {
-    double sum;
-    double weight;
+    double sum, z_sum;     /* of losses, of z_loss's part of them */
+    double weight, counts; /* of class weights, of sample weights alone */
     fl_status status;
 } fl_partial;
 

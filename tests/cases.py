@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from reference import Array, class_axis
+from parts import Array
+from reference import class_axis
 
 #: Lanes of the vectors of every instruction set: 2, 4, 8 float64 and 4, 8, 16 float32.
 LANES = (2, 4, 8, 16)
@@ -107,12 +108,18 @@ class Options:
     weight: bool = False
     ignore: str | None = None  # "default": some labels are -100; "class": a valid class
     label_smoothing: float = 0.0
+    sample_weight: bool = False
+    softcap: float | None = None
+    z_loss: float = 0.0
 
     def __str__(self) -> str:
         parts = [self.target]
         parts += ["weight"] if self.weight else []
         parts += [f"ignore_{self.ignore}"] if self.ignore else []
         parts += [f"smoothing_{self.label_smoothing}"] if self.label_smoothing else []
+        parts += ["sample_weight"] if self.sample_weight else []
+        parts += [f"softcap_{self.softcap}"] if self.softcap is not None else []
+        parts += [f"z_loss_{self.z_loss}"] if self.z_loss else []
         return "-".join(parts)
 
 
@@ -158,10 +165,12 @@ class Case:
         axis = class_axis(len(self.shape))
         classes = self.shape[axis]
         positions = self.shape[:axis] + self.shape[axis + 1 :]
-        logits = LOGITS[self.logits](self.shape, rng).astype(dtype)
+        with np.errstate(over="ignore"):  # float16's largest number is 65504
+            logits = LOGITS[self.logits](self.shape, rng).astype(dtype)
         options: dict[str, Any] = {}
-        if self.options.label_smoothing:
-            options["label_smoothing"] = self.options.label_smoothing
+        for name in ("label_smoothing", "softcap", "z_loss"):
+            if getattr(self.options, name):
+                options[name] = getattr(self.options, name)
         if self.options.weight:
             options["weight"] = rng.uniform(0.25, 2, size=classes).astype(dtype)
         if self.options.target == "index":
@@ -172,6 +181,9 @@ class Case:
         else:
             target = np.where(np.isneginf(logits), 0, rng.exponential(size=self.shape))
             target = target / target.sum(axis=axis, keepdims=True)
+        if self.options.sample_weight:
+            sample_weight = np.asarray(rng.uniform(0.25, 2, size=positions))
+            options["sample_weight"] = sample_weight.astype(dtype)
         return logits, target.astype(self.target_dtype), options
 
     def _labels(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,25 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ISAS = [name for name in _core.isa_names() if _core.isa_available(name)]
 
 
+@contextmanager
+def instruction_set(name: str) -> Iterator[None]:
+    """Kernels of one instruction set, the choice restored afterwards."""
+    before = _core.current_isa()
+    _core.select_isa(name)
+    try:
+        yield
+    except AssertionError as error:
+        error.add_note(f"with {name}")
+        raise
+    finally:
+        _core.select_isa(before)
+
+
 @pytest.fixture(params=ISAS)
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Every instruction set that this machine runs, the choice restored afterwards."""
-    before = _core.current_isa()
-    _core.select_isa(request.param)
-    yield request.param
-    _core.select_isa(before)
+    """Every instruction set that this machine runs."""
+    with instruction_set(request.param):
+        yield request.param
 
 
 @pytest.fixture(params=[1, 2, 3, 7])

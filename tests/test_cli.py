@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +122,7 @@ def test_help(command: tuple[str, ...], tmp_path: Path) -> None:
         (["bench", "--dtype", "int8"], "invalid choice: 'int8'"),
         (["bench", "--output", "times.txt"], "'times.txt' does not end in .json or .png"),
         (["bench", "--output", "no/times.json"], "'no' is not a folder"),
+        (["bench", "--curve", "times.json"], "'times.json' does not end in .png"),
         (["demo", "--epochs", "-1"], "'-1' is not a whole number above 0"),
         (["demo", "--seed", "-1"], "'-1' is not a whole number"),
         (["demo", "--output", "digits"], "'digits' does not end in .png"),
@@ -187,40 +189,99 @@ def test_reader_may_leave_early(tmp_path: Path) -> None:
 # ---- bench ------------------------------------------------------------------------------------
 
 
+def contenders(path: Path) -> dict[tuple[tuple[int, ...], str, str, str], dict[str, Any]]:
+    """The results of a JSON file by shape, dtype, mode and contender."""
+    results = json.loads(path.read_text())["results"]
+    return {(tuple(r["shape"]), r["dtype"], r["mode"], r["contender"]): r for r in results}
+
+
 def test_bench(tmp_path: Path) -> None:
     arguments = ["--shape", "8", "5", "--shape", "2", "3", "4", "--threads", "1"]
-    files = ["--output", "times.json", "--output", "times.png"]
+    files = ["--output", "times.json", "--output", "times.png", "--curve", "curve.png"]
     result = run("bench", *arguments, *files, "--seconds", "0.1", cwd=tmp_path)
     assert result.stderr == ""
     assert "8 x 5 float32, 160 B" in result.stdout
     assert "2 x 3 x 4 float32" in result.stdout
     assert "in copies" in result.stdout
-    assert (tmp_path / "times.png").read_bytes().startswith(PNG)
+    for picture in ("times.png", "curve.png"):
+        assert (tmp_path / picture).read_bytes().startswith(PNG)
+        assert f"written: {picture}" in result.stdout
 
     report = json.loads((tmp_path / "times.json").read_text())
     assert report["threads"] == 1
     assert report["version"] == fusedloss.__version__
-    measured = {(tuple(r["shape"]), r["mode"], r["contender"]): r for r in report["results"]}
+    measured = contenders(tmp_path / "times.json")
     for shape in ((8, 5), (2, 3, 4)):
-        assert measured[shape, "value + gradient", "fusedloss, out="]["relative_to_fusedloss"] == 1
+        both = measured[shape, "float32", "value + gradient", "fusedloss, out="]
+        assert both["relative_to_fusedloss"] == 1
         for contender in ("fusedloss", "NumPy"):
             for mode in ("value + gradient", "forward"):
-                assert measured[shape, mode, contender]["seconds"] > 0
-        assert measured[shape, "forward", "copy"]["copies"] == 1
+                assert measured[shape, "float32", mode, contender]["seconds"] > 0
+        assert measured[shape, "float32", "forward", "copy"]["copies"] == 1
+
+
+def test_bench_of_several_dtypes(tmp_path: Path) -> None:
+    pytest.importorskip("ml_dtypes")
+    dtypes = ("float16", "bfloat16", "float64")
+    arguments = [word for dtype in dtypes for word in ("--dtype", dtype)]
+    files = ["--output", "times.json", "--output", "times.png", "--curve", "curve.png"]
+    run("bench", "--shape", "8", "5", *arguments, *files, "--seconds", "0.1", cwd=tmp_path)
+    measured = contenders(tmp_path / "times.json")
+    assert {dtype for _, dtype, _, _ in measured} == set(dtypes)
+    for dtype in dtypes:
+        for contender in ("fusedloss, out=", "fusedloss", "NumPy", "copy"):
+            assert measured[(8, 5), dtype, "value + gradient", contender]["seconds"] > 0
+
+
+@pytest.mark.long
+def test_bench_with_every_peer(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("jax")
+    arguments = ("--shape", "8", "5", "--peers", "--seconds", "0.1", "--output", "times.json")
+    shown = run("bench", *arguments, cwd=tmp_path).stdout
+    measured = contenders(tmp_path / "times.json")
+    named = {contender for _, _, mode, contender in measured if mode == "value + gradient"}
+    expected = {"fusedloss, out=", "fusedloss", "fusedloss.torch", "NumPy", "torch eager", "copy"}
+    compiled = set() if "torch.compile left out" in shown else {"torch.compile"}
+    assert named == expected | compiled | {"JAX jit"}
+
+
+@pytest.mark.long
+def test_bench_without_a_compiler(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    result = run(
+        *("bench", "--shape", "8", "5", "--peers", "--seconds", "0.1"),
+        cwd=tmp_path,
+        hide="jax",
+        CXX="/nonexistent/c++",
+        TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor"),
+    )
+    assert "torch.compile left out" in result.stdout
+    assert "JAX is not installed; for JAX's times beside: pip install" in result.stdout
+    assert "torch eager" in result.stdout
 
 
 def test_bench_without_the_extras(tmp_path: Path) -> None:
-    arguments = ("bench", "--shape", "8", "5", "--dtype", "float64", "--seconds", "0.1")
-    result = run(*arguments, cwd=tmp_path, hide="rich,matplotlib,torch")
+    arguments = ("bench", "--shape", "8", "5", "--dtype", "float64", "--peers", "--seconds", "0.1")
+    result = run(*arguments, cwd=tmp_path, hide="rich,matplotlib,torch,jax")
     assert "8 x 5 float64, 320 B" in result.stdout
     assert "NumPy copyto, one thread" in result.stdout
-    assert "pip install 'fusedloss[bench]'" in result.stdout
-    assert "torch eager" not in result.stdout
+    assert result.stdout.count("pip install 'fusedloss[bench]'") == 2
+    for peer in ("torch eager", "torch.compile", "JAX jit"):
+        assert peer not in result.stdout
     assert result.stderr == ""
 
 
-def test_bench_cannot_plot_without_matplotlib(tmp_path: Path) -> None:
-    arguments = ("bench", "--shape", "8", "5", "--output", "times.png")
+def test_bench_of_bfloat16_needs_ml_dtypes(tmp_path: Path) -> None:
+    arguments = ("bench", "--shape", "8", "5", "--dtype", "bfloat16")
+    result = run(*arguments, cwd=tmp_path, hide="ml_dtypes", status=1)
+    assert "ml_dtypes is not installed" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("option", ["--output", "--curve"])
+def test_bench_cannot_plot_without_matplotlib(option: str, tmp_path: Path) -> None:
+    arguments = ("bench", "--shape", "8", "5", option, "times.png")
     result = run(*arguments, cwd=tmp_path, hide="matplotlib", status=1)
     assert "pip install 'fusedloss[cli]'" in result.stderr
     assert result.stdout == ""  # said before anything is measured
@@ -229,7 +290,7 @@ def test_bench_cannot_plot_without_matplotlib(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="the free memory is not known")
 def test_bench_refuses_what_does_not_fit(tmp_path: Path) -> None:
     result = run("bench", "--shape", "100000000", "1000000", cwd=tmp_path, status=1)
-    assert "100000000 x 1000000 left out: it takes 2800000 GB of memory" in result.stderr
+    assert "100000000 x 1000000 left out: it takes 3200000 GB of memory" in result.stderr
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no high-water mark here")
@@ -237,8 +298,8 @@ def test_bench_measures_memory(tmp_path: Path) -> None:
     """A plain NumPy forward call keeps one array of the logits' size; fusedloss keeps none."""
     arguments = ("--shape", "1000", "5000", "--seconds", "0.1")
     run("bench", *arguments, "--output", "memory.json", cwd=tmp_path, hide="torch")
-    results = json.loads((tmp_path / "memory.json").read_text())["results"]
-    extra = {(r["mode"], r["contender"]): r["extra_bytes"] for r in results}
+    measured = contenders(tmp_path / "memory.json")
+    extra = {(mode, name): r["extra_bytes"] for (_, _, mode, name), r in measured.items()}
     logits = 1000 * 5000 * 4
     assert 0.9 * logits < extra["forward", "NumPy"] < 1.5 * logits
     assert extra["forward", "fusedloss"] < 0.1 * logits

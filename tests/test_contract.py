@@ -21,11 +21,23 @@ import fusedloss as fl
 from conftest import REPOSITORY
 from fusedloss import _core
 
-LOSSES = ("cross_entropy", "softmax", "log_softmax", "logsumexp")
+#: name -> positional arguments of a valid call
+LOSSES: dict[str, tuple[Any, ...]] = {
+    "cross_entropy": (np.array([[0.0, 1.0]]), np.array([1])),
+    "nll_loss": (np.array([[0.0, -1.0]]), np.array([1])),
+    "categorical_cross_entropy": (np.array([[0.25, 0.75]]), np.array([1])),
+    "focal_loss": (np.array([[0.0, 1.0]]), np.array([1])),
+    "soft_cross_entropy": (np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]])),
+    "distillation_loss": (np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]]), np.array([1])),
+    "softmax": (np.array([[0.0, 1.0]]),),
+    "log_softmax": (np.array([[0.0, 1.0]]),),
+    "logsumexp": (np.array([[0.0, 1.0]]),),
+}
 
 PUBLIC = {
     *LOSSES,
     "value_and_grad",
+    "grad_and_hess",
     "set_num_threads",
     "get_num_threads",
     "threads",
@@ -44,12 +56,73 @@ SIGNATURES: dict[str, list[tuple[str, Any]]] = {
         ("ignore_index", -100),
         ("reduction", "mean"),
         ("label_smoothing", 0.0),
+        ("sample_weight", None),
+        ("softcap", None),
+        ("z_loss", 0.0),
+        ("outputs", ()),
+        ("num_threads", None),
+    ],
+    "nll_loss": [
+        ("log_probs", "required"),
+        ("target", "required"),
+        ("*", None),
+        ("weight", None),
+        ("ignore_index", -100),
+        ("reduction", "mean"),
+        ("sample_weight", None),
+        ("num_threads", None),
+    ],
+    "categorical_cross_entropy": [
+        ("probs", "required"),
+        ("target", "required"),
+        ("*", None),
+        ("axis", -1),
+        ("label_smoothing", 0.0),
+        ("ignore_index", -100),
+        ("reduction", "mean"),
+        ("sample_weight", None),
+        ("num_threads", None),
+    ],
+    "focal_loss": [
+        ("logits", "required"),
+        ("target", "required"),
+        ("*", None),
+        ("alpha", None),
+        ("gamma", 2.0),
+        ("ignore_index", -100),
+        ("reduction", "mean"),
+        ("sample_weight", None),
+        ("softcap", None),
+        ("z_loss", 0.0),
+        ("outputs", ()),
+        ("num_threads", None),
+    ],
+    "soft_cross_entropy": [
+        ("logits", "required"),
+        ("target_logits", "required"),
+        ("*", None),
+        ("temperature", 1.0),
+        ("reduction", "mean"),
+        ("sample_weight", None),
+        ("num_threads", None),
+    ],
+    "distillation_loss": [
+        ("student_logits", "required"),
+        ("teacher_logits", "required"),
+        ("target", None),
+        ("*", None),
+        ("temperature", 1.0),
+        ("alpha", 0.5),
+        ("ignore_index", -100),
+        ("reduction", "mean"),
+        ("sample_weight", None),
         ("num_threads", None),
     ],
     "softmax": [("logits", "required"), ("*", None), ("axis", -1), ("num_threads", None)],
     "log_softmax": [("logits", "required"), ("*", None), ("axis", -1), ("num_threads", None)],
     "logsumexp": [("logits", "required"), ("*", None), ("axis", -1), ("num_threads", None)],
     "value_and_grad": [("loss", "required"), ("argnums", 0)],
+    "grad_and_hess": [("loss", "required")],
 }
 
 FUNCTIONS = sorted(name for name in PUBLIC if name != "__version__")
@@ -104,11 +177,12 @@ def test_docstring(name: str) -> None:
     if parameters:
         assert "Parameters" in sections
     for parameter in parameters:
-        assert re.search(rf"^\*?{parameter}\b.* : ", docstring, re.MULTILINE), parameter
+        alone, among_others = rf"^\*?{parameter}\b.* : ", rf"^(\w+, )*{parameter}(, \w+)*$"
+        assert re.search(f"{alone}|{among_others}", docstring, re.MULTILINE), parameter
     if name in LOSSES:
         assert sections >= {"Parameters", "Returns", "Raises", "Notes", "Examples"}
         assert "torch" in docstring
-        assert ":math:" in docstring
+        assert re.search(":math:|.. math::", docstring)
 
 
 @pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__)
@@ -127,8 +201,8 @@ def test_value_and_grad_takes_what_the_loss_takes(name: str) -> None:
     """Positionally and by name, and its two own options."""
     loss: Callable[..., Any] = getattr(fl, name)
     grad = fl.value_and_grad(loss)
-    arguments = {"logits": np.array([[0.0, 1.0]])}
-    arguments |= {"target": np.array([1])} if name == "cross_entropy" else {}
+    names = [name for name, _ in SIGNATURES[name]]
+    arguments = dict(zip(names, LOSSES[name], strict=False))
     value, gradient = grad(*arguments.values())
     value_by_name, gradient_by_name = grad(**arguments, grad_output=None, out=None)
     np.testing.assert_array_equal(value, value_by_name)

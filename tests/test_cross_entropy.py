@@ -9,8 +9,17 @@ import pytest
 
 import fusedloss as fl
 from cases import CASES, INTEGER_DTYPES, SMALL_CASES, Case
-from checks import assert_cross_entropy_right, assert_within, ulp
-from reference import Array, class_axis, cross_entropy
+from checks import (
+    DTYPES,
+    assert_cross_entropy_right,
+    assert_within,
+    eps,
+    expected_cross_entropy,
+    ulp,
+)
+from conftest import ISAS, instruction_set
+from parts import Array
+from reference import class_axis, cross_entropy
 
 WORKED_LOGITS = [
     [0.8, 0.5, 0.2, 0.5],
@@ -20,18 +29,25 @@ WORKED_LOGITS = [
 ]
 
 
-@pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["16-bit", "float32", "float64"])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_value_and_gradient(case: Case, dtype: str, rng: np.random.Generator) -> None:
+    """With every instruction set, against a truth that is computed once."""
+    if dtype == "16-bit":  # by turns
+        dtype = ("float16", "bfloat16")[CASES.index(case) % 2]
     logits, target, options = case.build(dtype)
     axis = class_axis(logits.ndim)
     rows = tuple(np.delete(logits.shape, axis))
-    assert_cross_entropy_right(
-        logits, target, reduction="none", grad_output=rng.normal(size=rows), **options
-    )
     reduction = ("mean", "sum")[CASES.index(case) % 2]
-    assert_cross_entropy_right(logits, target, reduction=reduction, grad_output=-2.5, **options)
+    for given in (
+        {"reduction": "none", "grad_output": rng.normal(size=rows)},
+        {"reduction": reduction, "grad_output": -2.5},
+    ):
+        call = {**options, **given}
+        expected = expected_cross_entropy(logits, target, **call)
+        for isa in ISAS:
+            with instruction_set(isa):
+                assert_cross_entropy_right(logits, target, expected=expected, **call)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -127,7 +143,7 @@ def test_confident_mean_keeps_its_digits(isa: str) -> None:
 
 
 @pytest.mark.parametrize("case", SMALL_CASES, ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_result_types(case: Case, dtype: str) -> None:
     logits, target, options = case.build(dtype)
     rows = fl.cross_entropy(logits, target, reduction="none", **options)
@@ -139,7 +155,7 @@ def test_result_types(case: Case, dtype: str) -> None:
         assert type(fl.cross_entropy(logits, target, reduction=reduction, **options)) is float
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_unbatched_none_is_zero_dimensional(dtype: str) -> None:
     logits = np.array([1, 2, 4], dtype)
     for target in (2, np.int64(2), np.array(2), np.array(2, "uint8"), np.array([0, 0, 1.0])):
@@ -147,7 +163,8 @@ def test_unbatched_none_is_zero_dimensional(dtype: str) -> None:
         assert isinstance(value, np.ndarray)
         assert (value.shape, value.dtype) == ((), dtype)
         assert (gradient.shape, gradient.dtype) == ((3,), dtype)
-        np.testing.assert_allclose(value, 0.169846, atol=5e-7)  # log(1 + e^-2 + e^-3), six decimals
+        # log(1 + e^-2 + e^-3), six decimals
+        np.testing.assert_allclose(value.astype(float), 0.169846, rtol=eps(dtype), atol=5e-7)
 
 
 def test_float32_sum_is_the_unrounded_double(isa: str, rng: np.random.Generator) -> None:
@@ -186,16 +203,32 @@ def test_ignore_index_may_be_a_valid_class(isa: str, rng: np.random.Generator) -
     np.testing.assert_allclose(value, expected, rtol=1e-6)  # float32, other places in the vectors
 
 
-@pytest.mark.parametrize("weight_dtype", ["float16", "float32", "float64", ">f4"])
-def test_weight_of_any_float_dtype(weight_dtype: str, rng: np.random.Generator) -> None:
-    logits = rng.normal(size=(9, 4)).astype("float32")
+@pytest.mark.parametrize("weight_dtype", ["float16", "bfloat16", "float32", "float64", ">f4"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weight_of_any_float_dtype(dtype: str, weight_dtype: str, rng: np.random.Generator) -> None:
+    logits = rng.normal(size=(9, 4)).astype(dtype)
     weight = np.array([0.5, 1, 2, 0.25])  # exact in every float dtype
-    expected = fl.cross_entropy(logits, np.arange(9) % 4, weight=weight.astype("float32"))
+    expected = fl.cross_entropy(logits, np.arange(9) % 4, weight=weight.astype(dtype))
     actual = fl.cross_entropy(logits, np.arange(9) % 4, weight=weight.astype(weight_dtype))
     assert actual == expected
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("target_dtype", [*DTYPES, ">f8"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(33, 10), (5, 300), (3, 10, 17)], ids=str)
+def test_probability_target_of_any_float_dtype(
+    isa: str, shape: tuple[int, ...], dtype: str, target_dtype: str, rng: np.random.Generator
+) -> None:
+    logits = rng.normal(size=shape).astype(dtype)
+    target = rng.integers(0, 9, size=shape) / 8  # exact in every float dtype
+    grad = fl.value_and_grad(fl.cross_entropy)
+    expected = grad(logits, target.astype(dtype), label_smoothing=0.1)
+    value, gradient = grad(logits, target.astype(target_dtype), label_smoothing=0.1)
+    assert value == expected[0]
+    np.testing.assert_array_equal(gradient, expected[1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_grad_output_of_any_float_dtype(dtype: str, rng: np.random.Generator) -> None:
     logits = rng.normal(size=(9, 4)).astype(dtype)
     target = np.arange(9) % 4

@@ -10,8 +10,9 @@ import pytest
 
 import fusedloss as fl
 from cases import CASES, SMALL_CASES, Case
-from checks import assert_same_bits, eps
-from reference import Array, class_axis
+from checks import DTYPES, assert_same_bits, eps
+from parts import Array
+from reference import class_axis
 
 #: Central differences in float64: the truncation is step^2 times the third derivative, the
 #: rounding 1e-16 * |value| / step; with values of about 10 both stay below 1e-9, asserted as 1e-8.
@@ -83,7 +84,7 @@ def test_gradient_sums_to_zero_over_the_classes(case: Case, dtype: str) -> None:
     assert np.all(error <= 100 * eps(dtype) * size)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(4,), (3, 17), (3, 17, 5)], ids=str)
 def test_perfect_prediction(isa: str, shape: tuple[int, ...], dtype: str) -> None:
     """All the probability on the target: no loss, no gradient, exactly."""
@@ -98,7 +99,7 @@ def test_perfect_prediction(isa: str, shape: tuple[int, ...], dtype: str) -> Non
         assert np.all(gradient == 0)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_uniform_logits(isa: str, dtype: str) -> None:
     for classes in (1, 2, 10, 1000):
         logits = np.full((3, classes), 7, dtype)
@@ -110,9 +111,9 @@ def test_uniform_logits(isa: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("case", SMALL_CASES, ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
 def test_gradient_is_linear_in_grad_output(case: Case, dtype: str) -> None:
-    """Powers of two scale the bits' exponents only; zero gives zero."""
+    """Powers of two scale the bits' exponents only (but float16's run out); zero gives zero."""
     logits, target, options = case.build(dtype)
     grad = fl.value_and_grad(fl.cross_entropy)
     _, plain = grad(logits, target, **options)
@@ -126,7 +127,7 @@ def test_gradient_is_linear_in_grad_output(case: Case, dtype: str) -> None:
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_in_place_equals_out_of_place(case: Case, dtype: str) -> None:
     logits, target, options = case.build(dtype)
@@ -174,7 +175,7 @@ def test_in_place_with_any_strides(
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 @pytest.mark.parametrize("case", SMALL_CASES, ids=str)
 def test_value_is_the_same_with_and_without_gradient(isa: str, case: Case, reduction: str) -> None:
-    for dtype in ("float32", "float64"):
+    for dtype in DTYPES:
         logits, target, options = case.build(dtype)
         options["reduction"] = reduction
         value, _ = fl.value_and_grad(fl.cross_entropy)(logits, target, **options)

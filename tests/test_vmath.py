@@ -28,8 +28,19 @@ FORMULAS: dict[str, tuple[Callable[[Array], Array], Callable[[Any], Any]]] = {
     "vexp_nonpositive": (np.exp, mpmath.exp),
     "vlog": (np.log, mpmath.log),
     "vlog1p": (np.log1p, mpmath.log1p),
+    "vtanh": (np.tanh, mpmath.tanh),
+    "vpow_of_fraction": (lambda x: np.power(x, power_of(x)), lambda x: x ** mpmath.mpf(POWER)),
 }
 DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
+#: vmath_probe.c's power: with it the fraction of the exponent varies, and no product is exact.
+POWER = 2.7
+
+
+def power_of(x: Array) -> float:
+    """POWER as the float32 that is passed on: only float32 is held against NumPy's formula."""
+    return float(np.float32(POWER))
+
+
 #: The largest x whose exponential is finite.
 LARGEST_EXPONENT = {"f32": 88.72283172607422, "f64": 709.782712893384}
 #: From here down the exponential is 0: half the smallest subnormal is above it.
@@ -154,6 +165,25 @@ def points(function: str, real: str) -> Array:
             neighbours(steps * np.log(2) / 32, dtype),
             neighbours(np.array([low, high, np.log(limits.tiny)]), dtype),
         ]
+    elif function == "vtanh":
+        low, high = -float(limits.max), float(limits.max)
+        x = [
+            random.uniform(-1, 1, count),
+            random.uniform(-20, 20, count),
+            log_uniform(smallest, high),
+            -log_uniform(smallest, high),
+            neighbours(np.array([-0.625, 0.625]), dtype),
+        ]
+    elif function == "vpow_of_fraction":
+        low, high = 0.0, 1.0
+        steps = np.exp2(np.arange(np.log2(smallest), 0.5, 0.5))
+        lowest = float(limits.tiny) ** (1 / POWER)
+        x = [
+            random.uniform(low, high, count),
+            log_uniform(lowest, 1),
+            log_uniform(smallest, lowest),
+            neighbours(steps, dtype),
+        ]
     else:
         low, high = (0.0 if function == "vlog" else -1.0), float(limits.max)
         # the steps of the exponent, at powers of two and sqrt(1/2) times powers of two
@@ -271,6 +301,20 @@ def test_log_special_values(probe: Probe, function: str, shift: int) -> None:
     np.testing.assert_array_equal(probe(function, x), expected)
 
 
+def test_tanh_special_values(probe: Probe) -> None:
+    tiny = np.finfo(probe.dtype).tiny
+    x = np.array([0.0, -0.0, np.inf, -np.inf, tiny, -tiny, 50, -50], probe.dtype)
+    expected = np.array([0.0, -0.0, 1, -1, tiny, -tiny, 1, -1], probe.dtype)
+    actual = probe("vtanh", x)
+    np.testing.assert_array_equal(actual, expected)
+    np.testing.assert_array_equal(np.signbit(actual), np.signbit(expected))
+
+
+def test_powers_of_zero_and_one(probe: Probe) -> None:
+    x = np.array([0.0, 1.0, np.finfo(probe.dtype).smallest_subnormal], probe.dtype)
+    np.testing.assert_array_equal(probe("vpow_of_fraction", x), [0, 1, 0])
+
+
 @pytest.mark.parametrize("function", FORMULAS)
 def test_nan_of_any_kind_in_any_lane(probe: Probe, function: str) -> None:
     """Quiet and signalling, of either sign, with and without payload; its lane alone is NaN."""
@@ -281,7 +325,8 @@ def test_nan_of_any_kind_in_any_lane(probe: Probe, function: str) -> None:
     for pattern in [infinity | payload for payload in payloads]:
         for sign in (0, 1 << (width - 1)):
             for lane in range(probe.lanes):
-                x = np.full(probe.lanes, -0.5 if function != "vlog" else 0.5, probe.dtype)
+                positive = function in ("vlog", "vpow_of_fraction")
+                x = np.full(probe.lanes, 0.5 if positive else -0.5, probe.dtype)
                 expected = probe(function, x)
                 x.view(bits)[lane] = sign | pattern
                 expected[lane] = np.nan

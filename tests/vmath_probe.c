@@ -8,7 +8,16 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-typedef enum probe_function { VEXP, VEXP_NONPOSITIVE, VLOG, VLOG1P } probe_function;
+typedef enum probe_function {
+    VEXP,
+    VEXP_NONPOSITIVE,
+    VLOG,
+    VLOG1P,
+    VTANH,
+    VPOW_OF_FRACTION,
+} probe_function;
+
+EXPORT const double probe_power = 2.7;
 
 EXPORT const int64_t probe_lanes = LANES;
 
@@ -23,6 +32,8 @@ EXPORT void probe(int function, const real *x, real *y, int64_t n) {
         case VEXP_NONPOSITIVE: result = vexp_nonpositive(v); break;
         case VLOG: result = vlog(v); break;
         case VLOG1P: result = vlog1p(v); break;
+        case VTANH: result = vtanh(v); break;
+        case VPOW_OF_FRACTION: result = vpow_of_fraction(v, (real)probe_power); break;
         }
         if (left < LANES)
             store_first(y + i, left, result);

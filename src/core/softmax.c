@@ -22,48 +22,96 @@
 #define MOST_TASKS 128
 
 static int is_index_dtype(fl_dtype dtype) { return dtype >= FL_INT8 && dtype <= FL_UINT64; }
-static int is_real_dtype(fl_dtype dtype) { return dtype == FL_FLOAT32 || dtype == FL_FLOAT64; }
+static int is_real_dtype(fl_dtype dtype) { return dtype >= FL_FLOAT16 && dtype <= FL_FLOAT64; }
+static fl_dtype compute_dtype(fl_dtype dtype) { return dtype == FL_FLOAT64 ? FL_FLOAT64 : FL_FLOAT32; }
+
+static int absent_or(const void *data, fl_dtype dtype, fl_dtype one, fl_dtype other) {
+    return !data || dtype == one || dtype == other;
+}
+
+static int wants_outputs(const fl_softmax_args *args) {
+    return args->lse.data || args->entropy.data || args->accuracy.data;
+}
+
+static fl_status check_dtypes(const fl_softmax_args *args) {
+    const fl_dtype logits = args->logits.dtype;
+    if (!is_real_dtype(logits)) return FL_BAD_DTYPE;
+    const fl_dtype real = compute_dtype(logits);
+    if (args->kind == FL_INDEX_TARGET && !is_index_dtype(args->target.dtype)) return FL_BAD_DTYPE;
+    if (args->kind == FL_PROBABILITY_TARGET && !is_real_dtype(args->target.dtype)) return FL_BAD_DTYPE;
+    if (args->sample_weight.data && !is_real_dtype(args->sample_weight.dtype)) return FL_BAD_DTYPE;
+    if (args->grad_output.data && !is_real_dtype(args->grad_output.dtype)) return FL_BAD_DTYPE;
+    const int fits = absent_or(args->loss.data, args->loss.dtype, logits, real) &&
+                     absent_or(args->gradient.data, args->gradient.dtype, logits, real) &&
+                     absent_or(args->hessian.data, args->hessian.dtype, logits, real) &&
+                     absent_or(args->lse.data, args->lse.dtype, real, real) &&
+                     absent_or(args->entropy.data, args->entropy.dtype, real, real) &&
+                     absent_or(args->accuracy.data, args->accuracy.dtype, real, real);
+    return fits ? FL_OK : FL_BAD_DTYPE;
+}
+
+static fl_status check_options(const fl_softmax_args *args) {
+    const int has_target = args->kind == FL_INDEX_TARGET || args->kind == FL_PROBABILITY_TARGET;
+    const int transforms = args->softcap != 0 || args->temperature != 0;
+    if (!(args->label_smoothing >= 0 && args->label_smoothing <= 1)) return FL_BAD_ARGUMENT;
+    if (!(args->softcap >= 0) || !(args->temperature >= 0) || !(args->z_loss >= 0)) return FL_BAD_ARGUMENT;
+    if (!(args->focusing >= 0)) return FL_BAD_ARGUMENT;
+    if (args->focusing != 0 && (args->kind != FL_INDEX_TARGET || args->label_smoothing != 0))
+        return FL_BAD_ARGUMENT;
+    if (args->hessian.data && (!has_target || !args->gradient.data || args->temperature != 0))
+        return FL_BAD_ARGUMENT;
+    if (args->prediction == FL_LOGITS) return FL_OK;
+    if (!has_target || transforms || args->z_loss != 0 || args->focusing != 0) return FL_BAD_ARGUMENT;
+    if (args->hessian.data || wants_outputs(args)) return FL_BAD_ARGUMENT;
+    if (args->prediction == FL_PROBABILITIES) return FL_OK;
+    return args->kind == FL_INDEX_TARGET && args->label_smoothing == 0 ? FL_OK : FL_BAD_ARGUMENT;
+}
 
 static fl_status check_arguments(const fl_softmax_args *args) {
     if (!args->logits.data && args->classes) return FL_BAD_ARGUMENT;
-    if (!is_real_dtype(args->logits.dtype)) return FL_BAD_DTYPE;
     if (args->classes < 1 || args->ndim < 0 || args->ndim > FL_MAX_DIMS) return FL_BAD_ARGUMENT;
     for (int32_t d = 0; d < args->ndim; d++)
         if (args->shape[d] < 0) return FL_BAD_ARGUMENT;
-    if (!(args->label_smoothing >= 0 && args->label_smoothing <= 1)) return FL_BAD_ARGUMENT;
-    if (args->kind == FL_INDEX_TARGET && !is_index_dtype(args->target.dtype)) return FL_BAD_DTYPE;
-    if (args->kind == FL_PROBABILITY_TARGET && !is_real_dtype(args->target.dtype)) return FL_BAD_DTYPE;
-    if (args->gradient.data && args->gradient.dtype != args->logits.dtype) return FL_BAD_DTYPE;
-    if (args->grad_output.data && args->grad_output.dtype != args->logits.dtype) return FL_BAD_DTYPE;
-    if (args->loss.data && args->loss.dtype != args->logits.dtype) return FL_BAD_DTYPE;
-    return FL_OK;
+    const fl_status status = check_dtypes(args);
+    return status == FL_OK ? check_options(args) : status;
 }
 
-static void set_scale(fl_softmax_args *args, double divisor) {
+/* What a mean divides losses and z_losses by. */
+static void set_scale(fl_softmax_args *args, double weight, double counts) {
+    const int means = args->reduction == FL_MEAN;
+    const double z_divisor = means ? counts : 1;
+    const double divisor = !means ? 1 : args->mean_of_positions ? counts : weight;
+    const double grad_output =
+        args->temperature != 0 ? args->grad_output_value / args->temperature : args->grad_output_value;
     args->plan.divisor = divisor;
+    args->plan.z_divisor = z_divisor;
     /* The mean of nothing is nan, and its gradient zero. */
-    args->plan.scale = divisor == 0 ? 0 : args->grad_output_value / divisor;
+    args->plan.scale = divisor == 0 ? 0 : grad_output / divisor;
+    args->plan.z_ratio = z_divisor == 0 ? 0 : divisor / z_divisor;
 }
 
 static fl_status combine_check(void *arguments, const fl_partial *partials, int64_t tasks) {
     fl_softmax_args *args = arguments;
-    double weight = 0;
+    double weight = 0, counts = 0;
     for (int64_t task = 0; task < tasks; task++) {
         if (partials[task].status != FL_OK) return partials[task].status;
         weight += partials[task].weight;
+        counts += partials[task].counts;
     }
-    set_scale(args, args->reduction == FL_MEAN ? weight : 1);
+    set_scale(args, weight, counts);
     return FL_OK;
 }
 
 static fl_status combine_run(void *arguments, const fl_partial *partials, int64_t tasks) {
     fl_softmax_args *args = arguments;
-    double sum = 0;
+    double sum = 0, z_sum = 0;
     for (int64_t task = 0; task < tasks; task++) {
         if (partials[task].status != FL_OK) return partials[task].status;
         sum += partials[task].sum;
+        z_sum += partials[task].z_sum;
     }
     args->value = sum / args->plan.divisor;
+    if (args->z_loss != 0) args->value += z_sum / args->plan.z_divisor;
     return FL_OK;
 }
 
@@ -71,54 +119,77 @@ static int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 static int64_t round_up(int64_t a, int64_t to) { return ceil_divide(a, to) * to; }
 
-/* Tiles of positions, and the workspace that softmax_columns takes: one or two tiles, and one for targets or
- * exponentials. */
+/* Tiles of positions, and the workspace that softmax_columns takes: one or two tiles of logits, and one each
+ * for targets or exponentials, for the softcap and for the Hessian. */
 static void plan_columns(fl_softmax_args *args, int64_t lanes, int64_t size, fl_program *program) {
     const int64_t fitting = TILE_BYTES / (args->classes * size) / lanes * lanes;
     const int64_t tile = fitting < lanes ? lanes : fitting > FL_MOST_TILE ? FL_MOST_TILE : fitting;
     const int second = args->kind == FL_PROBABILITY_TARGET || args->kind == FL_LOG_SOFTMAX;
+    const int tiles = 1 + args->plan.stream + second + (args->softcap != 0) + (args->hessian.data != NULL);
     args->plan.tile = tile;
     args->plan.keep = 1;
     const int64_t lines = (tile * size / 64 | 1) + 2; /* of 64 bytes: softmax_columns' pitch */
-    program->workspace = (size_t)(lines * 64 * args->classes * (1 + args->plan.stream + second));
+    program->workspace = (size_t)(lines * 64 * args->classes * tiles);
 }
 
-/* Batches of rows, and the workspace that softmax_rows takes: the exponentials and block maxima of two
- * batches, and three blocks. */
+/* Batches of rows, and the workspace that softmax_rows takes: the exponentials, with a softcap its tanh, and
+ * the block maxima of two batches, and four blocks. */
 static void plan_rows(fl_softmax_args *args, int64_t lanes, int64_t size, fl_program *program) {
     const int64_t row = round_up(args->classes, 64) * size, blocks = row / ROW_BLOCK_BYTES + 1;
     const int64_t fitting = BATCH_BYTES / row, batch = fitting < 1 ? 1 : fitting > lanes ? lanes : fitting;
     args->plan.tile = batch;
-    args->plan.keep = args->gradient.data && args->classes * size <= KEEP_BYTES;
+    args->plan.keep = args->gradient.data && !args->hessian.data && args->classes * size <= KEEP_BYTES;
     const int64_t exponentials = args->plan.keep ? 2 * batch * row : ROW_BLOCK_BYTES;
-    program->workspace =
-        (size_t)(exponentials + round_up(2 * batch * blocks * size, 64) + 3 * ROW_BLOCK_BYTES);
+    const int64_t kept = (1 + (args->softcap != 0)) * exponentials;
+    program->workspace = (size_t)(kept + round_up(2 * batch * blocks * size, 64) + 4 * ROW_BLOCK_BYTES);
+}
+
+/* The strides of the arrays that are there. */
+static int present_strides(fl_softmax_args *args, int64_t *strides[]) {
+    int n = 0;
+    strides[n++] = args->logits.strides;
+    if (args->target.data) strides[n++] = args->target.strides;
+    if (args->sample_weight.data) strides[n++] = args->sample_weight.strides;
+    if (args->grad_output.data) strides[n++] = args->grad_output.strides;
+    fl_output *outputs[] = {&args->loss, &args->gradient, &args->hessian,
+                            &args->lse,  &args->entropy,  &args->accuracy};
+    for (int i = 0; i < 6; i++)
+        if (outputs[i]->data) strides[n++] = outputs[i]->strides;
+    return n;
 }
 
 fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
     fl_status status = check_arguments(args);
     if (status != FL_OK) return status;
-    const fl_kernels *kernels = fl_kernels_for(args->logits.dtype);
+    const fl_kernels *kernels = fl_kernels_for(compute_dtype(args->logits.dtype));
     if (!kernels) return FL_BAD_ARGUMENT;
     const int64_t size = args->logits.dtype == FL_FLOAT64 ? 8 : 4, classes = args->classes;
 
-    int64_t *strides[] = {args->logits.strides, args->target.strides, args->grad_output.strides,
-                          args->loss.strides, args->gradient.strides};
-    fl_merge_dimensions(&args->ndim, args->shape, strides, 5);
+    int64_t *strides[10];
+    fl_merge_dimensions(&args->ndim, args->shape, strides, present_strides(args, strides));
     int64_t positions = 1;
     for (int32_t d = 0; d < args->ndim; d++) positions *= args->shape[d];
 
-    const int columns = classes <= SHORT_ROW || args->logits.class_stride != 1;
-    const int64_t bytes = positions * classes * size;
+    const int reads_one = args->prediction == FL_LOG_PROBABILITIES;
+    const int columns =
+        classes <= SHORT_ROW || args->logits.class_stride != 1 || args->prediction == FL_PROBABILITIES;
+    const int64_t gradient_size = args->gradient.dtype == FL_FLOAT64   ? 8
+                                  : args->gradient.dtype == FL_FLOAT32 ? 4
+                                                                       : 2;
     args->plan.positions = positions;
-    args->plan.stream =
-        args->gradient.data && bytes >= STREAM_BYTES && args->gradient.data != args->logits.data;
-    set_scale(args, args->reduction == FL_MEAN ? (double)positions : 1);
+    args->plan.extras = args->z_loss != 0 || args->hessian.data || wants_outputs(args);
+    args->plan.stream = args->gradient.data && positions * classes * gradient_size >= STREAM_BYTES &&
+                        args->gradient.data != args->logits.data;
+    set_scale(args, (double)positions, (double)positions);
 
-    if (columns)
+    if (reads_one) {
+        args->plan.tile = kernels->lanes;
+        program->workspace = ROW_BLOCK_BYTES;
+    } else if (columns) {
         plan_columns(args, kernels->lanes, size, program);
-    else
+    } else {
         plan_rows(args, kernels->lanes, size, program);
+    }
 
     int64_t per_task = ceil_divide(TASK_ELEMENTS, classes);
     if (per_task < ceil_divide(positions, MOST_TASKS)) per_task = ceil_divide(positions, MOST_TASKS);
@@ -129,9 +200,11 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
 
     program->work = (double)positions * (double)classes;
     program->stages = 0;
-    if (args->kind == FL_INDEX_TARGET)
+    if (args->kind == FL_INDEX_TARGET || (args->sample_weight.data && args->reduction == FL_MEAN))
         program->stage[program->stages++] = (fl_stage){kernels->softmax_check, checks, combine_check};
-    program->stage[program->stages++] =
-        (fl_stage){columns ? kernels->softmax_columns : kernels->softmax_rows, tasks, combine_run};
+    const fl_task task = reads_one ? kernels->nll_positions
+                         : columns ? kernels->softmax_columns
+                                   : kernels->softmax_rows;
+    program->stage[program->stages++] = (fl_stage){task, tasks, combine_run};
     return FL_OK;
 }

@@ -2,7 +2,17 @@
 
 from importlib.metadata import version as _version
 
-from fusedloss.classification import cross_entropy, log_softmax, logsumexp, softmax
+from fusedloss.classification import (
+    categorical_cross_entropy,
+    cross_entropy,
+    distillation_loss,
+    focal_loss,
+    log_softmax,
+    logsumexp,
+    nll_loss,
+    soft_cross_entropy,
+    softmax,
+)
 from fusedloss.runtime import (
     get_include,
     get_num_threads,
@@ -10,19 +20,25 @@ from fusedloss.runtime import (
     show_config,
     threads,
 )
-from fusedloss.transform import value_and_grad
+from fusedloss.transform import grad_and_hess, value_and_grad
 
 __version__ = _version("fusedloss")
 
 __all__ = [
     "__version__",
+    "categorical_cross_entropy",
     "cross_entropy",
+    "distillation_loss",
+    "focal_loss",
     "get_include",
     "get_num_threads",
+    "grad_and_hess",
     "log_softmax",
     "logsumexp",
+    "nll_loss",
     "set_num_threads",
     "show_config",
+    "soft_cross_entropy",
     "softmax",
     "threads",
     "value_and_grad",

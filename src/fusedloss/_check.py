@@ -8,15 +8,17 @@ lives here.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import numpy as np
 
-from fusedloss._loss import Array
+from fusedloss._loss import Array, Extras
 
-PREDICTION_DTYPES = ("float32", "float64")
+FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 REDUCTIONS = ("none", "mean", "sum")
+OUTPUTS = ("lse", "entropy", "accuracy")
+MOST_GAMMA = 64.0
 MOST_DIMENSIONS = 8
 MOST_THREADS = 1 << 20
 
@@ -47,11 +49,25 @@ def _is_real(dtype: np.dtype[Any]) -> bool:
 
 def _prediction(name: str, x: Any) -> Array:
     array = _array(name, x)
-    if array.dtype.newbyteorder("=").name not in PREDICTION_DTYPES:
-        raise TypeError(
-            f"{name} has dtype {array.dtype}: expected {' or '.join(PREDICTION_DTYPES)}"
-        )
+    if array.dtype.newbyteorder("=").name not in FLOAT_DTYPES:
+        raise TypeError(f"{name} has dtype {array.dtype}: expected {' or '.join(FLOAT_DTYPES)}")
     return array
+
+
+def plain_prediction(name: str, x: Any) -> Array:
+    """Return a prediction as the kernels take it."""
+    return _plain(_prediction(name, x))
+
+
+def classes(name: str, x: Any) -> int:
+    """Return the number of classes of a prediction whose axis of classes is the usual one."""
+    array = _prediction(name, x)
+    return int(array.shape[_class_axis(name, array, None)])
+
+
+def compute_dtype(array: Array) -> np.dtype[Any]:
+    """Return the dtype that losses of an array are computed in."""
+    return np.dtype(np.float64 if array.dtype.name == "float64" else np.float32)
 
 
 def _reals(name: str, x: Any) -> Array:
@@ -73,38 +89,85 @@ def _plain(array: Array, dtype: Any = None) -> Array:
 # ---- Options ----------------------------------------------------------------------------------
 
 
-def _integer(name: str, x: Any) -> int:
-    try:
-        if isinstance(x, (bool, np.bool_)):
-            raise TypeError
-        number = operator.index(x)
-    except TypeError:
-        raise TypeError(f"{name} is {x!r}: expected an integer") from None
-    if not -(2**63) <= number < 2**63:
-        raise ValueError(f"{name} is {number}: expected a 64-bit integer")
-    return number
-
-
-def _fraction(name: str, x: Any) -> float:
+def number(name: str, x: Any) -> float:
+    """Return an option as a float."""
     try:
         if isinstance(x, str):
             raise TypeError
-        number = float(x)
+        return float(x)
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {x!r}: expected a number") from None
-    if not 0 <= number <= 1:
-        raise ValueError(f"{name} is {number}: expected a number from 0 to 1")
-    return number
+
+
+def in_range(name: str, x: Any, lowest: float, highest: float) -> float:
+    """Return an option as a float, if it lies in a closed range."""
+    value = number(name, x)
+    if not lowest <= value <= highest:
+        raise ValueError(f"{name} is {value}: expected a number from {lowest:g} to {highest:g}")
+    return value
+
+
+def positive(name: str, x: Any) -> float:
+    """Return an option as a float, if it is positive and finite."""
+    value = number(name, x)
+    if not 0 < value < np.inf:
+        raise ValueError(f"{name} is {value}: expected a positive number")
+    return value
+
+
+def _not_negative(name: str, x: Any) -> float:
+    value = number(name, x)
+    if not 0 <= value < np.inf:
+        raise ValueError(f"{name} is {value}: expected a number of at least 0")
+    return value
+
+
+def outputs(names: Any) -> tuple[str, ...]:
+    """Return the names of extra outputs, checked."""
+    if names == ():
+        return ()
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"outputs is {names!r}: expected a tuple of names out of {OUTPUTS}")
+    listed = tuple(names)
+    for name in listed:
+        if not isinstance(name, str) or name not in OUTPUTS:
+            raise ValueError(f"outputs holds {name!r}: expected names out of {OUTPUTS}")
+    return listed
+
+
+def checked_extras(extras: Extras | None) -> Extras | None:
+    """Return the options of few calls, checked."""
+    if extras is None:
+        return None
+    return extras._replace(
+        gamma=in_range("gamma", extras.gamma, 0, MOST_GAMMA),
+        temperature=positive("temperature", extras.temperature),
+        softcap=None if extras.softcap is None else positive("softcap", extras.softcap),
+        z_loss=_not_negative("z_loss", extras.z_loss),
+    )
+
+
+def integer(name: str, x: Any) -> int:
+    """Return an option as a 64-bit integer."""
+    try:
+        if isinstance(x, (bool, np.bool_)):
+            raise TypeError
+        value = operator.index(x)
+    except TypeError:
+        raise TypeError(f"{name} is {x!r}: expected an integer") from None
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} is {value}: expected a 64-bit integer")
+    return value
 
 
 def num_threads(x: Any) -> int | None:
     """Return a call's number of threads, checked."""
     if x is None:
         return None
-    number = _integer("num_threads", x)
-    if not 0 < number < MOST_THREADS:
-        raise ValueError(f"num_threads is {number}: expected a positive number of threads")
-    return number
+    count = integer("num_threads", x)
+    if not 0 < count < MOST_THREADS:
+        raise ValueError(f"num_threads is {count}: expected a positive number of threads")
+    return count
 
 
 def reduction(x: Any) -> str:
@@ -128,53 +191,67 @@ def cotangent(grad_output: Any, value: Array, out: Any) -> Array:
 # ---- The softmax family -----------------------------------------------------------------------
 
 
-def _class_axis(logits: Array, axis: Any) -> int:
+PREDICTIONS = ("logits", "log_probs", "probs")  # by Extras.prediction
+
+
+def _class_axis(name: str, logits: Array, axis: Any) -> int:
     if logits.ndim == 0:
-        raise ValueError("logits is 0-dimensional: expected an axis of classes")
+        raise ValueError(f"{name} is 0-dimensional: expected an axis of classes")
     if axis is None:
         axis = 1 if logits.ndim > 1 else 0
-    number = _integer("axis", axis)
-    if not -logits.ndim <= number < logits.ndim:
-        raise ValueError(f"axis is {number}: out of range for logits of shape {logits.shape}")
-    if logits.shape[number] == 0:
-        raise ValueError(f"logits has shape {logits.shape}: expected at least one class")
-    return number % logits.ndim
+    position = integer("axis", axis)
+    if not -logits.ndim <= position < logits.ndim:
+        raise ValueError(f"axis is {position}: out of range for {name} of shape {logits.shape}")
+    if logits.shape[position] == 0:
+        raise ValueError(f"{name} has shape {logits.shape}: expected at least one class")
+    return position % logits.ndim
 
 
-def _target(target: Any, logits: Array, axis: int, probabilities: bool) -> Array:
+def _target(target: Any, logits: Array, axis: int, kind: int) -> Array:
+    """kind: less than 0 if the target may be of either kind, 0 for class indices, else 1."""
     array = _array("target", target)
     positions = logits.shape[:axis] + logits.shape[axis + 1 :]
-    if array.shape == logits.shape:
+    if array.shape == logits.shape and kind != 0:
         if not _is_real(array.dtype):
             raise TypeError(
                 f"target has dtype {array.dtype}: expected float probabilities, its shape being "
                 f"that of the logits, or class indices of shape {positions}"
             )
-        exact = array.dtype.newbyteorder("=").name in PREDICTION_DTYPES
+        exact = array.dtype.newbyteorder("=").name in FLOAT_DTYPES
         return _plain(array, None if exact else logits.dtype)
-    if array.shape != positions or probabilities:
+    if array.shape != positions or kind > 0:
+        either = "" if kind == 0 else f" or {logits.shape} (probabilities)"
         raise ValueError(
-            f"target has shape {array.shape}: expected {positions} (class indices) or "
-            f"{logits.shape} (probabilities) for logits of shape {logits.shape}"
+            f"target has shape {array.shape}: expected {positions} (class indices){either} for "
+            f"logits of shape {logits.shape}"
         )
     if array.dtype.kind not in "iu":
-        raise TypeError(
-            f"target has dtype {array.dtype}: expected integer class indices, or probabilities of "
-            f"the logits' shape {logits.shape}"
-        )
+        either = "" if kind == 0 else f", or probabilities of the logits' shape {logits.shape}"
+        raise TypeError(f"target has dtype {array.dtype}: expected integer class indices{either}")
     return _plain(array)
 
 
-def _class_weight(weight: Any, logits: Array, classes: int) -> Array:
-    array = _reals("weight", weight)
+def _class_weight(name: str, weight: Any, logits: Array, classes: int) -> Array:
+    array = _reals(name, weight)
     if array.shape != (classes,):
-        raise ValueError(f"weight has shape {array.shape}: expected ({classes},), one per class")
-    return np.ascontiguousarray(_plain(array, logits.dtype))
+        raise ValueError(f"{name} has shape {array.shape}: expected ({classes},), one per class")
+    return np.ascontiguousarray(_plain(array, compute_dtype(logits)))
 
 
-def _grad_output(
+def _sample_weight(weight: Any, logits: Array, positions: tuple[int, ...]) -> Array:
+    array = _reals("sample_weight", weight)
+    if array.shape != positions:
+        raise ValueError(
+            f"sample_weight has shape {array.shape}: expected {positions}, one per position"
+        )
+    exact = array.dtype.newbyteorder("=").name in FLOAT_DTYPES
+    return _plain(array, None if exact else logits.dtype)
+
+
+def loss_cotangent(
     grad_output: Any, reduction: str, logits: Array, positions: tuple[int, ...]
 ) -> Any:
+    """Return what a loss's gradient is multiplied by: a float, or an array for "none"."""
     array = _array("grad_output", grad_output)
     if array.dtype.kind not in "fiu" and not _is_real(array.dtype):
         raise TypeError(f"grad_output has dtype {array.dtype}: expected real numbers")
@@ -189,7 +266,7 @@ def _grad_output(
         raise ValueError(
             f"grad_output has shape {array.shape}: expected {positions} for reduction='none'"
         )
-    return _plain(array, logits.dtype)
+    return _plain(array, compute_dtype(logits))
 
 
 def _same_memory(a: Array, b: Array) -> bool:
@@ -246,12 +323,16 @@ def raise_bad_index(target: Any, classes: int, ignore_index: int) -> NoReturn:
     """Raise the IndexError of the first class index that is out of range."""
     array = np.asarray(target)
     bad = ((array < 0) | (array >= classes)) & (array != ignore_index)
+    _raise_bad_index("target", array, bad, classes, ignore_index)
+
+
+def _raise_bad_index(
+    name: str, array: Array, bad: Array, classes: int, ignore_index: int | None
+) -> NoReturn:
     position = tuple(int(i) for i in np.argwhere(bad)[0])
-    where = f"target[{', '.join(map(str, position))}]" if position else "target"
-    raise IndexError(
-        f"{where} is {array[position]}: out of range for {classes} classes "
-        f"(and not ignore_index {ignore_index})"
-    )
+    where = f"{name}[{', '.join(map(str, position))}]" if position else name
+    unless = "" if ignore_index is None else f" (and not ignore_index {ignore_index})"
+    raise IndexError(f"{where} is {array[position]}: out of range for {classes} classes{unless}")
 
 
 def softmax(
@@ -260,55 +341,65 @@ def softmax(
     logits: Any,
     target: Any,
     weight: Any,
+    sample_weight: Any,
     ignore_index: Any,
     label_smoothing: Any,
     reduction_name: Any,
     axis: Any,
     threads: Any,
+    extras: Extras | None,
     gradient: bool,
     grad_output: Any,
     out: Any,
+    hessian: bool,
 ) -> Any:
     """Check a call of the softmax family, mend what is only odd, and run the kernel on it."""
-    given = _prediction("logits", logits)
-    class_axis = _class_axis(given, axis)
+    prediction = PREDICTIONS[0 if extras is None else extras.prediction]
+    given = _prediction(prediction, logits)
+    class_axis = _class_axis(prediction, given, axis)
     z = _plain(given)
     positions = z.shape[:class_axis] + z.shape[class_axis + 1 :]
     classes = z.shape[class_axis]
-    has_target = kind < 0 or target is not None
-    t = _target(target, z, class_axis, kind > 0) if has_target else None
-    w = None if weight is None else _class_weight(weight, z, classes)
+    has_target = kind <= 0 or target is not None
+    t = _target(target, z, class_axis, kind) if has_target else None
+    # A mean of positions leaves the weights of classes out: that of the focal loss, whose is alpha.
+    weight_name = "alpha" if extras is not None and extras.mean_of_positions else "weight"
+    w = None if weight is None else _class_weight(weight_name, weight, z, classes)
+    s = None if sample_weight is None else _sample_weight(sample_weight, z, positions)
     mode = reduction(reduction_name)
-    g = None if grad_output is None else _grad_output(grad_output, mode, z, positions)
+    g = None if grad_output is None else loss_cotangent(grad_output, mode, z, positions)
     options = (
-        _integer("ignore_index", ignore_index),
-        _fraction("label_smoothing", label_smoothing),
+        integer("ignore_index", ignore_index),
+        in_range("label_smoothing", label_smoothing, 0, 1),
         mode,
     )
     thread_count = num_threads(threads)
+    more = checked_extras(extras)
     if out is not None:
-        inputs = {"target": target, "weight": weight, "grad_output": grad_output}
-        _output("out", out, "logits", given, inputs)
+        inputs = {
+            "target": target,
+            weight_name: weight,
+            "sample_weight": sample_weight,
+            "grad_output": grad_output,
+        }
+        _output("out", out, prediction, given, inputs)
 
     folded = z.ndim > MOST_DIMENSIONS
     if folded:
-        z, t, g = _fold(z, t, g, class_axis)
-    place = out if not folded and _takes_output(out, z, (t, w, g)) else None
+        z, t, s, g = (_fold(x, z.ndim, class_axis) for x in (z, t, s, g))
+    place = out if not folded and _takes_output(out, z, (t, w, s, g)) else None
     result = kernel(
-        kind, z, t, w, *options, 1 if folded else class_axis, thread_count, gradient, g, place
+        *(kind, z, t, w, s, *options, 1 if folded else class_axis, thread_count, more),
+        *(gradient, g, place, hessian),
     )
     if result is None:
         raise SystemError("fusedloss: arguments that passed every check were not taken")
-
-    value, grad = result if gradient else (result, None)
     if folded:
-        value = value.reshape(positions) if isinstance(value, np.ndarray) else value
-        if grad is not None:
-            grad = np.moveaxis(grad.reshape(classes, *positions), 0, class_axis)
-    if out is not None and grad is not None and grad is not out:
-        np.copyto(out, grad)
-        grad = out
-    return (value, grad) if gradient else value
+        result = _unfold(result, positions, class_axis)
+    if out is not None and gradient and result[1] is not out:
+        np.copyto(out, result[1])
+        result = result[0], out
+    return result
 
 
 def _takes_output(out: Any, z: Array, inputs: tuple[Any, ...]) -> bool:
@@ -321,12 +412,103 @@ def _takes_output(out: Any, z: Array, inputs: tuple[Any, ...]) -> bool:
     )
 
 
-def _fold(z: Array, t: Any, g: Any, axis: int) -> tuple[Array, Any, Any]:
-    """Return logits, target and grad_output as (1, classes, positions) or (1, positions)."""
-    classes = z.shape[axis]
-    if t is not None:
-        rows = t.ndim == z.ndim
-        t = np.moveaxis(t, axis, 0).reshape(1, classes, -1) if rows else t.reshape(1, -1)
-    if isinstance(g, np.ndarray):
-        g = g.reshape(1, -1)
-    return np.moveaxis(z, axis, 0).reshape(1, classes, -1), t, g
+def _fold(x: Any, ndim: int, axis: int) -> Any:
+    """Return an array of too many dimensions as (1, classes, positions) or (1, positions)."""
+    if not isinstance(x, np.ndarray):
+        return x
+    if x.ndim < ndim:
+        return x.reshape(1, -1)
+    return np.moveaxis(x, axis, 0).reshape(1, x.shape[axis], -1)
+
+
+def _unfold(x: Any, positions: tuple[int, ...], axis: int) -> Any:
+    """Undo `_fold` in whatever a kernel returned."""
+    if isinstance(x, tuple):
+        return tuple(_unfold(part, positions, axis) for part in x)
+    if isinstance(x, dict):
+        return {name: _unfold(part, positions, axis) for name, part in x.items()}
+    if not isinstance(x, np.ndarray):
+        return x
+    if x.ndim == 2:
+        return x.reshape(positions)
+    return np.moveaxis(x.reshape(x.shape[1], *positions), 0, axis)
+
+
+# ---- Distillation -----------------------------------------------------------------------------
+
+
+def distillation(
+    student: Any,
+    teacher: Any,
+    target: Any,
+    ignore_index: int,
+    sample_weight: Any,
+    out: Any,
+    names: tuple[str, str],
+) -> tuple[Array, tuple[Array, ...], Array | None, Array]:
+    """Return student, teacher, target and sample weights, checked.
+
+    The student's logits are plain; so are the teacher's, or its classes and their
+    log-probabilities. The weights are float64.
+    """
+    student_name, teacher_name = names
+    given = _prediction(student_name, student)
+    axis = _class_axis(student_name, given, None)
+    positions = given.shape[:axis] + given.shape[axis + 1 :]
+    parts: tuple[Array, ...]
+    if isinstance(teacher, tuple) and len(teacher) == 2:
+        parts = _top_k(teacher_name, teacher, given, axis)
+    else:
+        parts = (_prediction(teacher_name, teacher),)
+        if parts[0].shape != given.shape:
+            raise ValueError(
+                f"{teacher_name} has shape {parts[0].shape}: expected {given.shape}, that of "
+                f"{student_name}, or a tuple (indices, log_probs)"
+            )
+    y = None if target is None else _target(target, given, axis, 0)
+    if y is not None:
+        _indices("target", y, given.shape[axis], ignore_index)
+    weights = np.ones(positions)
+    if sample_weight is not None:
+        weights = _sample_weight(sample_weight, given, positions).astype(np.float64)
+    if out is not None:
+        inputs: dict[str, Any] = {"target": target, "sample_weight": sample_weight}
+        inputs |= {
+            teacher_name if len(parts) == 1 else f"{teacher_name}[{i}]": part
+            for i, part in enumerate(parts)
+        }
+        _output("out", out, student_name, given, inputs)
+    return _plain(given), tuple(map(_plain, parts)), y, weights
+
+
+def place(out: Any, of: Array) -> Array:
+    """Return where the kernels write a gradient that goes to a checked `out`, or to a new array."""
+    return out if _takes_output(out, of, ()) else np.empty(of.shape, of.dtype)
+
+
+def _top_k(name: str, teacher: Any, logits: Array, axis: int) -> tuple[Array, Array]:
+    indices = _array(f"{name}[0]", teacher[0])
+    log_probs = _reals(f"{name}[1]", teacher[1])
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"{name}[0] has dtype {indices.dtype}: expected class indices")
+    fitting = list(logits.shape)
+    fitting[axis] = indices.shape[axis] if indices.ndim == logits.ndim else 0
+    if indices.shape != tuple(fitting):
+        expected = ", ".join("k" if d == axis else str(n) for d, n in enumerate(logits.shape))
+        raise ValueError(f"{name}[0] has shape {indices.shape}: expected ({expected})")
+    if indices.shape[axis] == 0:
+        raise ValueError(f"{name}[0] has shape {indices.shape}: expected at least one class")
+    if log_probs.shape != indices.shape:
+        raise ValueError(
+            f"{name}[1] has shape {log_probs.shape}: expected {indices.shape}, that of {name}[0]"
+        )
+    _indices(f"{name}[0]", indices, logits.shape[axis], None)
+    return indices, log_probs
+
+
+def _indices(name: str, indices: Array, classes: int, ignore_index: int | None) -> None:
+    bad = (indices < 0) | (indices >= classes)
+    if ignore_index is not None:
+        bad &= indices != ignore_index
+    if bad.any():
+        _raise_bad_index(name, indices, bad, classes, ignore_index)

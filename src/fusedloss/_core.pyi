@@ -1,23 +1,52 @@
 from typing import Any
 
+from fusedloss._loss import Extras
+
 CROSS_ENTROPY: int
+INDEX_TARGET: int
+PROBABILITY_TARGET: int
 LOGSUMEXP: int
 LOG_SOFTMAX: int
-PROBABILITY_TARGET: int
+
+LOGITS: int
+LOG_PROBABILITIES: int
+PROBABILITIES: int
 
 def softmax(
     kind: int,
     logits: Any,
     target: Any,
     weight: Any,
+    sample_weight: Any,
     ignore_index: Any,
     label_smoothing: Any,
     reduction: Any,
     axis: Any,
     num_threads: Any,
+    extras: Extras | None,
     gradient: bool = False,
     grad_output: Any = None,
     out: Any = None,
+    hessian: bool = False,
+    bits: bool = False,
+) -> Any: ...
+def softmax_plain(
+    kind: int,
+    logits: Any,
+    target: Any,
+    weight: Any,
+    sample_weight: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    reduction: Any,
+    axis: Any,
+    num_threads: Any,
+    extras: Extras | None,
+    gradient: bool = False,
+    grad_output: Any = None,
+    out: Any = None,
+    hessian: bool = False,
+    bits: bool = False,
 ) -> Any: ...
 def isa_names() -> list[str]: ...
 def isa_available(name: str) -> bool: ...

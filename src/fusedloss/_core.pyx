@@ -10,6 +10,7 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY as inf
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -25,12 +26,14 @@ cdef extern from "fusedloss.h" nogil:
     ctypedef enum fl_status:
         FL_OK, FL_BAD_ARGUMENT, FL_BAD_DTYPE, FL_BAD_TARGET
     ctypedef enum fl_dtype:
-        FL_NO_DTYPE, FL_FLOAT32, FL_FLOAT64
+        FL_NO_DTYPE, FL_FLOAT16, FL_BFLOAT16, FL_FLOAT32, FL_FLOAT64
         FL_INT8, FL_INT16, FL_INT32, FL_INT64, FL_UINT8, FL_UINT16, FL_UINT32, FL_UINT64
     ctypedef enum fl_reduction:
         FL_NONE, FL_MEAN, FL_SUM
     ctypedef enum fl_softmax_kind:
         FL_INDEX_TARGET, FL_PROBABILITY_TARGET, FL_LOGSUMEXP, FL_LOG_SOFTMAX
+    ctypedef enum fl_prediction:
+        FL_LOGITS, FL_LOG_PROBABILITIES, FL_PROBABILITIES
     const char *fl_status_name(fl_status status)
 
     ctypedef struct fl_input:
@@ -48,16 +51,18 @@ cdef extern from "fusedloss.h" nogil:
     ctypedef struct fl_softmax_args:
         fl_input logits, target
         const void *class_weight
-        fl_input grad_output
+        fl_input sample_weight, grad_output
         int32_t ndim
         int64_t shape[FL_MAX_DIMS]
         int64_t classes
         fl_softmax_kind kind
+        fl_prediction prediction
         fl_reduction reduction
+        int32_t mean_of_positions
         int64_t ignore_index
-        double label_smoothing
+        double label_smoothing, focusing, temperature, softcap, z_loss
         double grad_output_value
-        fl_output loss, gradient
+        fl_output loss, gradient, hessian, lse, entropy, accuracy
         double value
 
     ctypedef struct fl_partial:
@@ -179,6 +184,9 @@ cdef int run(const fl_program *program, void *args, int requested) except -1:
 cdef object ndarray = numpy.ndarray
 cdef object empty = numpy.empty
 cdef object empty_like = numpy.empty_like
+cdef object uint16 = numpy.uint16
+cdef object float32 = numpy.float32
+cdef object float64 = numpy.float64
 
 
 cdef fl_dtype dtype_of(const Py_buffer *view) noexcept:
@@ -188,6 +196,8 @@ cdef fl_dtype dtype_of(const Py_buffer *view) noexcept:
         letter += 1
     if letter[0] == 0 or letter[1] != 0:
         return FL_NO_DTYPE
+    if letter[0] == b"e":
+        return FL_FLOAT16
     if letter[0] == b"f":
         return FL_FLOAT32
     if letter[0] == b"d":
@@ -209,6 +219,13 @@ cdef struct Array:
     fl_dtype dtype
 
 
+cdef bint is_bfloat16(object x) noexcept:
+    try:
+        return x.dtype.name == "bfloat16"
+    except Exception:
+        return False
+
+
 cdef bint take(object x, Array *array) noexcept:
     """Hold the buffer of a plain, aligned ndarray of native dtype; False if it is anything else."""
     cdef Py_ssize_t d
@@ -216,16 +233,36 @@ cdef bint take(object x, Array *array) noexcept:
         return False
     try:
         PyObject_GetBuffer(x, &array.view, PyBUF_STRIDES | PyBUF_FORMAT)
+        array.dtype = dtype_of(&array.view)
     except Exception:
-        return False
+        if not is_bfloat16(x):
+            return False
+        # A dtype from outside NumPy exports no buffer; its bits do.
+        try:
+            PyObject_GetBuffer(x.view(uint16), &array.view, PyBUF_STRIDES | PyBUF_FORMAT)
+        except Exception:
+            return False
+        array.dtype = FL_BFLOAT16
     array.held = True
-    array.dtype = dtype_of(&array.view)
     if array.dtype == FL_NO_DTYPE or <uintptr_t>array.view.buf % <size_t>array.view.itemsize:
         return False
     for d in range(array.view.ndim):
         if array.view.strides[d] % array.view.itemsize:
             return False
     return True
+
+
+cdef bint take_real(object x, Array *array, bint bits) noexcept:
+    """`take` of a float dtype; bits says that uint16 is the bits of bfloat16."""
+    if not take(x, array):
+        return False
+    if bits and array.dtype == FL_UINT16:
+        array.dtype = FL_BFLOAT16
+    return is_real(array.dtype)
+
+
+cdef bint is_real(fl_dtype dtype) noexcept:
+    return FL_FLOAT16 <= dtype <= FL_FLOAT64
 
 
 cdef void release(Array *array) noexcept:
@@ -336,66 +373,126 @@ cdef inline int64_t as_int64(object x, bint *ok) noexcept:
 # ---- The softmax family -----------------------------------------------------------------------
 
 cdef dict REDUCTIONS = {"none": FL_NONE, "mean": FL_MEAN, "sum": FL_SUM}
+cdef double MOST_GAMMA = _check.MOST_GAMMA
 
 CROSS_ENTROPY = -1  # an index or a probability target, as its shape says
+INDEX_TARGET = <int>FL_INDEX_TARGET
+PROBABILITY_TARGET = <int>FL_PROBABILITY_TARGET
 LOGSUMEXP = <int>FL_LOGSUMEXP
 LOG_SOFTMAX = <int>FL_LOG_SOFTMAX
-PROBABILITY_TARGET = <int>FL_PROBABILITY_TARGET
+
+LOGITS = <int>FL_LOGITS
+LOG_PROBABILITIES = <int>FL_LOG_PROBABILITIES
+PROBABILITIES = <int>FL_PROBABILITIES
 
 
 def softmax(
-    int kind, logits, target, weight, ignore_index, label_smoothing, reduction, axis, num_threads,
-    bint gradient=False, grad_output=None, out=None,
+    int kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction, axis,
+    num_threads, extras, bint gradient=False, grad_output=None, out=None, bint hessian=False,
+    bint bits=False,
 ):
-    """One call of the softmax family: the value, or (value, gradient)."""
+    """One call of the softmax family: the value, (value, gradient) or (gradient, hessian)."""
     result = softmax_plain(
-        kind, logits, target, weight, ignore_index, label_smoothing, reduction, axis, num_threads,
-        gradient, grad_output, out,
+        kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction, axis,
+        num_threads, extras, gradient, grad_output, out, hessian, bits,
     )
     if result is None:
         return _check.softmax(
-            softmax_plain, kind, logits, target, weight, ignore_index, label_smoothing, reduction,
-            axis, num_threads, gradient, grad_output, out,
+            softmax_plain, kind, logits, target, weight, sample_weight, ignore_index,
+            label_smoothing, reduction, axis, num_threads, extras, gradient, grad_output, out,
+            hessian,
         )
     return result
 
 
+cdef struct SoftmaxArrays:
+    Array logits, target, weight, sample_weight, grad_output
+    Array gradient, hessian, loss, lse, entropy, accuracy
+
+
 def softmax_plain(
-    int kind, logits, target, weight, ignore_index, label_smoothing, reduction, axis, num_threads,
-    bint gradient=False, grad_output=None, out=None,
+    int kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction, axis,
+    num_threads, extras, bint gradient=False, grad_output=None, out=None, bint hessian=False,
+    bint bits=False,
 ):
-    """`softmax` on plain arrays with everything in order; None where something is not."""
-    cdef Array z, t, w, g, grad, loss
-    cdef object loss_array
-    z.held = t.held = w.held = g.held = grad.held = loss.held = False
+    """`softmax` on plain arrays with everything in order; None where something is not.
+
+    bits: uint16 arrays, but for class indices, are the bits of bfloat16.
+    """
+    cdef SoftmaxArrays arrays
+    cdef Array *each = <Array *>&arrays
+    cdef size_t i
+    for i in range(sizeof(SoftmaxArrays) // sizeof(Array)):
+        each[i].held = False
     try:
         return softmax_on_arrays(
-            kind, logits, target, weight, ignore_index, label_smoothing, reduction, axis,
-            num_threads, gradient, grad_output, out, &z, &t, &w, &g, &grad, &loss,
+            kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction,
+            axis, num_threads, extras, gradient, grad_output, out, hessian, bits, &arrays,
         )
     finally:
-        release(&z)
-        release(&t)
-        release(&w)
-        release(&g)
-        release(&grad)
-        release(&loss)
+        for i in range(sizeof(SoftmaxArrays) // sizeof(Array)):
+            release(&each[i])
+
+
+cdef bint set_extras(fl_softmax_args *args, object extras) except -1:
+    """Read the options of an `Extras`; False where one is out of order."""
+    if not (
+        type(extras.gamma) is float and type(extras.temperature) is float
+        and type(extras.z_loss) is float
+        and (extras.softcap is None or type(extras.softcap) is float)
+    ):
+        return False
+    args.prediction = extras.prediction
+    args.mean_of_positions = extras.mean_of_positions
+    args.focusing = extras.gamma
+    args.temperature = extras.temperature
+    args.z_loss = extras.z_loss
+    if not (0 <= args.focusing <= MOST_GAMMA and 0 <= args.z_loss < inf):
+        return False
+    if not 0 < args.temperature < inf:
+        return False
+    if args.temperature == 1:
+        args.temperature = 0  # none: logits are read in place
+    if extras.softcap is not None:
+        args.softcap = extras.softcap
+        if not 0 < args.softcap < inf:
+            return False
+    return True
+
+
+cdef object new_output(
+    fl_output *output, Array *array, tuple shape, object dtype, bint bits
+):
+    """Make an array of one value per position for the kernels to fill."""
+    made = empty(shape, dtype)
+    take_real(made, array, bits)
+    set_output(output, array, -1)
+    return made
 
 
 cdef object softmax_on_arrays(
-    int kind, object logits, object target, object weight, object ignore_index,
-    object label_smoothing, object reduction, object axis, object num_threads, bint gradient,
-    object grad_output, object out, Array *z, Array *t, Array *w, Array *g, Array *grad, Array *loss,
+    int kind, object logits, object target, object weight, object sample_weight,
+    object ignore_index, object label_smoothing, object reduction, object axis, object num_threads,
+    object extras, bint gradient, object grad_output, object out, bint hessian, bint bits,
+    SoftmaxArrays *arrays,
 ):
     cdef fl_softmax_args args
     cdef fl_program program
+    cdef Array *z = &arrays.logits
+    cdef Array *t = &arrays.target
+    cdef Array *w = &arrays.weight
+    cdef Array *s = &arrays.sample_weight
+    cdef Array *g = &arrays.grad_output
+    cdef Array *grad = &arrays.gradient
     cdef Py_ssize_t d, at, ndim, class_axis
     cdef int64_t threads = 0
-    cdef bint ok = True
+    cdef bint ok = True, per_position
     cdef int status
+    cdef fl_dtype real
+    cdef tuple positions
 
     memset(&args, 0, sizeof(args))
-    if not take(logits, z) or (z.dtype != FL_FLOAT32 and z.dtype != FL_FLOAT64):
+    if not take_real(logits, z, bits):
         return None
     ndim = z.view.ndim
     if axis is None:
@@ -418,13 +515,17 @@ cdef object softmax_on_arrays(
     args.label_smoothing = label_smoothing
     if not 0 <= args.label_smoothing <= 1:
         return None
+    if extras is not None and not set_extras(&args, extras):
+        return None
 
     if target is not None:
         if not take(target, t):
             return None
         if kind == FL_PROBABILITY_TARGET or (kind < 0 and same_shape(&t.view, &z.view)):
             kind = FL_PROBABILITY_TARGET
-            if (t.dtype != FL_FLOAT32 and t.dtype != FL_FLOAT64) or not same_shape(&t.view, &z.view):
+            if bits and t.dtype == FL_UINT16:
+                t.dtype = FL_BFLOAT16
+            if not is_real(t.dtype) or not same_shape(&t.view, &z.view):
                 return None
             set_input(&args.target, t, class_axis)
         else:
@@ -435,44 +536,55 @@ cdef object softmax_on_arrays(
     elif kind < 0:
         return None
     args.kind = <fl_softmax_kind>kind
+    per_position = args.reduction == FL_NONE and kind != FL_LOG_SOFTMAX
 
+    real = FL_FLOAT64 if z.dtype == FL_FLOAT64 else FL_FLOAT32
     if weight is not None:
-        if not take(weight, w) or w.dtype != z.dtype or w.view.ndim != 1:
+        if not take(weight, w) or w.dtype != real or w.view.ndim != 1:
             return None
         if w.view.shape[0] != args.classes or w.view.strides[0] != w.view.itemsize:
             return None
         args.class_weight = w.view.buf
+    if sample_weight is not None:
+        if not take_real(sample_weight, s, bits):
+            return None
+        if not shape_without(&s.view, &z.view, class_axis):
+            return None
+        set_input(&args.sample_weight, s, -1)
 
     args.grad_output_value = 1
     if grad_output is not None:
         if type(grad_output) is float:
             args.grad_output_value = grad_output
-        elif not take(grad_output, g) or g.dtype != z.dtype:
+        elif not per_position or not take_real(grad_output, g, bits):
             return None
-        elif args.reduction == FL_NONE and kind != FL_LOG_SOFTMAX:
-            if not shape_without(&g.view, &z.view, class_axis):
-                return None
-            set_input(&args.grad_output, g, -1)
+        elif not shape_without(&g.view, &z.view, class_axis):
+            return None
         else:
-            return None
+            set_input(&args.grad_output, g, -1)
 
-    if gradient:
+    if gradient or hessian:
         if out is None:
             out = empty_like(logits)
-            if not take(out, grad):
+            if not take_real(out, grad, bits):
                 return None
         else:
-            if not take(out, grad) or grad.view.readonly or grad.dtype != z.dtype:
+            if not take_real(out, grad, bits) or grad.view.readonly:
+                return None
+            if grad.dtype != z.dtype and grad.dtype != real:
                 return None
             if not same_shape(&grad.view, &z.view) or overlaps_itself(&grad.view):
                 return None
             if not apart(&grad.view, &z.view) and not (
-                grad.view.buf == z.view.buf and same_strides(&grad.view, &z.view)
+                grad.view.buf == z.view.buf and grad.dtype == z.dtype
+                and same_strides(&grad.view, &z.view)
             ):
                 return None
-            if target is not None and not apart(&grad.view, &t.view):
+            if t.held and not apart(&grad.view, &t.view):
                 return None
-            if weight is not None and not apart(&grad.view, &w.view):
+            if w.held and not apart(&grad.view, &w.view):
+                return None
+            if s.held and not apart(&grad.view, &s.view):
                 return None
             if g.held and not apart(&grad.view, &g.view):
                 return None
@@ -480,18 +592,39 @@ cdef object softmax_on_arrays(
     elif out is not None:
         return None
 
-    loss_array = None
     at = 0
     for d in range(ndim):
         if d != class_axis:
             args.shape[at] = z.view.shape[d]
             at += 1
     args.ndim = <int32_t>at
-    if args.reduction == FL_NONE and kind != FL_LOG_SOFTMAX:
-        loss_array = empty(tuple([args.shape[d] for d in range(at)]), logits.dtype)
-        take(loss_array, loss)
-        set_output(&args.loss, loss, -1)
     set_input(&args.logits, z, class_axis)
+
+    value = curvature = made = None
+    if hessian:
+        curvature = empty_like(logits)
+        take_real(curvature, &arrays.hessian, bits)
+        set_output(&args.hessian, &arrays.hessian, class_axis)
+    if per_position or (extras is not None and extras.outputs):
+        positions = tuple([args.shape[d] for d in range(at)])
+        if per_position:
+            dtype = logits.dtype
+            if extras is not None and extras.wide:
+                dtype = float64 if real == FL_FLOAT64 else float32
+            value = new_output(&args.loss, &arrays.loss, positions, dtype, bits)
+        if extras is not None and extras.outputs:
+            dtype = float64 if real == FL_FLOAT64 else float32
+            made = dict.fromkeys(extras.outputs)
+            if "lse" in made:
+                made["lse"] = new_output(&args.lse, &arrays.lse, positions, dtype, False)
+            if "entropy" in made:
+                made["entropy"] = new_output(
+                    &args.entropy, &arrays.entropy, positions, dtype, False
+                )
+            if "accuracy" in made:
+                made["accuracy"] = new_output(
+                    &args.accuracy, &arrays.accuracy, positions, dtype, False
+                )
 
     status = fl_softmax_program(&args, &program)
     if status == FL_OK:
@@ -500,7 +633,12 @@ cdef object softmax_on_arrays(
         _check.raise_bad_index(target, args.classes, args.ignore_index)
     if status != FL_OK:
         raise SystemError(f"softmax kernel: {fl_status_name(<fl_status>status).decode()}")
-    value = args.value if loss_array is None else loss_array
+    if hessian:
+        return out, curvature
+    if value is None:
+        value = args.value
+    if made is not None:
+        value = value, made
     return (value, out) if gradient else value
 
 

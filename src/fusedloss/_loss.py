@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeAlias
+from typing import Any, NamedTuple, ParamSpec, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -19,7 +19,22 @@ Array: TypeAlias = NDArray[Any]
 
 Value: TypeAlias = float | Array
 
-#: A kernel takes its own arguments, then (gradient, grad_output, out) when a gradient is wanted.
+
+class Extras(NamedTuple):
+    """What few calls of the softmax family ask for."""
+
+    prediction: int = 0  # what the first argument holds: LOGITS, LOG_PROBABILITIES, PROBABILITIES
+    mean_of_positions: bool = False  # a mean counts positions, not class weights
+    gamma: float = 0.0
+    temperature: float = 1.0
+    softcap: float | None = None
+    z_loss: float = 0.0
+    outputs: tuple[str, ...] = ()
+    wide: bool = False  # losses per position have the compute dtype
+
+
+#: A kernel takes its own arguments, then (gradient, grad_output, out) when a gradient is wanted and
+#: (gradient, grad_output, out, hessian) when a Hessian is.
 Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 
 P = ParamSpec("P")
@@ -33,10 +48,11 @@ class Loss:
     lower: Callable[..., Call]
     parameters: tuple[str, ...]
     differentiable: tuple[str, ...]
+    hessian: bool
 
 
 def loss(
-    *differentiable: str, returns: str = "float | np.ndarray"
+    *differentiable: str, returns: str = "float | np.ndarray", hessian: bool = False
 ) -> Callable[[Callable[P, Call]], Callable[P, Any]]:
     """Make a public loss of a function that lowers its arguments to a kernel call."""
 
@@ -47,7 +63,7 @@ def loss(
             return kernel(*arguments)
 
         parameters = tuple(inspect.signature(lower).parameters)
-        record = Loss(lower.__name__, lower, parameters, differentiable)
+        record = Loss(lower.__name__, lower, parameters, differentiable, hessian)
         value.__annotations__["return"] = returns
         value.__fusedloss__ = record  # type: ignore[attr-defined]
         return value

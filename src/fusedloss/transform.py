@@ -1,4 +1,4 @@
-"""Functions of losses: the gradient beside the value."""
+"""Functions of losses: the gradient beside the value, or beside the Hessian."""
 
 from __future__ import annotations
 
@@ -93,4 +93,55 @@ def value_and_grad(
     function.__doc__ = (
         f"Return (value, gradient) of `{record.name}`: its arguments, grad_output and out."
     )
+    return function
+
+
+def grad_and_hess(loss: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+    """Return a function that computes a loss's gradient and diagonal Hessian in one pass.
+
+    Both are of the loss summed over all positions, with respect to its first argument: what
+    gradient boosting asks of an objective.
+
+    Parameters
+    ----------
+    loss : function
+        One of this package's losses that has a Hessian.
+
+    Returns
+    -------
+    function
+        It takes the loss's own arguments but `reduction` and `outputs`, and returns ``(gradient,
+        hessian)``, arrays of the first argument's shape and dtype. The Hessian of a loss that is
+        not convex, such as the focal loss, may be negative.
+
+    Raises
+    ------
+    TypeError
+        If `loss` is not one of this package's losses.
+    ValueError
+        If it has no Hessian.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fusedloss as fl
+    >>> gradient, hessian = fl.grad_and_hess(fl.cross_entropy)(np.zeros((1, 2)), np.array([0]))
+    >>> gradient, hessian
+    (array([[-0.5,  0.5]]), array([[0.25, 0.25]]))
+    """
+    record = lookup(loss)
+    if not record.hessian:
+        raise ValueError(f"loss is {record.name}: it has no Hessian")
+    lower = record.lower
+
+    def function(*args: Any, **options: Any) -> tuple[Any, Any]:
+        for name in ("reduction", "outputs"):
+            if name in options:
+                raise TypeError(f"{name} is given: gradient and Hessian are those of the sum")
+        kernel, arguments = lower(*args, reduction="sum", **options)
+        gradient, hessian = kernel(*arguments, True, None, None, True)
+        return gradient, hessian
+
+    function.__name__ = function.__qualname__ = f"grad_and_hess_of_{record.name}"
+    function.__doc__ = f"Return (gradient, hessian) of the sum of `{record.name}`."
     return function

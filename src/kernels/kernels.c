@@ -7,6 +7,8 @@
 
 #include "vmath.inc"
 
+#include "storage.inc"
+
 #include "streaming.inc"
 
 #include "arrays.inc"
@@ -16,6 +18,8 @@
 #include "softmax.inc"
 
 #include "softmax_rows.inc"
+
+#include "nll.inc"
 
 #include "softmax_columns.inc"
 
@@ -27,4 +31,5 @@ __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
     .softmax_check = softmax_check,
     .softmax_rows = softmax_rows,
     .softmax_columns = softmax_columns,
+    .nll_positions = nll_positions,
 };

@@ -13,9 +13,10 @@
 typedef struct fl_kernels {
     const char *isa;         /* the instruction set's public name */
     int lanes;               /* values of the compute type per vector */
-    fl_task softmax_check;   /* index targets: validate, sum their weights */
+    fl_task softmax_check;   /* index targets are validated, weights summed */
     fl_task softmax_rows;    /* classes in the vector lanes, one position at a time */
     fl_task softmax_columns; /* positions in the vector lanes */
+    fl_task nll_positions;   /* log-probabilities: one position at a time */
 } fl_kernels;
 
 #endif

@@ -5,29 +5,51 @@
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 import fusedloss as fl
-from fusedloss.cli import _plain_numpy
+from fusedloss._loss import Array
+from fusedloss.cli import _peers, _plain_numpy
 
 Mode = Literal["value + gradient", "forward"]
-MODES: tuple[Mode, ...] = ("value + gradient", "forward")
+VALUE_AND_GRADIENT: Mode = "value + gradient"
+FORWARD: Mode = "forward"
+MODES: tuple[Mode, ...] = (VALUE_AND_GRADIENT, FORWARD)
 
-COPY = "copy"
 OUT = "fusedloss, out="
 FUSEDLOSS = "fusedloss"
+FRONT = "fusedloss.torch"
 NUMPY = "NumPy"
 TORCH = "torch eager"
+COMPILE = "torch.compile"
+JAX = "JAX jit"
+#: cross_entropy of the same logits with class indices and no options.
+PLAIN = "plain call"
+#: Reading the probabilities of the target.
+READ = "reading"
+#: A copy of the logits, in memory that is there.
+COPY = "copy"
+
+#: What is compared, in the order of the tables; yardsticks are beside it.
+CONTENDERS = (OUT, FUSEDLOSS, FRONT, NUMPY, TORCH, COMPILE, JAX)
+#: Those that need torch.
+WITH_TORCH = frozenset({FRONT, TORCH, COMPILE})
+#: Those whose threads are not the ones that fusedloss and torch share.
+OWN_THREADS = frozenset({JAX})
+
+#: Bytes of an element.
+ITEM_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
 @dataclass(frozen=True)
 class Work:
-    """Mean cross-entropy of random logits of one shape, classes on axis 1."""
+    """Shape and dtype of the logits, classes on axis 1."""
 
     shape: tuple[int, ...]
     dtype: str = "float32"
@@ -38,100 +60,146 @@ class Work:
         return " x ".join(map(str, self.shape))
 
     @property
+    def elements(self) -> int:
+        """Number of logits."""
+        return math.prod(self.shape)
+
+    @property
     def bytes(self) -> int:
         """Size of the logits."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        return self.elements * ITEM_SIZES[self.dtype]
 
 
-def contender_names(mode: Mode, *, torch: bool) -> list[str]:
-    """Name the contenders of a mode, fusedloss first and the copy last."""
-    ours = [OUT, FUSEDLOSS] if mode == "value + gradient" else [FUSEDLOSS]
-    return [*ours, NUMPY, *([TORCH] if torch else []), COPY]
+class Inputs(NamedTuple):
+    """What a loss is called with."""
+
+    arrays: tuple[Any, ...]  # the prediction first
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Computation:
+    """A mean loss with its options: as fusedloss is called for it, and as torch computes it."""
+
+    name: str
+    loss: Callable[..., Any]
+    #: Makes what the loss is called with from random logits, random labels and more randomness.
+    inputs: Callable[[Array, Array, np.random.Generator], Inputs]
+    #: Takes the torch module and returns a function of the same arguments in torch's operations.
+    torch: Callable[[Any], Callable[..., Any]]
+
+
+CROSS_ENTROPY = Computation(
+    "",
+    fl.cross_entropy,
+    lambda logits, labels, _: Inputs((logits, labels), {}),
+    lambda torch: torch.nn.functional.cross_entropy,
+)
+
+
+def contender_names(mode: Mode, peers: Collection[str]) -> list[str]:
+    """Name fusedloss's contenders of a mode, those of the peers, and the copy last."""
+    ours = {OUT, FUSEDLOSS} if mode == VALUE_AND_GRADIENT else {FUSEDLOSS}
+    return [*(name for name in CONTENDERS if name in ours or name in peers), COPY]
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """Return the dtype of that name; bfloat16 is ml_dtypes'."""
+    if name == "bfloat16":
+        dtype: np.dtype[Any] = np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+        return dtype
+    return np.dtype(name)
 
 
 class Problem:
-    """The arrays of one `Work` and the contenders that work on them.
+    """The arrays of one computation and the contenders that work on them.
 
     Parameters
     ----------
     work
         Shape and dtype of the logits.
     num_threads
-        Threads for fusedloss, torch and the copy; plain NumPy has one.
+        Threads of every contender but plain NumPy, which has one.
     torch
         The torch module, or None to do without.
+    computation
+        What is computed; plain NumPy and JAX know cross-entropy without options alone.
     """
 
-    def __init__(self, work: Work, num_threads: int, torch: Any) -> None:
+    def __init__(
+        self, work: Work, num_threads: int, torch: Any, computation: Computation = CROSS_ENTROPY
+    ) -> None:
         random = np.random.default_rng(0)
         self.work = work
+        self.computation = computation
         self.num_threads = num_threads
         self.torch = torch
+        dtype = numpy_dtype(work.dtype)
         # As wide as a network's logits, so that no exponential underflows.
-        self.logits = random.standard_normal(work.shape, dtype=np.dtype(work.dtype).type)
-        self.target = random.integers(work.shape[1], size=(work.shape[0], *work.shape[2:]))
+        drawn = np.float64 if dtype == np.float64 else np.float32
+        logits = random.standard_normal(work.shape, dtype=drawn).astype(dtype, copy=False)
+        self.labels = random.integers(work.shape[1], size=(work.shape[0], *work.shape[2:]))
+        self.inputs = computation.inputs(logits, self.labels, random)
+        self.prediction: Array = self.inputs.arrays[0]
+        self._contenders: dict[tuple[str, Mode], Callable[[], Any]] = {}
         if torch is not None:
             torch.set_num_threads(num_threads)
 
-    def contender(self, name: str, mode: Mode) -> Callable[[], object]:
-        """Make the function to time, on memory that is there and touched."""
-        match name, mode:
-            case "copy", _:
-                return self._copy()
-            case "fusedloss", "forward":
-                return self._forward()
-            case "fusedloss", _:
-                return self._value_and_grad(None)
-            case "fusedloss, out=", "value + gradient":
-                return self._value_and_grad(np.zeros_like(self.logits))
-            case "NumPy", "forward":
-                return lambda: _plain_numpy.cross_entropy(self.logits, self.target)
-            case "NumPy", _:
-                return lambda: _plain_numpy.cross_entropy_and_grad(self.logits, self.target)
-            case "torch eager", "forward":
-                return self._torch_forward()
-            case "torch eager", _:
-                return self._torch_value_and_grad()
-        raise ValueError(f"no contender {name!r} for {mode}")
+    def contender(self, name: str, mode: Mode) -> Callable[[], Any]:
+        """Return the function to time, on memory that is there and touched."""
+        if (name, mode) not in self._contenders:
+            self._contenders[name, mode] = self._make(name, mode)
+        return self._contenders[name, mode]
 
-    def _copy(self) -> Callable[[], object]:
+    def _make(self, name: str, mode: Mode) -> Callable[[], Any]:
+        torch, formula, loss = self.torch, self.computation.torch, self.computation.loss
+        with_gradient = mode == VALUE_AND_GRADIENT
+
+        def of_tensors(function: Callable[..., Any]) -> Callable[[], Any]:
+            return _peers.torch_call(torch, function, *self.inputs, with_gradient=with_gradient)
+
+        if name == OUT:
+            return self._fused(loss, self.inputs, mode, np.zeros_like(self.prediction))
+        if name == FUSEDLOSS:
+            return self._fused(loss, self.inputs, mode)
+        if name == PLAIN:
+            plain = Inputs((self.prediction, self.labels), {})
+            return self._fused(fl.cross_entropy, plain, mode, np.zeros_like(self.prediction))
+        if name == FRONT:
+            front = importlib.import_module("fusedloss.torch.functional")
+            return of_tensors(getattr(front, loss.__name__))
+        if name == TORCH:
+            return of_tensors(formula(torch))
+        if name == COMPILE:
+            return of_tensors(_peers.torch_compile(torch, formula(torch)))
+        logits, labels, threads = self.prediction, self.labels, self.num_threads
+        if name == JAX:
+            return _peers.jax_call(logits, labels, threads, with_gradient=with_gradient)
+        if name == NUMPY:
+            if with_gradient:
+                return lambda: _plain_numpy.cross_entropy_and_grad(logits, labels)
+            return lambda: _plain_numpy.cross_entropy(logits, labels)
+        if name == READ:
+            target = _peers.to_tensor(torch, self.inputs.arrays[1])
+            return lambda: target.sum()
+        if name == COPY:
+            return self._copy()
+        raise ValueError(f"no contender {name!r}")
+
+    def _copy(self) -> Callable[[], Any]:
         """Copy the logits: torch's copy where there is torch, since NumPy's has one thread."""
-        copied = np.zeros_like(self.logits)
+        copied = np.zeros_like(self.prediction)
         if self.torch is None:
-            return lambda: np.copyto(copied, self.logits)
-        source, destination = self.torch.from_numpy(self.logits), self.torch.from_numpy(copied)
+            return lambda: np.copyto(copied, self.prediction)
+        source = _peers.to_tensor(self.torch, self.prediction)
+        destination = _peers.to_tensor(self.torch, copied)
         return lambda: destination.copy_(source)
 
-    def _forward(self) -> Callable[[], object]:
-        logits, target, threads = self.logits, self.target, self.num_threads
-        return lambda: fl.cross_entropy(logits, target, num_threads=threads)
-
-    def _value_and_grad(self, out: Any) -> Callable[[], object]:
-        logits, target, threads = self.logits, self.target, self.num_threads
-        function = fl.value_and_grad(fl.cross_entropy)
-        return lambda: function(logits, target, num_threads=threads, out=out)
-
-    def _torch_forward(self) -> Callable[[], object]:
-        logits, target = self.torch.from_numpy(self.logits), self.torch.from_numpy(self.target)
-        cross_entropy, no_grad = self.torch.nn.functional.cross_entropy, self.torch.no_grad
-
-        def call() -> object:
-            with no_grad():
-                return cross_entropy(logits, target)
-
-        return call
-
-    def _torch_value_and_grad(self) -> Callable[[], object]:
-        # detach, so that the other contenders' views of the same memory stay plain tensors
-        logits = self.torch.from_numpy(self.logits).detach().requires_grad_()
-        target = self.torch.from_numpy(self.target)
-        cross_entropy = self.torch.nn.functional.cross_entropy
-
-        def call() -> object:
-            loss = cross_entropy(logits, target)
-            loss.backward()
-            # Hand the gradient over and keep none: the next call would add to it.
-            grad, logits.grad = logits.grad, None
-            return loss.detach(), grad
-
-        return call
+    def _fused(
+        self, loss: Callable[..., Any], inputs: Inputs, mode: Mode, out: Array | None = None
+    ) -> Callable[[], Any]:
+        arrays, options = inputs.arrays, inputs.options | {"num_threads": self.num_threads}
+        if mode == FORWARD:
+            return lambda: loss(*arrays, **options)
+        function = fl.value_and_grad(loss)
+        return lambda: function(*arrays, out=out, **options)

@@ -13,14 +13,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 
-from fusedloss.cli._contenders import OUT, TORCH, Mode, Problem, Work
+from fusedloss.cli._contenders import OUT, VALUE_AND_GRADIENT, WITH_TORCH, Mode, Problem, Work
 from fusedloss.cli._output import optional_import
 
 # Below 16 MB the extra memory is lost in how the system counts pages.
 MEASURED_FROM = 16_000_000
-# Logits, copy, gradients and what torch keeps beside them, in sizes of the logits.
-ARRAYS = 7
+# Logits, copies, gradients and what torch keeps beside them, in sizes of the logits.
+ARRAYS = 8
 
 
 def measure_extra_memory(
@@ -31,7 +33,7 @@ def measure_extra_memory(
         return []
     request = {
         "name": name,
-        "work": [[one.shape, one.dtype, mode] for one, mode in work],
+        "work": [[[one.shape, one.dtype], mode] for one, mode in work],
         "num_threads": num_threads,
     }
     child = subprocess.run(
@@ -63,9 +65,8 @@ def fits(work: Work) -> bool:
     return space is None or work.bytes * ARRAYS < space
 
 
-def _measure(name: str, work: Work, mode: Mode, num_threads: int) -> int:
+def _measure(problem: Problem, name: str, mode: Mode) -> int:
     """Bytes of one call, in this process."""
-    problem = Problem(work, num_threads, optional_import("torch") if name == TORCH else None)
     call = problem.contender(name, mode)
     call()
     gc.collect()
@@ -75,7 +76,7 @@ def _measure(name: str, work: Work, mode: Mode, num_threads: int) -> int:
     before = _status("VmRSS")
     call()
     peak = _status("VmHWM")
-    returned = work.bytes if mode == "value + gradient" and name != OUT else 0
+    returned = problem.work.bytes if mode == VALUE_AND_GRADIENT and name != OUT else 0
     return max(0, peak - before - returned)
 
 
@@ -98,10 +99,14 @@ def _status(field: str) -> int:
 def main() -> None:
     """Answer one request from standard input."""
     request = json.load(sys.stdin)
-    answer = [
-        _measure(request["name"], Work(tuple(shape), dtype), mode, request["num_threads"])
-        for shape, dtype, mode in request["work"]
-    ]
+    name, num_threads = request["name"], request["num_threads"]
+    torch = optional_import("torch") if name in WITH_TORCH else None
+    answer = []
+    for work, modes in groupby(request["work"], key=itemgetter(0)):
+        shape, dtype = work
+        problem = Problem(Work(tuple(shape), dtype), num_threads, torch)
+        answer += [_measure(problem, name, mode) for _, mode in modes]
+        del problem  # free the memory before the next takes its own
     json.dump(answer, sys.stdout)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fusedloss.cli._format import format_ratio
 
-# Told apart by colour-blind readers: two of Okabe and Ito's colours, and a dark red.
-BLUE, ORANGE, RED = "#0072B2", "#E69F00", "#C0392B"
+# Told apart by colour-blind readers: Okabe and Ito's colours, a dark red, and greys.
+BLUE, LIGHT_BLUE, GREEN = "#0072B2", "#7FB8DA", "#009E73"
+ORANGE, RED, PINK = "#E69F00", "#C0392B", "#CC79A7"
+DARK_GREY, GREY = "#555555", "#AAAAAA"
 
 STYLE = {
     "axes.spines.top": False,
@@ -36,6 +38,12 @@ def new_figure(width: float, height: float) -> Any:
 def style() -> Any:
     """Return a context in which figures have the project's looks."""
     return importlib.import_module("matplotlib").rc_context(STYLE)
+
+
+def _titled_figure(width: float, height: float, title: str) -> Any:
+    figure = new_figure(width, height)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    return figure
 
 
 def save(figure: Any, path: Path) -> None:
@@ -73,8 +81,7 @@ def draw_ratios(
     with style():
         rows = max(sum(len(bars) for bars in groups.values()) for groups in panels.values())
         gaps = max(len(groups) for groups in panels.values())
-        figure = new_figure(5.4 * len(panels), 1.5 + 0.17 * rows + 0.16 * gaps)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        figure = _titled_figure(5.4 * len(panels), 1.5 + 0.17 * rows + 0.16 * gaps, title)
         all_axes = figure.subplots(1, len(panels), sharex=True, squeeze=False)[0]
         for axes, (panel, groups) in zip(all_axes, panels.items(), strict=True):
             axes.set_title(panel)
@@ -86,7 +93,8 @@ def draw_ratios(
         handles = [patch(color=colours[name], label=name) for name in names]
         if targets:
             line = importlib.import_module("matplotlib.lines").Line2D
-            handles.append(line([], [], color="black", marker="|", linestyle="", label="target"))
+            mark = {"marker": "|", "markersize": 13, "markeredgewidth": 1.5, "linestyle": ""}
+            handles.append(line([], [], color="black", label="target", **mark))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         save(figure, path)
 
@@ -95,6 +103,8 @@ def _draw_groups(
     axes: Any, groups: Bars, colours: Mapping[str, str], targets: Mapping[str, float]
 ) -> None:
     """Draw one panel: a label and its bars for each group."""
+    patheffects = importlib.import_module("matplotlib.patheffects")
+    halo = patheffects.withStroke(linewidth=2.5, foreground="white")
     ticks: list[float] = []
     position = 0.0
     for group, bars in groups.items():
@@ -113,6 +123,8 @@ def _draw_groups(
                 va="center",
                 fontsize=8,
                 color="#333333",
+                path_effects=[halo],
+                zorder=4,
             )
             position += 1
         if group in targets:
@@ -129,3 +141,76 @@ def _draw_groups(
     axes.invert_yaxis()
     formatter = importlib.import_module("matplotlib.ticker").FormatStrFormatter("%g")
     axes.xaxis.set_major_formatter(formatter)
+
+
+class Point(NamedTuple):
+    """One measurement of a curve."""
+
+    label: str
+    size: int
+    seconds: float  # per unit of size
+
+
+def draw_curves(
+    panels: Mapping[str, Mapping[str, Sequence[Point]]],
+    path: Path,
+    *,
+    title: str,
+    colours: Mapping[str, str],
+) -> None:
+    """Draw the time per element over the number of elements, both logarithmic.
+
+    Parameters
+    ----------
+    panels
+        For each panel, the points of each contender.
+    path
+        The PNG file.
+    title
+        Words over the figure.
+    colours
+        Colour of each contender; their order is that of the legend.
+    """
+    with style():
+        columns = min(2, len(panels))
+        rows = -(-len(panels) // columns)
+        figure = _titled_figure(6.4 * columns, 1 + 4.2 * rows, title)
+        grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        all_axes = list(grid.flat)
+        for axes, (panel, curves) in zip(all_axes, panels.items(), strict=False):
+            axes.set_title(panel)
+            _draw_panel(axes, curves, colours)
+        for axes in all_axes[len(panels) :]:
+            axes.remove()
+        for axes in grid[:, 0]:
+            axes.set_ylabel("nanoseconds an element")
+        present = {name for curves in panels.values() for name in curves}
+        names = [name for name in colours if name in present]
+        line = importlib.import_module("matplotlib.lines").Line2D
+        handles = [line([], [], color=colours[name], marker="o", label=name) for name in names]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        save(figure, path)
+
+
+def _draw_panel(
+    axes: Any, curves: Mapping[str, Sequence[Point]], colours: Mapping[str, str]
+) -> None:
+    """Draw one panel: a line for each contender, the shapes under the axis."""
+    for name in reversed([name for name in colours if name in curves]):  # the first on top
+        points = sorted(curves[name], key=lambda point: point.size)
+        axes.plot(
+            [point.size for point in points],
+            [point.seconds * 1e9 for point in points],
+            color=colours[name],
+            marker="o",
+            markersize=4.5,
+            linewidth=1.8,
+        )
+    axes.set(xscale="log", yscale="log")
+    labels = {point.size: point.label for points in curves.values() for point in points}
+    axes.set_xticks(list(labels), list(labels.values()), rotation=45, ha="right", fontsize=8)
+    axes.set_xticks([], minor=True)
+    axes.tick_params(labelleft=True)
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.7)
+    formatter = importlib.import_module("matplotlib.ticker").FormatStrFormatter("%g")
+    axes.yaxis.set_major_formatter(formatter)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import median, quantiles
-from time import perf_counter
+from time import perf_counter, sleep
 
 Samples = dict[str, list[float]]
 
@@ -16,6 +16,9 @@ SAMPLE_SECONDS = 0.002
 # Calls below this size may find their data in cache: each sample then follows an untimed call of
 # its own, so that no contender pays for what the one before it left there.
 CACHE_SECONDS = 0.02
+# OpenMP's threads wait busily for some 3 ms before they sleep: two pools at once are in each
+# other's way.
+POOL_SECONDS = 0.005
 # A copy whose spread is larger than this says that something else keeps the machine busy.
 QUIET_SPREAD = 0.25
 
@@ -26,6 +29,7 @@ def time_in_turn(
     seconds: float,
     min_rounds: int = 3,
     max_rounds: int = 200,
+    own_threads: Collection[str] = (),
 ) -> Samples:
     """Time every contender once a round, for as many rounds as ``seconds`` allow.
 
@@ -37,6 +41,9 @@ def time_in_turn(
         Time to spend, in seconds; ``min_rounds`` are made even if they take longer.
     min_rounds, max_rounds
         Bounds on the number of rounds.
+    own_threads
+        Those contenders that have a pool of threads of their own: they start when the others'
+        threads have gone to sleep.
 
     Returns
     -------
@@ -57,6 +64,8 @@ def time_in_turn(
     rounds = 0
     while rounds < min_rounds or (rounds < max_rounds and perf_counter() < end):
         for name in order:
+            if name in own_threads:
+                sleep(POOL_SECONDS)
             if warm[name]:
                 contenders[name]()
             samples[name].append(_sample(contenders[name], calls[name]))
@@ -79,10 +88,10 @@ def _sample(function: Callable[[], object], calls: int) -> float:
             gc.enable()
 
 
-def ratio(samples: Samples, name: str, yardstick: str) -> float:
-    """Time of one contender over another's: the median over the rounds."""
-    pairs = zip(samples[name], samples[yardstick], strict=True)
-    return median(mine / other for mine, other in pairs)
+def ratio(samples: Samples, name: str, *yardstick: str) -> float:
+    """Time of one contender over that of others together: the median over the rounds."""
+    others = map(sum, zip(*(samples[other] for other in yardstick), strict=True))
+    return median(mine / other for mine, other in zip(samples[name], others, strict=True))
 
 
 def spread(times: Sequence[float]) -> float:

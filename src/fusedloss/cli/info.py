@@ -10,7 +10,7 @@ import fusedloss as fl
 from fusedloss.cli._output import Output
 
 #: What the command line and its peers use where it is installed.
-OPTIONAL = ("rich", "matplotlib", "scikit-learn", "torch")
+OPTIONAL = ("rich", "matplotlib", "scikit-learn", "ml_dtypes", "torch", "jax")
 
 
 def add_command(commands: Any) -> None:

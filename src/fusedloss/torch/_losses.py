@@ -1,0 +1,354 @@
+"""Every loss in torch: its kernel call, and its formula in torch's differentiable operations.
+
+A formula answers where the kernels do not: it says what is wrong with bad input, runs on other
+devices and under torch's transforms, and is what second derivatives are taken of.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fusedloss import _check
+from fusedloss._core import softmax_plain
+from fusedloss._distillation import distillation
+from fusedloss._loss import Array, Extras
+from fusedloss.torch._autograd import Others, array, fused, overridden, transformed
+
+try:
+    from ml_dtypes import bfloat16
+except ImportError:
+    bfloat16 = None
+
+NO_EXTRAS = Extras()
+
+#: categorical_cross_entropy keeps probabilities so far from 0 and 1.
+EPSILON = 1e-7
+
+
+def evaluate(call: Softmax | Distillation, prediction: Tensor, others: Others) -> Any:
+    """Return a loss, and a dict of outputs if some are asked for: from a kernel or the formula."""
+    expect_tensors(prediction, *others)
+    call = call.checked()
+    if not overridden(prediction, *others) and not transformed():
+        loss = fused(call, prediction, others)
+        if loss is not None:
+            return loss
+    value = call.formula(prediction, others)
+    outputs = call.outputs(prediction, others)
+    return (value, outputs) if outputs else value
+
+
+def expect_tensors(*tensors: Any) -> None:
+    for tensor in tensors:
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(f"expected a torch.Tensor, not {type(tensor).__name__}: {tensor!r}")
+
+
+class Softmax(NamedTuple):
+    """A call of the softmax kernels; its other tensors are target, weight and sample weight."""
+
+    #: (call, z, axis, target, weight) to losses by position; where ignored they may be anything
+    losses: Callable[[Softmax, Tensor, int, Tensor, Tensor | None], Tensor]
+    kind: int
+    ignore_index: int
+    label_smoothing: float
+    reduction: str
+    axis: int | None = None
+    extras: Extras | None = None
+    deferred: bool = False
+
+    def run(
+        self,
+        prediction: Array,
+        others: Others,
+        gradient: bool = False,
+        grad_output: float | Array | None = None,
+        out: Array | None = None,
+    ) -> Any:
+        """Run the kernel; None if it does not take the arguments."""
+        target, weight, sample_weight = others
+        if weight is not None:
+            wide = torch.float64 if prediction.dtype == np.float64 else torch.float32
+            weight = weight.to(wide).contiguous()
+        return softmax_plain(
+            self.kind,
+            prediction,
+            array(target),
+            None if weight is None else array(weight),
+            None if sample_weight is None else array(sample_weight),
+            self.ignore_index,
+            self.label_smoothing,
+            self.reduction,
+            self.axis,
+            torch.get_num_threads(),
+            self.extras,
+            gradient,
+            grad_output,
+            out,
+            False,
+            True,  # bfloat16 comes as its bits
+        )
+
+    def checked(self) -> Softmax:
+        """Return the call with its options checked."""
+        return self._replace(
+            ignore_index=_check.integer("ignore_index", self.ignore_index),
+            label_smoothing=_check.in_range("label_smoothing", self.label_smoothing, 0, 1),
+            reduction=_check.reduction(self.reduction),
+            extras=_check.checked_extras(self.extras),
+        )
+
+    def formula(self, prediction: Tensor, others: Others) -> Tensor:
+        """Compute the loss from torch's operations."""
+        target, weight, sample_weight = others
+        extras = self.extras or NO_EXTRAS
+        z, axis = _capped(prediction, extras), _class_axis(prediction, self.axis)
+        weight = None if weight is None else weight.to(z.dtype)
+        losses = self.losses(self, z, axis, target, weight)
+        counts = _counts(losses, target, self.ignore_index, sample_weight)
+        divisors = counts
+        if weight is not None and not _has_classes(target) and not extras.mean_of_positions:
+            labels = target.masked_fill(target == self.ignore_index, 0).long()
+            divisors = counts * weight[labels].reshape(counts.shape)
+        value = _reduced(losses, counts, divisors, self.reduction)
+        if extras.z_loss:
+            squares = extras.z_loss * z.logsumexp(axis).square()
+            value = value + _reduced(squares, counts, counts, self.reduction)
+        return value.to(prediction.dtype)
+
+    def outputs(self, prediction: Tensor, others: Others) -> dict[str, Tensor]:
+        """Compute the extra outputs from torch's operations."""
+        extras = self.extras or NO_EXTRAS
+        if not extras.outputs:
+            return {}
+        target = others[0]
+        with torch.no_grad():
+            z, axis = _capped(prediction, extras), _class_axis(prediction, self.axis)
+            log_p = functional.log_softmax(z, axis)
+            label = target.argmax(axis) if _has_classes(target) else target
+            made = {
+                "lse": z.logsumexp(axis),
+                "entropy": -_expectation(log_p.exp(), log_p, axis),
+                "accuracy": (z.argmax(axis) == label).to(z.dtype),
+            }
+            if not _has_classes(target):
+                ignored = target == self.ignore_index
+                made = {name: output.masked_fill(ignored, 0) for name, output in made.items()}
+        return {name: made[name] for name in extras.outputs}
+
+
+def cross_entropy(
+    call: Softmax, z: Tensor, axis: int, target: Tensor, weight: Tensor | None
+) -> Tensor:
+    return functional.cross_entropy(
+        z,
+        target,
+        weight,
+        ignore_index=call.ignore_index,
+        reduction="none",
+        label_smoothing=call.label_smoothing,
+    )
+
+
+def negative_log_likelihood(
+    call: Softmax, log_p: Tensor, axis: int, target: Tensor, weight: Tensor | None
+) -> Tensor:
+    return functional.nll_loss(
+        log_p, target, weight, ignore_index=call.ignore_index, reduction="none"
+    )
+
+
+def focal(call: Softmax, z: Tensor, axis: int, target: Tensor, weight: Tensor | None) -> Tensor:
+    log_p = functional.log_softmax(z, axis)
+    losses = negative_log_likelihood(call, log_p, axis, target, None)
+    # 1 - p, and not quite 0: a power below 1 has no derivative there.
+    rest = (-torch.expm1(-losses)).clamp_min(torch.finfo(z.dtype).tiny)
+    if weight is not None:
+        losses = negative_log_likelihood(call, log_p, axis, target, weight)
+    return rest ** (call.extras or NO_EXTRAS).gamma * losses
+
+
+def categorical(
+    call: Softmax, probs: Tensor, axis: int, target: Tensor, weight: Tensor | None
+) -> Tensor:
+    share = call.label_smoothing
+    q = (probs / probs.sum(axis, keepdim=True)).clamp(EPSILON, 1 - EPSILON)
+    log_q = q.log()
+    even = -log_q.mean(axis)
+    if _has_classes(target):
+        _expect_shape("target", target, probs.shape)
+        return share * even - (1 - share) * (target * log_q).sum(axis)
+    log_q = log_q.movedim(axis, _class_axis(probs, None))
+    losses = (1 - share) * negative_log_likelihood(call, log_q, axis, target, None)
+    return losses + share * even
+
+
+class Distillation(NamedTuple):
+    """A call of distillation; its other tensors are target, sample weight and the teacher's."""
+
+    temperature: float
+    alpha: float
+    ignore_index: int
+    reduction: str
+    divergence: bool  # less the teacher's entropy
+    deferred: bool = False
+
+    def run(
+        self,
+        prediction: Array,
+        others: Others,
+        gradient: bool = False,
+        grad_output: float | Array | None = None,
+        out: Array | None = None,
+    ) -> Any:
+        """Run the kernels; None if they do not take the arguments."""
+        target, sample_weight, *teacher = (
+            None if x is None else _numbers(array(x)) for x in others
+        )
+        if isinstance(grad_output, np.ndarray):
+            grad_output = _numbers(grad_output)
+        result = distillation(
+            _numbers(prediction),
+            teacher[0] if len(teacher) == 1 else tuple(teacher),
+            target,
+            self.temperature,
+            self.alpha,
+            self.ignore_index,
+            self.reduction,
+            sample_weight,
+            self.divergence,
+            torch.get_num_threads(),
+            gradient,
+            grad_output,
+            None if out is None else _numbers(out),
+        )
+        return tuple(map(_bits, result)) if gradient else _bits(result)
+
+    def checked(self) -> Distillation:
+        """Return the call with its options checked."""
+        return self._replace(
+            temperature=_check.positive("temperature", self.temperature),
+            alpha=_check.in_range("alpha", self.alpha, 0, 1),
+            ignore_index=_check.integer("ignore_index", self.ignore_index),
+            reduction=_check.reduction(self.reduction),
+        )
+
+    def formula(self, prediction: Tensor, others: Others) -> Tensor:
+        """Compute the loss from torch's operations."""
+        target, sample_weight, *teacher = others
+        z, axis = _wide(prediction), _class_axis(prediction)
+        log_p = functional.log_softmax(z / self.temperature, axis)
+        log_q = _wide(teacher[-1])
+        if len(teacher) == 1:
+            _expect_shape("teacher_logits", log_q, prediction.shape)
+            log_q = functional.log_softmax(log_q / self.temperature, axis)
+        else:
+            log_p = log_p.gather(axis, teacher[0])
+            _expect_shape("teacher_logits[1]", log_q, log_p.shape)
+        q = log_q.exp()
+        soft = -_expectation(q, log_p, axis)
+        if self.divergence:
+            soft = soft + _expectation(q, log_q, axis)
+        share = self.alpha if target is not None else 1.0
+        losses = share * self.temperature**2 * soft
+        if target is not None:
+            losses = losses + (1 - share) * functional.cross_entropy(
+                z, target, ignore_index=self.ignore_index, reduction="none"
+            )
+        counts = _counts(losses, target, self.ignore_index, sample_weight)
+        return _reduced(losses, counts, counts, self.reduction).to(prediction.dtype)
+
+    def outputs(self, prediction: Tensor, others: Others) -> dict[str, Tensor]:
+        """Distillation has no extra outputs."""
+        return {}
+
+
+def weight_of_classes(alpha: float | Tensor, logits: Tensor) -> Tensor:
+    """Return focal loss's alpha with an element per class."""
+    expect_tensors(logits)
+    if not isinstance(alpha, Tensor):
+        number = _check.number("alpha", alpha)
+        alpha = torch.tensor(number, dtype=torch.float64, device=logits.device)
+    axis = _class_axis(logits)
+    return alpha.expand(logits.shape[axis : axis + 1]) if alpha.dim() == 0 else alpha
+
+
+def _numbers(bits: Array) -> Array:
+    """Return an array of bfloat16 numbers for one of their bits; any other as it is."""
+    if bits.dtype != np.uint16:
+        return bits
+    if bfloat16 is None:
+        raise TypeError("NumPy has no bfloat16 without ml_dtypes")
+    return bits.view(bfloat16)
+
+
+def _bits(numbers: Any) -> Any:
+    """Return the bits of an array of bfloat16 numbers; anything else as it is."""
+    if isinstance(numbers, np.ndarray) and numbers.dtype.name == "bfloat16":
+        return numbers.view(np.uint16)
+    return numbers
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in the dtype that losses of it are computed in."""
+    return tensor.float() if tensor.itemsize == 2 else tensor
+
+
+def _capped(logits: Tensor, extras: Extras) -> Tensor:
+    z = _wide(logits)
+    return z if extras.softcap is None else extras.softcap * torch.tanh(z / extras.softcap)
+
+
+def _class_axis(prediction: Tensor, axis: int | None = None) -> int:
+    if axis is None:
+        return 1 if prediction.dim() > 1 else 0
+    return axis
+
+
+def _has_classes(target: Tensor) -> bool:
+    """Whether a target is one of probabilities, which has an axis of classes."""
+    return target.is_floating_point()
+
+
+def _expectation(p: Tensor, x: Tensor, axis: int) -> Tensor:
+    """Sum of p x, where 0 times infinity is 0."""
+    return (p * x.masked_fill(p == 0, 0)).sum(axis)
+
+
+def _expect_shape(name: str, tensor: Tensor, shape: torch.Size) -> None:
+    if tensor.shape != shape:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}: expected {tuple(shape)}")
+
+
+def _counts(
+    losses: Tensor, target: Tensor | None, ignore_index: int, sample_weight: Tensor | None
+) -> Tensor:
+    """Return what the position counts in a mean: its sample weight, or 0 where it is ignored."""
+    counts = torch.ones_like(losses)
+    if sample_weight is not None:
+        _expect_shape("sample_weight", sample_weight, losses.shape)
+        counts = sample_weight.to(losses.dtype)
+    if target is None or _has_classes(target):
+        return counts
+    return counts.masked_fill((target == ignore_index).reshape(losses.shape), 0)
+
+
+def _reduced(losses: Tensor, counts: Tensor, divisors: Tensor, reduction: str) -> Tensor:
+    """Weigh and reduce losses; a mean divides by the sum of `divisors`."""
+    losses = losses.masked_fill(counts == 0, 0) * counts  # whatever a row holds that is ignored
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return losses.sum()
+    divisor = divisors.sum()
+    nothing = divisor == 0
+    # The mean of nothing is nan, but its gradient zero.
+    mean = losses.sum() / divisor.masked_fill(nothing, 1)
+    return mean.masked_fill(nothing, math.nan)

@@ -1,0 +1,488 @@
+"""Losses of tensors: those of `torch.nn.functional`, and this package's own.
+
+On plain tensors in this machine's memory they run on this package's kernels, with as many threads
+as torch uses. For everything else, bad input included, torch's own operations give the answer, or
+the error. All of them are differentiable twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, TypeAlias, overload
+
+import torch
+from torch import Tensor
+from torch.nn import _reduction, functional
+
+from fusedloss import _check, _core
+from fusedloss._loss import Extras
+from fusedloss.torch import _losses
+from fusedloss.torch._autograd import fused, in_graph, overridden, transformed
+from fusedloss.torch._losses import Distillation, Softmax, evaluate
+
+__all__ = [
+    "categorical_cross_entropy",
+    "cross_entropy",
+    "distillation_loss",
+    "focal_loss",
+    "nll_loss",
+    "soft_cross_entropy",
+]
+
+Reduction: TypeAlias = Literal["none", "mean", "sum"]
+Loss: TypeAlias = Tensor | tuple[Tensor, dict[str, Tensor]]
+Outputs: TypeAlias = tuple[Literal["lse", "entropy", "accuracy"], ...]
+
+
+class BreakEven(NamedTuple):
+    """Elements of an input from which a call is worth taking from torch. Measured."""
+
+    least: int  # of those that follow
+    value: int  # without a gradient
+    gradient: int  # with one
+    classes: int  # fewer make short rows, for which torch takes another way
+    short_value: int
+    short_gradient: int
+
+    def passed(self, input: Tensor, target: Tensor) -> bool:
+        """Whether a call is as large."""
+        elements = input.numel()
+        if elements < self.classes * target.numel():
+            return elements >= (self.short_gradient if in_graph(input) else self.short_value)
+        return elements >= (self.gradient if in_graph(input) else self.value)
+
+
+#: More elements than any input has.
+NEVER = 1 << 62
+
+CROSS_ENTROPY = BreakEven(
+    least=640,
+    value=1 << 15,
+    gradient=1 << 16,
+    classes=16,
+    short_value=640,
+    short_gradient=1536,
+)
+NLL_LOSS = BreakEven(
+    least=1 << 20,
+    value=NEVER,
+    gradient=1 << 20,
+    classes=128,
+    short_value=NEVER,
+    short_gradient=NEVER,
+)
+
+_LOG_PROBABILITIES = Extras(prediction=_core.LOG_PROBABILITIES)
+_PROBABILITIES = Extras(prediction=_core.PROBABILITIES)
+
+
+def _recognised(
+    input: Any, target: Any, weight: Any, ignore_index: Any, break_even: BreakEven
+) -> bool:
+    """Whether the kernels answer a call as torch does, and are quicker."""
+    return (
+        not overridden(input, target, weight)
+        and isinstance(input, Tensor)
+        and input.numel() >= break_even.least
+        and isinstance(target, Tensor)
+        and break_even.passed(input, target)
+        and not transformed()
+        and (
+            target.dtype is torch.int64
+            or (target.dtype is input.dtype and type(ignore_index) is int and ignore_index < 0)
+            or (target.dtype is torch.uint8 and target.dim() < 2 and weight is None)
+        )
+        and (weight is None or (isinstance(weight, Tensor) and weight.dtype is input.dtype))
+        and not (input.itemsize == 2 and torch.is_autocast_enabled("cpu"))
+    )
+
+
+@overload
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    sample_weight: Tensor | None = None,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    outputs: tuple[()] = (),
+) -> Tensor: ...
+@overload
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    sample_weight: Tensor | None = None,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    outputs: Outputs,
+) -> Loss: ...
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    sample_weight: Tensor | None = None,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    outputs: Outputs = (),
+) -> Loss:
+    """Softmax cross-entropy: `torch.nn.functional.cross_entropy` with four options more.
+
+    The formula is that of `fusedloss.cross_entropy`.
+
+    Parameters
+    ----------
+    input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing
+        As in `torch.nn.functional.cross_entropy`.
+    sample_weight : Tensor of floats, the shape of class indices, optional
+        A weight per position; ones if absent. A mean divides by its sum.
+    softcap : float, optional
+        Logits z are first capped to softcap * tanh(z / softcap).
+    z_loss : float, default 0
+        What the square of the log-sum-exp is multiplied by and added to the loss.
+    outputs : tuple of {"lse", "entropy", "accuracy"}, default ()
+        What to return beside the loss.
+
+    Returns
+    -------
+    Tensor or (Tensor, dict of Tensor)
+        The loss; with `outputs` also a dict of them: a value per position, float32 (float64 for
+        float64 logits), 0 where ignored, not differentiable.
+
+    See Also
+    --------
+    fusedloss.cross_entropy : The same for arrays.
+
+    Notes
+    -----
+    The gradient is computed together with the loss, except for ``reduction="none"``, and is all
+    that is kept of the logits' size beside them. The logits must not be changed in place before
+    the backward pass.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    >>> loss = F.cross_entropy(logits, torch.tensor([0, 1]))
+    >>> loss.backward()
+    >>> logits.grad
+    tensor([[-0.0596,  0.0596],
+            [ 0.2500, -0.2500]])
+    """
+    if size_average is not None or reduce is not None:
+        reduction = _reduction.legacy_get_string(size_average, reduce)
+    plain = sample_weight is None and softcap is None and not z_loss and not outputs
+    if not plain or _recognised(input, target, weight, ignore_index, CROSS_ENTROPY):
+        extras = None
+        if not plain:
+            extras = Extras(softcap=softcap, z_loss=z_loss, outputs=_check.outputs(outputs))
+        call = Softmax(
+            _losses.cross_entropy,
+            _core.CROSS_ENTROPY,
+            ignore_index,
+            float(label_smoothing) if type(label_smoothing) is int else label_smoothing,
+            reduction,
+            None,
+            extras,
+            reduction == "none",
+        )
+        others = (target, weight, sample_weight)
+        loss: Loss | None = fused(call, input, others) if plain else evaluate(call, input, others)
+        if loss is not None:
+            return loss
+    return functional.cross_entropy(
+        input, target, weight, None, ignore_index, None, reduction, label_smoothing
+    )
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    *,
+    sample_weight: Tensor | None = None,
+) -> Tensor:
+    """Negative log-likelihood: `torch.nn.functional.nll_loss` with one option more.
+
+    Parameters
+    ----------
+    input, target, weight, size_average, ignore_index, reduce, reduction
+        As in `torch.nn.functional.nll_loss`.
+    sample_weight : Tensor of floats, the shape of `target`, optional
+        A weight per position; ones if absent. A mean divides by its sum.
+
+    Returns
+    -------
+    Tensor
+        The loss.
+
+    See Also
+    --------
+    fusedloss.nll_loss : The same for arrays.
+    cross_entropy : From logits, which is quicker than their log_softmax and then this.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.nll_loss(torch.tensor([[-0.5, -1.0], [-2.0, -0.25]]), torch.tensor([0, 1]))
+    tensor(0.3750)
+    """
+    if size_average is not None or reduce is not None:
+        reduction = _reduction.legacy_get_string(size_average, reduce)
+    plain = sample_weight is None
+    if not plain or _recognised(input, target, weight, ignore_index, NLL_LOSS):
+        call = Softmax(
+            _losses.negative_log_likelihood,
+            _core.INDEX_TARGET,
+            ignore_index,
+            0.0,
+            reduction,
+            None,
+            _LOG_PROBABILITIES,
+            True,  # what the gradient takes is in the target and the weights
+        )
+        others = (target, weight, sample_weight)
+        loss: Tensor | None = fused(call, input, others) if plain else evaluate(call, input, others)
+        if loss is not None:
+            return loss
+    return functional.nll_loss(input, target, weight, None, ignore_index, None, reduction)
+
+
+def categorical_cross_entropy(
+    probs: Tensor,
+    target: Tensor,
+    *,
+    axis: int = -1,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    sample_weight: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of probabilities, as Keras has it; `fusedloss.categorical_cross_entropy`.
+
+    Parameters
+    ----------
+    probs : Tensor of floats, of any shape with an axis of classes
+        Probabilities, divided by their sum and kept within 1e-7 of 0 and 1.
+    target : Tensor
+        Class indices, of the shape of `probs` without the axis, or probabilities.
+    axis : int, default -1
+        The axis of the classes.
+    label_smoothing : float in [0, 1], default 0
+        The share of each target that is spread evenly over the classes.
+    ignore_index : int, default -100
+        Positions whose class index equals it count nothing.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of positions that count, or the sum of their sample weights.
+    sample_weight : Tensor of floats, the shape of class indices, optional
+        A weight per position; ones if absent.
+
+    Returns
+    -------
+    Tensor
+        The loss, of the dtype of `probs`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> probs = torch.tensor([[0.05, 0.95, 0.0], [0.1, 0.8, 0.1]])
+    >>> F.categorical_cross_entropy(probs, torch.tensor([1, 2]))
+    tensor(1.1769)
+    """
+    call = Softmax(
+        _losses.categorical,
+        _core.CROSS_ENTROPY,
+        ignore_index,
+        label_smoothing,
+        reduction,
+        axis,
+        _PROBABILITIES,
+        reduction == "none",
+    )
+    loss: Tensor = evaluate(call, probs, (target, None, sample_weight))
+    return loss
+
+
+def focal_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    alpha: float | Tensor | None = None,
+    gamma: float = 2.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    sample_weight: Tensor | None = None,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    outputs: Outputs = (),
+) -> Loss:
+    """Softmax focal loss, -alpha_y (1 - p_y)^gamma log p_y; `fusedloss.focal_loss`.
+
+    Parameters
+    ----------
+    logits : Tensor of floats, shape (C,), (N, C) or (N, C, d1, ...)
+        Unnormalised log-probabilities.
+    target : Tensor of integers, shape (), (N,) or (N, d1, ...)
+        Class indices in [0, C).
+    alpha : float or Tensor of floats of shape (C,), optional
+        A weight for all classes, or one per class; 1 if absent.
+    gamma : float, default 2
+        How much less a sample counts that is classified well.
+    ignore_index : int, default -100
+        Positions whose class index equals it count nothing.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of positions that count, or the sum of their sample weights.
+    sample_weight, softcap, z_loss, outputs
+        As in `cross_entropy`.
+
+    Returns
+    -------
+    Tensor or (Tensor, dict of Tensor)
+        The loss, of the logits' dtype; with `outputs` also a dict of them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.focal_loss(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1]))
+    tensor(0.0875)
+    """
+    weight = None if alpha is None else _losses.weight_of_classes(alpha, logits)
+    call = Softmax(
+        _losses.focal,
+        _core.INDEX_TARGET,
+        ignore_index,
+        0.0,
+        reduction,
+        None,
+        Extras(
+            mean_of_positions=True,
+            gamma=gamma,
+            softcap=softcap,
+            z_loss=z_loss,
+            outputs=_check.outputs(outputs),
+        ),
+        reduction == "none",
+    )
+    loss: Loss = evaluate(call, logits, (target, weight, sample_weight))
+    return loss
+
+
+def soft_cross_entropy(
+    logits: Tensor,
+    target_logits: Tensor,
+    *,
+    temperature: float = 1.0,
+    reduction: Reduction = "mean",
+    sample_weight: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy between two softmaxes; `fusedloss.soft_cross_entropy`.
+
+    -T^2 sum_c softmax(t / T)_c log softmax(z / T)_c.
+
+    Parameters
+    ----------
+    logits : Tensor of floats, shape (C,), (N, C) or (N, C, d1, ...)
+        Unnormalised log-probabilities z.
+    target_logits : Tensor of floats, the shape of `logits`
+        The teacher's t.
+    temperature : float, default 1
+        T.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of positions, or the sum of their sample weights.
+    sample_weight : Tensor of floats, shape (), (N,) or (N, d1, ...), optional
+        A weight per position; ones if absent.
+
+    Returns
+    -------
+    Tensor
+        The loss, of the dtype of `logits`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.soft_cross_entropy(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0]]))
+    tensor(0.4325)
+    """
+    call = Distillation(temperature, 1.0, -100, reduction, False, reduction == "none")
+    loss: Tensor = evaluate(call, logits, (None, sample_weight, target_logits))
+    return loss
+
+
+def distillation_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor | tuple[Tensor, Tensor],
+    target: Tensor | None = None,
+    *,
+    temperature: float = 1.0,
+    alpha: float = 0.5,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    sample_weight: Tensor | None = None,
+) -> Tensor:
+    """Divergence from a teacher and cross-entropy against labels; `fusedloss.distillation_loss`.
+
+    alpha T^2 KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) cross_entropy(z, target).
+
+    Parameters
+    ----------
+    student_logits : Tensor of floats, shape (C,), (N, C) or (N, C, d1, ...)
+        Unnormalised log-probabilities z.
+    teacher_logits : Tensor of floats, the shape of `student_logits`, or a tuple of two Tensors
+        The teacher's t; or ``(indices, log_probs)`` of its k likeliest classes, both of that shape
+        with k for C: log q, used as it is, for the classes listed.
+    target : Tensor of integers, shape (), (N,) or (N, d1, ...), optional
+        Class indices in [0, C). Without them alpha is 1.
+    temperature : float, default 1
+        T.
+    alpha : float in [0, 1], default 0.5
+        The share of the divergence.
+    ignore_index : int, default -100
+        Positions whose class index equals it count nothing in either part.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of positions that count, or the sum of their sample weights.
+    sample_weight : Tensor of floats, shape (), (N,) or (N, d1, ...), optional
+        A weight per position; ones if absent.
+
+    Returns
+    -------
+    Tensor
+        The loss, of the dtype of `student_logits`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> z, t = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0]])
+    >>> F.distillation_loss(z, t, torch.tensor([0]), temperature=2.0)
+    tensor(0.2093)
+    """
+    teacher = teacher_logits if isinstance(teacher_logits, tuple) else (teacher_logits,)
+    call = Distillation(temperature, alpha, ignore_index, reduction, True, reduction == "none")
+    loss: Tensor = evaluate(call, student_logits, (target, sample_weight, *teacher))
+    return loss

@@ -1,0 +1,150 @@
+"""The report of the benchmarks, from measurements that are made up: its verdicts, and its files."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import REPOSITORY
+
+FOLDER = REPOSITORY / "benchmarks"
+
+pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="this copy has no benchmarks")
+
+
+@pytest.fixture(scope="module")
+def modules() -> tuple[Any, Any]:
+    """The modules `report` and `workloads` of the benchmarks."""
+    sys.path.append(str(FOLDER))
+    try:
+        return importlib.import_module("report"), importlib.import_module("workloads")
+    finally:
+        sys.path.remove(str(FOLDER))
+
+
+#: Microseconds of every contender, in all rounds; a copy takes 10.
+MICROSECONDS = {
+    "fusedloss, out=": 10.0,
+    "fusedloss": 20.0,
+    "fusedloss.torch": 20.0,
+    "torch eager": 100.0,
+    "plain call": 9.0,
+    "reading": 1.0,
+    "copy": 10.0,
+}
+
+
+def write_results(path: Path, workloads: Any, changes: dict[str, float]) -> None:
+    """Write a file as pytest-benchmark's, with these microseconds for every case."""
+    microseconds = MICROSECONDS | changes
+    benchmarks = [
+        {
+            "stats": {"data": [1e-6 * microseconds.get(name, 50.0)] * 3},
+            "extra_info": {
+                "case": case.label,
+                "mode": mode,
+                "isa": isa,
+                "contender": name,
+                "num_threads": 2,
+                "extra_bytes": 1_000_000 if case in workloads.MEMORY_CASES else None,
+            },
+        }
+        for isa, cases in (("", workloads.CASES), ("avx2", workloads.CAPABILITY_CASES))
+        for case in cases
+        for mode in case.modes
+        for name in case.contenders(mode, isa)
+    ]
+    path.write_text(json.dumps({"benchmarks": benchmarks}))
+
+
+def verdicts(report: Any, path: Path) -> dict[tuple[str, str, str], str]:
+    """Whether each target of each piece of work is met."""
+    groups, _ = report.read_groups(path)
+    return {
+        (group.case.label, group.mode, target): mark
+        for group in groups
+        if not group.isa
+        for *_, target, _, mark in report.rows_of(group)
+    }
+
+
+LARGE = ("2048 x 32000", "value + gradient")
+
+
+@pytest.mark.parametrize(
+    ("changes", "work", "target", "mark"),
+    [
+        ({}, LARGE, "<= 1 copies", "met"),
+        ({"fusedloss, out=": 10.1}, LARGE, "<= 1 copies", "short"),
+        ({"fusedloss.torch": 21.9}, LARGE, "fusedloss.torch <= 1.1 fusedloss", "met"),
+        ({"fusedloss.torch": 22.1}, LARGE, "fusedloss.torch <= 1.1 fusedloss", "short"),
+        ({"fusedloss.torch": 104.9}, LARGE, "fusedloss.torch <= 1.05 torch eager", "met"),
+        ({"fusedloss.torch": 105.1}, LARGE, "fusedloss.torch <= 1.05 torch eager", "short"),
+        ({"fusedloss, out=": 2.9}, ("64 x 10", LARGE[1]), "<= 3 us", "met"),
+        ({"fusedloss, out=": 3.1}, ("64 x 10", LARGE[1]), "<= 3 us", "short"),
+        (
+            {"fusedloss, out=": 11.4},
+            ("2048 x 32000 probabilities", LARGE[1]),
+            "<= 1.15 plain call + reading",
+            "met",
+        ),
+        (
+            {"fusedloss, out=": 11.6},
+            ("2048 x 32000 probabilities", LARGE[1]),
+            "<= 1.15 plain call + reading",
+            "short",
+        ),
+        ({"fusedloss": 5.9}, ("2048 x 32000", "forward"), "<= 0.6 copies", "met"),
+        ({"fusedloss": 6.1}, ("2048 x 32000", "forward"), "<= 0.6 copies", "short"),
+    ],
+)
+def test_verdicts(
+    changes: dict[str, float],
+    work: tuple[str, str],
+    target: str,
+    mark: str,
+    modules: tuple[Any, Any],
+    tmp_path: Path,
+) -> None:
+    """Met below the bound, short beyond it."""
+    report, workloads = modules
+    write_results(tmp_path / "results.json", workloads, changes)
+    assert verdicts(report, tmp_path / "results.json")[*work, target] == mark
+
+
+def test_report_is_written_and_put_into_the_readme(
+    modules: tuple[Any, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("rich")
+    pytest.importorskip("matplotlib")
+    report, workloads = modules
+    results, readme = tmp_path / "results.json", tmp_path / "README.md"
+    write_results(results, workloads, {})
+    readme.write_text(f"before\n{report.BEGIN}\nlast year's\n{report.END}\nafter\n")
+    monkeypatch.setattr(sys, "argv", ["report.py", str(results), "--readme", str(readme)])
+    report.main()
+
+    shown = capsys.readouterr().out
+    whole = (tmp_path / "report.md").read_text()
+    for case in workloads.CASES:
+        assert case.label in shown
+        assert f"| {case.label} " in whole
+    assert "1.00 MB" in whole  # the peak memory
+    assert "avx2" in whole
+    for name in ("ratios", "options", "dtypes", "sizes"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+    text = readme.read_text()
+    assert text.startswith(f"before\n{report.BEGIN}\n")
+    assert text.endswith(f"{report.END}\nafter\n")
+    assert "last year's" not in text
+    assert "| 2048 x 32000 bfloat16 " in text
+    assert "label_smoothing" not in text
