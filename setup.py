@@ -9,11 +9,13 @@ import contextlib
 import copy
 import os
 import platform
+import re
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_clib import build_clib
@@ -69,6 +71,17 @@ KERNEL_FLAGS = (
 
 HEADERS = ["include/fusedloss.h", *sorted(glob("src/core/*.h") + glob("src/kernels/*.h"))]
 KERNEL_PARTS = sorted(glob("src/kernels/*.inc"))
+CYTHON_PARTS = sorted(glob("src/fusedloss/*.pxi"))
+
+
+def pointwise_losses() -> str:
+    """List the rows of the pointwise losses, LOSS(name), as the kernels take them: X(name) each."""
+    rows = [
+        match
+        for part in KERNEL_PARTS
+        for match in re.findall(r"^LOSS\((\w+)\)", Path(part).read_text(), re.MULTILINE)
+    ]
+    return " ".join(f"X({row})" for row in rows)
 
 
 def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, object]]:
@@ -76,6 +89,7 @@ def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, object
     table = f"fl_kernels_{variant.token}_{suffix}"
     flags = [*KERNEL_FLAGS, *variant.flags, *REALS[suffix]]
     names = [f"-DFL_TABLE={table}", f'-DFL_ISA_NAME="{variant.name}"']
+    names.append(f"-DFL_POINTWISE_LOSSES={pointwise_losses()}")
     return f"fusedloss_{variant.token}_{suffix}", {
         "sources": ["src/kernels/kernels.c"],
         "obj_deps": {"src/kernels/kernels.c": HEADERS + KERNEL_PARTS},
@@ -166,7 +180,7 @@ def main() -> None:
         "fusedloss._core",
         ["src/fusedloss/_core.pyx"],
         include_dirs=["include", "src/core"],
-        depends=[*HEADERS, *KERNEL_PARTS, *sorted(glob("src/core/*.c"))],
+        depends=[*CYTHON_PARTS, *HEADERS, *KERNEL_PARTS, *sorted(glob("src/core/*.c"))],
         define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited_api else [],
         py_limited_api=limited_api,
         extra_compile_args=["-O2", "-fno-lto", *openmp_flags],

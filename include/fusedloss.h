@@ -5,8 +5,9 @@
  *   1. fl_status, fl_dtype            codes that every call shares
  *   2. fl_input, fl_output            an array: pointer, dtype, strides in elements
  *   3. fl_softmax_args                one softmax-family call: inputs, sizes, options, outputs
- *   4. fl_program, fl_run             the call as stages of independent tasks; run them on one thread
- *   5. instruction sets and threads   which kernels run, and on how many threads
+ *   4. fl_pointwise_args              one call of a loss that is computed element by element
+ *   5. fl_program, fl_run             the call as stages of independent tasks; run them on one thread
+ *   6. instruction sets and threads   which kernels run, and on how many threads
  *
  * A minimal call (8 rows, 10 classes, mean cross-entropy and its gradient):
  *
@@ -29,7 +30,7 @@
  *     ... args.value is the loss, gradient is filled ...
  *
  * No function here allocates, starts a thread or keeps state between calls,
- * but for the choice of the instruction set (section 5).
+ * but for the choice of the instruction set (section 6).
  */
 #ifndef FUSEDLOSS_H
 #define FUSEDLOSS_H
@@ -48,6 +49,7 @@ typedef enum fl_status {
     FL_BAD_ARGUMENT, /* a size, option or combination that the entry point does not take */
     FL_BAD_DTYPE,    /* a dtype that this argument does not take */
     FL_BAD_TARGET,   /* a class index outside [0, classes) that is not ignore_index; nothing was written */
+    FL_BAD_VALUE,    /* a value outside of the loss's domain; nothing was written if check_first was set */
 } fl_status;
 
 /* A static English name for a status, for messages. */
@@ -168,7 +170,54 @@ typedef struct fl_softmax_args {
     } plan;
 } fl_softmax_args;
 
-/* ---- 4. Programs: stages of independent tasks -------------------------------------------- */
+/* ---- 4. Pointwise losses ----------------------------------------------------------------- */
+
+#define FL_MAX_OPERANDS 3
+#define FL_MAX_PARAMETERS 3
+
+/*
+ * A loss of one element from each operand: the prediction, the target, and with some losses a third.
+ * Every operand may be broadcast, by strides of zero, and so may the weight, which multiplies the loss.
+ * FL_MEAN divides by the number of elements or, for a weighted_mean, by the sum of the weights.
+ * gradients[k] = d sum(grad_output * reduced loss) / d operands[k]. A gradient may be the very memory of its
+ * operand (equal strides and dtype); no other overlap is allowed.
+ */
+typedef struct fl_pointwise_args {
+    /* inputs */
+    int32_t loss;                       /* by fl_pointwise_loss */
+    fl_input operands[FL_MAX_OPERANDS]; /* the first: any float dtype, which decides how the loss is computed;
+                                           the others: any dtype. An absent third operand stands for ones */
+    fl_input weight;                    /* any dtype; absent: ones */
+    fl_input grad_output;               /* FL_NONE only: any float dtype */
+    /* sizes */
+    int32_t ndim;
+    int64_t shape[FL_MAX_DIMS];
+    /* options */
+    double parameters[FL_MAX_PARAMETERS]; /* of the loss, in its order */
+    fl_reduction reduction;
+    int32_t weighted_mean;
+    int32_t check_first;      /* validate every value before any output is written */
+    double divisor;           /* FL_SUM: what the sum is divided by; 0 stands for 1 */
+    double grad_output_value; /* multiplies the gradients and the Hessian */
+    /* outputs, of the prediction's dtype or the compute type */
+    fl_output loss_values; /* FL_NONE */
+    fl_output gradients[FL_MAX_OPERANDS];
+    fl_output hessian; /* by the prediction, its diagonal */
+    double value;      /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
+    /* set by fl_pointwise_program and its stages; not for the caller */
+    struct {
+        double divisor;
+        double scale; /* grad_output_value / divisor */
+        int64_t points;
+        int64_t points_per_task;
+        int32_t stream; /* gradients are stored past the caches */
+    } plan;
+} fl_pointwise_args;
+
+/* The number of the loss of a name ("huber_loss"); -1 if there is none. */
+int32_t fl_pointwise_loss(const char *name);
+
+/* ---- 5. Programs: stages of independent tasks -------------------------------------------- */
 
 /* What one task hands to the end of its stage, where tasks are combined in their order. */
 typedef struct fl_partial {
@@ -203,13 +252,15 @@ typedef struct fl_program {
 /* Check the arguments and lay out the call. Writes to *args (plan, merged dimensions) and *program. */
 fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program);
 
+fl_status fl_pointwise_program(fl_pointwise_args *args, fl_program *program);
+
 /* Bytes that fl_run needs: one thread's workspace and the partials. */
 size_t fl_workspace_size(const fl_program *program);
 
 /* Run every stage on the calling thread. workspace: fl_workspace_size bytes, aligned to 64. */
 fl_status fl_run(const fl_program *program, void *args, void *workspace);
 
-/* ---- 5. Instruction sets and threads ------------------------------------------------------ */
+/* ---- 6. Instruction sets and threads ------------------------------------------------------ */
 
 /* The instruction sets compiled in, best first; NULL past the end. */
 const char *fl_isa_name(int index);

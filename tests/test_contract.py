@@ -36,6 +36,7 @@ LOSSES: dict[str, tuple[Any, ...]] = {
 
 PUBLIC = {
     *LOSSES,
+    *(name for name, value in vars(fl).items() if hasattr(value, "__fusedloss__")),
     "value_and_grad",
     "grad_and_hess",
     "set_num_threads",

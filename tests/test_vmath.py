@@ -28,6 +28,7 @@ FORMULAS: dict[str, tuple[Callable[[Array], Array], Callable[[Any], Any]]] = {
     "vexp_nonpositive": (np.exp, mpmath.exp),
     "vlog": (np.log, mpmath.log),
     "vlog1p": (np.log1p, mpmath.log1p),
+    "vlog1p_of_fraction": (np.log1p, mpmath.log1p),
     "vtanh": (np.tanh, mpmath.tanh),
     "vpow_of_fraction": (lambda x: np.power(x, power_of(x)), lambda x: x ** mpmath.mpf(POWER)),
 }
@@ -183,6 +184,14 @@ def points(function: str, real: str) -> Array:
             log_uniform(lowest, 1),
             log_uniform(smallest, lowest),
             neighbours(steps, dtype),
+        ]
+    elif function == "vlog1p_of_fraction":
+        low, high = 0.0, 1.0
+        x = [
+            random.uniform(low, high, count),
+            log_uniform(smallest, high),
+            neighbours(np.arange(0.5, 31) / 31, dtype),  # the steps of its table
+            neighbours(np.array([high]), dtype),
         ]
     else:
         low, high = (0.0 if function == "vlog" else -1.0), float(limits.max)

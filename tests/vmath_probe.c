@@ -13,6 +13,7 @@ typedef enum probe_function {
     VEXP_NONPOSITIVE,
     VLOG,
     VLOG1P,
+    VLOG1P_OF_FRACTION,
     VTANH,
     VPOW_OF_FRACTION,
 } probe_function;
@@ -32,6 +33,7 @@ EXPORT void probe(int function, const real *x, real *y, int64_t n) {
         case VEXP_NONPOSITIVE: result = vexp_nonpositive(v); break;
         case VLOG: result = vlog(v); break;
         case VLOG1P: result = vlog1p(v); break;
+        case VLOG1P_OF_FRACTION: result = vlog1p_of_fraction(v); break;
         case VTANH: result = vtanh(v); break;
         case VPOW_OF_FRACTION: result = vpow_of_fraction(v, (real)probe_power); break;
         }

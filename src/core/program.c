@@ -7,6 +7,7 @@ const char *fl_status_name(fl_status status) {
     case FL_BAD_ARGUMENT: return "bad argument";
     case FL_BAD_DTYPE: return "bad dtype";
     case FL_BAD_TARGET: return "class index out of range";
+    case FL_BAD_VALUE: return "value out of range";
     }
     return "unknown status";
 }

@@ -1,5 +1,6 @@
 /* The softmax family's plan: which kernel walks the logits, in which tasks, and what is combined. */
 #include "cpu.h"
+#include "dtypes.h"
 #include "layout.h"
 #include "table.h"
 
@@ -21,10 +22,6 @@
 #define TASK_ELEMENTS 16384
 #define MOST_TASKS 128
 
-static int is_index_dtype(fl_dtype dtype) { return dtype >= FL_INT8 && dtype <= FL_UINT64; }
-static int is_real_dtype(fl_dtype dtype) { return dtype >= FL_FLOAT16 && dtype <= FL_FLOAT64; }
-static fl_dtype compute_dtype(fl_dtype dtype) { return dtype == FL_FLOAT64 ? FL_FLOAT64 : FL_FLOAT32; }
-
 static int absent_or(const void *data, fl_dtype dtype, fl_dtype one, fl_dtype other) {
     return !data || dtype == one || dtype == other;
 }
@@ -35,12 +32,12 @@ static int wants_outputs(const fl_softmax_args *args) {
 
 static fl_status check_dtypes(const fl_softmax_args *args) {
     const fl_dtype logits = args->logits.dtype;
-    if (!is_real_dtype(logits)) return FL_BAD_DTYPE;
-    const fl_dtype real = compute_dtype(logits);
-    if (args->kind == FL_INDEX_TARGET && !is_index_dtype(args->target.dtype)) return FL_BAD_DTYPE;
-    if (args->kind == FL_PROBABILITY_TARGET && !is_real_dtype(args->target.dtype)) return FL_BAD_DTYPE;
-    if (args->sample_weight.data && !is_real_dtype(args->sample_weight.dtype)) return FL_BAD_DTYPE;
-    if (args->grad_output.data && !is_real_dtype(args->grad_output.dtype)) return FL_BAD_DTYPE;
+    if (!fl_is_real(logits)) return FL_BAD_DTYPE;
+    const fl_dtype real = fl_compute_dtype(logits);
+    if (args->kind == FL_INDEX_TARGET && !fl_is_index(args->target.dtype)) return FL_BAD_DTYPE;
+    if (args->kind == FL_PROBABILITY_TARGET && !fl_is_real(args->target.dtype)) return FL_BAD_DTYPE;
+    if (args->sample_weight.data && !fl_is_real(args->sample_weight.dtype)) return FL_BAD_DTYPE;
+    if (args->grad_output.data && !fl_is_real(args->grad_output.dtype)) return FL_BAD_DTYPE;
     const int fits = absent_or(args->loss.data, args->loss.dtype, logits, real) &&
                      absent_or(args->gradient.data, args->gradient.dtype, logits, real) &&
                      absent_or(args->hessian.data, args->hessian.dtype, logits, real) &&
@@ -161,7 +158,7 @@ static int present_strides(fl_softmax_args *args, int64_t *strides[]) {
 fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
     fl_status status = check_arguments(args);
     if (status != FL_OK) return status;
-    const fl_kernels *kernels = fl_kernels_for(compute_dtype(args->logits.dtype));
+    const fl_kernels *kernels = fl_kernels_for(fl_compute_dtype(args->logits.dtype));
     if (!kernels) return FL_BAD_ARGUMENT;
     const int64_t size = args->logits.dtype == FL_FLOAT64 ? 8 : 4, classes = args->classes;
 
@@ -173,9 +170,7 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
     const int reads_one = args->prediction == FL_LOG_PROBABILITIES;
     const int columns =
         classes <= SHORT_ROW || args->logits.class_stride != 1 || args->prediction == FL_PROBABILITIES;
-    const int64_t gradient_size = args->gradient.dtype == FL_FLOAT64   ? 8
-                                  : args->gradient.dtype == FL_FLOAT32 ? 4
-                                                                       : 2;
+    const int64_t gradient_size = fl_size_of(args->gradient.dtype);
     args->plan.positions = positions;
     args->plan.extras = args->z_loss != 0 || args->hessian.data || wants_outputs(args);
     args->plan.stream = args->gradient.data && positions * classes * gradient_size >= STREAM_BYTES &&

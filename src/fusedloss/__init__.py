@@ -13,6 +13,7 @@ from fusedloss.classification import (
     soft_cross_entropy,
     softmax,
 )
+from fusedloss.regression import huber_loss, mse_loss
 from fusedloss.runtime import (
     get_include,
     get_num_threads,
@@ -33,8 +34,10 @@ __all__ = [
     "get_include",
     "get_num_threads",
     "grad_and_hess",
+    "huber_loss",
     "log_softmax",
     "logsumexp",
+    "mse_loss",
     "nll_loss",
     "set_num_threads",
     "show_config",

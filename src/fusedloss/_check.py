@@ -7,6 +7,7 @@ lives here.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
@@ -84,6 +85,13 @@ def _plain(array: Array, dtype: Any = None) -> Array:
     if array.dtype == dtype and array.dtype.isnative and array.flags.aligned and whole:
         return array if type(array) is np.ndarray else array.view(np.ndarray)
     return array.astype(dtype, order="K", subok=False)
+
+
+def _first(name: str, array: Array, bad: Array) -> tuple[str, Any]:
+    """Return where the first bad element of an array is, as an expression, and the element."""
+    position = tuple(int(i) for i in np.argwhere(bad)[0])
+    where = f"{name}[{', '.join(map(str, position))}]" if position else name
+    return where, array[position]
 
 
 # ---- Options ----------------------------------------------------------------------------------
@@ -329,10 +337,9 @@ def raise_bad_index(target: Any, classes: int, ignore_index: int) -> NoReturn:
 def _raise_bad_index(
     name: str, array: Array, bad: Array, classes: int, ignore_index: int | None
 ) -> NoReturn:
-    position = tuple(int(i) for i in np.argwhere(bad)[0])
-    where = f"{name}[{', '.join(map(str, position))}]" if position else name
+    where, value = _first(name, array, bad)
     unless = "" if ignore_index is None else f" (and not ignore_index {ignore_index})"
-    raise IndexError(f"{where} is {array[position]}: out of range for {classes} classes{unless}")
+    raise IndexError(f"{where} is {value}: out of range for {classes} classes{unless}")
 
 
 def softmax(
@@ -432,6 +439,154 @@ def _unfold(x: Any, positions: tuple[int, ...], axis: int) -> Any:
     if x.ndim == 2:
         return x.reshape(positions)
     return np.moveaxis(x.reshape(x.shape[1], *positions), 0, axis)
+
+
+# ---- Pointwise losses -------------------------------------------------------------------------
+
+#: Of operands that a loss is not defined everywhere in: name, lowest and highest value.
+DOMAINS: dict[str, dict[int, tuple[str, float, float]]] = {
+    "binary_cross_entropy": {0: ("probs", 0, 1), 1: ("target", 0, 1)},
+    "gaussian_nll_loss": {2: ("var", 0, np.inf)},
+}
+
+
+def raise_bad_value(loss: str, operands: tuple[Any, ...]) -> NoReturn:
+    """Raise the ValueError of the first value that is outside of a loss's domain."""
+    for k, (name, lowest, highest) in DOMAINS[loss].items():
+        array = np.asarray(operands[k])
+        bad = ~((array >= lowest) & (array <= highest))
+        if bad.any():
+            where, value = _first(name, array, bad)
+            limits = (
+                f"at least {lowest:g}" if highest == np.inf else f"in [{lowest:g}, {highest:g}]"
+            )
+            raise ValueError(f"{where} is {value}: expected a value {limits}")
+    raise SystemError(f"{loss}: no value is out of range")
+
+
+def _numbers(name: str, x: Any) -> Array:
+    """Return real numbers of any dtype as the kernels take them."""
+    array = _array(name, x)
+    if array.dtype.kind not in "biuf" and not _is_real(array.dtype):
+        raise TypeError(f"{name} has dtype {array.dtype}: expected real numbers")
+    if array.dtype.kind == "b":
+        return _plain(array).view(np.uint8)
+    exact = array.dtype.kind in "iu" or array.dtype.newbyteorder("=").name in FLOAT_DTYPES
+    return _plain(array, None if exact else np.float64)
+
+
+def pointwise(
+    kernel: Callable[..., Any],
+    loss: str,
+    operands: dict[str, Any],
+    weight: Any,
+    parameters: tuple[float, ...],
+    reduction_name: Any,
+    divisor: float,
+    weighted_mean: bool,
+    threads: Any,
+    gradient: bool | tuple[int, ...],
+    grad_output: Any,
+    out: Any,
+    hessian: bool,
+) -> Any:
+    """Check a call of a pointwise loss, mend what is only odd, and run the kernel on it."""
+    names = tuple(operands)
+    given: dict[str, Array | None] = {names[0]: _prediction(names[0], operands[names[0]])}
+    for name in names[1:]:
+        given[name] = None if operands[name] is None else _array(name, operands[name])
+    plain = {
+        name: None if x is None else _plain(x) if name == names[0] else _numbers(name, x)
+        for name, x in given.items()
+    }
+    w = None if weight is None else _numbers("weight", weight)
+    shape = _broadcast(plain | {"weight": w})
+    mode = reduction(reduction_name)
+    x = plain[names[0]]
+    assert x is not None
+    g = None if grad_output is None else loss_cotangent(grad_output, mode, x, shape)
+    thread_count = num_threads(threads)
+
+    wanted = gradient if isinstance(gradient, tuple) else (0,) if gradient else ()
+    places = out if isinstance(gradient, tuple) and out is not None else (out,) * len(wanted)
+    inputs = operands | {"weight": weight, "grad_output": grad_output}
+    for i, (k, place) in enumerate(zip(wanted, places, strict=True)):
+        if place is not None:
+            of = given[names[k]]
+            assert of is not None
+            others = {name: value for name, value in inputs.items() if name != names[k]}
+            name = "out" if not isinstance(gradient, tuple) else f"out[{i}]"
+            earlier = {f"out[{j}]": places[j] for j in range(i)}
+            _output(name, place, names[k], of, others | earlier)
+
+    # The kernels write gradients of the broadcast shape, in the dtype that they compute in.
+    full = tuple(None if y is None else _flat(np.broadcast_to(y, shape)) for y in plain.values())
+    dtype = compute_dtype(x)
+    made = tuple(np.empty(_folded(shape), dtype) for _ in wanted)
+    result = kernel(
+        loss,
+        full,
+        None if w is None else _flat(np.broadcast_to(w, shape)),
+        parameters,
+        mode,
+        divisor,
+        weighted_mean,
+        thread_count,
+        wanted,
+        _flat(g) if isinstance(g, np.ndarray) else g,
+        made if wanted else None,
+        hessian,
+    )
+    if result is None:
+        raise SystemError("fusedloss: arguments that passed every check were not taken")
+    if not wanted:
+        return result.reshape(shape) if isinstance(result, np.ndarray) else result
+    value, curvature = (None, result[1]) if hessian else (result[0], None)
+    gradients = []
+    for k, place, whole in zip(wanted, places, made, strict=True):
+        of = given[names[k]]
+        assert of is not None
+        dtype_of = of.dtype.newbyteorder("=") if _is_real(of.dtype) else x.dtype
+        own = _summed_to(whole.reshape(shape), of.shape)
+        if place is None:
+            place = np.empty(of.shape, dtype_of)
+        np.copyto(place, own, casting="unsafe")
+        gradients.append(place)
+    of_calls = tuple(gradients) if isinstance(gradient, tuple) else gradients[0]
+    if hessian:
+        assert curvature is not None
+        return of_calls, curvature.reshape(shape)
+    if isinstance(value, np.ndarray):
+        value = value.reshape(shape)
+    return value, of_calls
+
+
+def _broadcast(arrays: dict[str, Array | None]) -> tuple[int, ...]:
+    present = {name: x.shape for name, x in arrays.items() if x is not None}
+    try:
+        return np.broadcast_shapes(*present.values())
+    except ValueError:
+        listed = ", ".join(f"{name} {shape}" for name, shape in present.items())
+        raise ValueError(f"shapes do not broadcast: {listed}") from None
+
+
+def _folded(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape if len(shape) <= MOST_DIMENSIONS else (math.prod(shape),)
+
+
+def _flat(array: Array) -> Array:
+    """Return an array of more dimensions than the kernels take as one dimension."""
+    return array.reshape(_folded(array.shape))
+
+
+def _summed_to(array: Array, shape: tuple[int, ...]) -> Array:
+    """Return an array summed over what was broadcast to its shape."""
+    missing = array.ndim - len(shape)
+    stretched = (d + missing for d, size in enumerate(shape) if size != array.shape[d + missing])
+    axes = (*range(missing), *stretched)
+    if not axes:
+        return array
+    return np.asarray(array.sum(axes, np.float64, keepdims=True)).reshape(shape)
 
 
 # ---- Distillation -----------------------------------------------------------------------------

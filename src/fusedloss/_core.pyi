@@ -48,6 +48,35 @@ def softmax_plain(
     hessian: bool = False,
     bits: bool = False,
 ) -> Any: ...
+def pointwise(
+    name: str,
+    operands: dict[str, Any],
+    weight: Any,
+    parameters: tuple[float, ...],
+    reduction: Any,
+    divisor: float,
+    weighted_mean: bool,
+    num_threads: Any,
+    gradient: bool | tuple[int, ...] = False,
+    grad_output: Any = None,
+    out: Any = None,
+    hessian: bool = False,
+) -> Any: ...
+def pointwise_plain(
+    name: str,
+    operands: tuple[Any, ...],
+    weight: Any,
+    parameters: tuple[float, ...],
+    reduction: Any,
+    divisor: float,
+    weighted_mean: bool,
+    num_threads: Any,
+    gradient: bool | tuple[int, ...] = False,
+    grad_output: Any = None,
+    out: Any = None,
+    hessian: bool = False,
+    bits: bool = False,
+) -> Any: ...
 def isa_names() -> list[str]: ...
 def isa_available(name: str) -> bool: ...
 def current_isa() -> str: ...

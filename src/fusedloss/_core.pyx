@@ -22,9 +22,9 @@ import numpy
 from fusedloss import _check
 
 cdef extern from "fusedloss.h" nogil:
-    enum: FL_MAX_DIMS
+    enum: FL_MAX_DIMS, FL_MAX_OPERANDS, FL_MAX_PARAMETERS
     ctypedef enum fl_status:
-        FL_OK, FL_BAD_ARGUMENT, FL_BAD_DTYPE, FL_BAD_TARGET
+        FL_OK, FL_BAD_ARGUMENT, FL_BAD_DTYPE, FL_BAD_TARGET, FL_BAD_VALUE
     ctypedef enum fl_dtype:
         FL_NO_DTYPE, FL_FLOAT16, FL_BFLOAT16, FL_FLOAT32, FL_FLOAT64
         FL_INT8, FL_INT16, FL_INT32, FL_INT64, FL_UINT8, FL_UINT16, FL_UINT32, FL_UINT64
@@ -65,6 +65,21 @@ cdef extern from "fusedloss.h" nogil:
         fl_output loss, gradient, hessian, lse, entropy, accuracy
         double value
 
+    ctypedef struct fl_pointwise_args:
+        int32_t loss
+        fl_input operands[FL_MAX_OPERANDS]
+        fl_input weight, grad_output
+        int32_t ndim
+        int64_t shape[FL_MAX_DIMS]
+        double parameters[FL_MAX_PARAMETERS]
+        fl_reduction reduction
+        int32_t weighted_mean, check_first
+        double divisor, grad_output_value
+        fl_output loss_values
+        fl_output gradients[FL_MAX_OPERANDS]
+        fl_output hessian
+        double value
+
     ctypedef struct fl_partial:
         fl_status status
 
@@ -83,6 +98,8 @@ cdef extern from "fusedloss.h" nogil:
         double work
 
     fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program)
+    int32_t fl_pointwise_loss(const char *name)
+    fl_status fl_pointwise_program(fl_pointwise_args *args, fl_program *program)
     fl_status fl_run(const fl_program *program, void *args, void *workspace)
     size_t fl_workspace_size(const fl_program *program)
     const char *fl_isa_name(int index)
@@ -370,276 +387,12 @@ cdef inline int64_t as_int64(object x, bint *ok) noexcept:
         return 0
 
 
-# ---- The softmax family -----------------------------------------------------------------------
+# ---- Losses -----------------------------------------------------------------------------------
 
 cdef dict REDUCTIONS = {"none": FL_NONE, "mean": FL_MEAN, "sum": FL_SUM}
-cdef double MOST_GAMMA = _check.MOST_GAMMA
 
-CROSS_ENTROPY = -1  # an index or a probability target, as its shape says
-INDEX_TARGET = <int>FL_INDEX_TARGET
-PROBABILITY_TARGET = <int>FL_PROBABILITY_TARGET
-LOGSUMEXP = <int>FL_LOGSUMEXP
-LOG_SOFTMAX = <int>FL_LOG_SOFTMAX
-
-LOGITS = <int>FL_LOGITS
-LOG_PROBABILITIES = <int>FL_LOG_PROBABILITIES
-PROBABILITIES = <int>FL_PROBABILITIES
-
-
-def softmax(
-    int kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction, axis,
-    num_threads, extras, bint gradient=False, grad_output=None, out=None, bint hessian=False,
-    bint bits=False,
-):
-    """One call of the softmax family: the value, (value, gradient) or (gradient, hessian)."""
-    result = softmax_plain(
-        kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction, axis,
-        num_threads, extras, gradient, grad_output, out, hessian, bits,
-    )
-    if result is None:
-        return _check.softmax(
-            softmax_plain, kind, logits, target, weight, sample_weight, ignore_index,
-            label_smoothing, reduction, axis, num_threads, extras, gradient, grad_output, out,
-            hessian,
-        )
-    return result
-
-
-cdef struct SoftmaxArrays:
-    Array logits, target, weight, sample_weight, grad_output
-    Array gradient, hessian, loss, lse, entropy, accuracy
-
-
-def softmax_plain(
-    int kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction, axis,
-    num_threads, extras, bint gradient=False, grad_output=None, out=None, bint hessian=False,
-    bint bits=False,
-):
-    """`softmax` on plain arrays with everything in order; None where something is not.
-
-    bits: uint16 arrays, but for class indices, are the bits of bfloat16.
-    """
-    cdef SoftmaxArrays arrays
-    cdef Array *each = <Array *>&arrays
-    cdef size_t i
-    for i in range(sizeof(SoftmaxArrays) // sizeof(Array)):
-        each[i].held = False
-    try:
-        return softmax_on_arrays(
-            kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction,
-            axis, num_threads, extras, gradient, grad_output, out, hessian, bits, &arrays,
-        )
-    finally:
-        for i in range(sizeof(SoftmaxArrays) // sizeof(Array)):
-            release(&each[i])
-
-
-cdef bint set_extras(fl_softmax_args *args, object extras) except -1:
-    """Read the options of an `Extras`; False where one is out of order."""
-    if not (
-        type(extras.gamma) is float and type(extras.temperature) is float
-        and type(extras.z_loss) is float
-        and (extras.softcap is None or type(extras.softcap) is float)
-    ):
-        return False
-    args.prediction = extras.prediction
-    args.mean_of_positions = extras.mean_of_positions
-    args.focusing = extras.gamma
-    args.temperature = extras.temperature
-    args.z_loss = extras.z_loss
-    if not (0 <= args.focusing <= MOST_GAMMA and 0 <= args.z_loss < inf):
-        return False
-    if not 0 < args.temperature < inf:
-        return False
-    if args.temperature == 1:
-        args.temperature = 0  # none: logits are read in place
-    if extras.softcap is not None:
-        args.softcap = extras.softcap
-        if not 0 < args.softcap < inf:
-            return False
-    return True
-
-
-cdef object new_output(
-    fl_output *output, Array *array, tuple shape, object dtype, bint bits
-):
-    """Make an array of one value per position for the kernels to fill."""
-    made = empty(shape, dtype)
-    take_real(made, array, bits)
-    set_output(output, array, -1)
-    return made
-
-
-cdef object softmax_on_arrays(
-    int kind, object logits, object target, object weight, object sample_weight,
-    object ignore_index, object label_smoothing, object reduction, object axis, object num_threads,
-    object extras, bint gradient, object grad_output, object out, bint hessian, bint bits,
-    SoftmaxArrays *arrays,
-):
-    cdef fl_softmax_args args
-    cdef fl_program program
-    cdef Array *z = &arrays.logits
-    cdef Array *t = &arrays.target
-    cdef Array *w = &arrays.weight
-    cdef Array *s = &arrays.sample_weight
-    cdef Array *g = &arrays.grad_output
-    cdef Array *grad = &arrays.gradient
-    cdef Py_ssize_t d, at, ndim, class_axis
-    cdef int64_t threads = 0
-    cdef bint ok = True, per_position
-    cdef int status
-    cdef fl_dtype real
-    cdef tuple positions
-
-    memset(&args, 0, sizeof(args))
-    if not take_real(logits, z, bits):
-        return None
-    ndim = z.view.ndim
-    if axis is None:
-        class_axis = 1 if ndim > 1 else 0
-    else:
-        class_axis = as_int64(axis, &ok)
-        if class_axis < 0:
-            class_axis += ndim
-    if not ok or class_axis < 0 or class_axis >= ndim or ndim > FL_MAX_DIMS:
-        return None
-    args.classes = z.view.shape[class_axis]
-    args.ignore_index = as_int64(ignore_index, &ok)
-    if num_threads is not None:
-        threads = as_int64(num_threads, &ok)
-        ok = ok and 0 < threads < 1 << 20
-    mode = REDUCTIONS.get(reduction) if type(reduction) is str else None
-    if not ok or mode is None or type(label_smoothing) is not float or args.classes == 0:
-        return None
-    args.reduction = mode
-    args.label_smoothing = label_smoothing
-    if not 0 <= args.label_smoothing <= 1:
-        return None
-    if extras is not None and not set_extras(&args, extras):
-        return None
-
-    if target is not None:
-        if not take(target, t):
-            return None
-        if kind == FL_PROBABILITY_TARGET or (kind < 0 and same_shape(&t.view, &z.view)):
-            kind = FL_PROBABILITY_TARGET
-            if bits and t.dtype == FL_UINT16:
-                t.dtype = FL_BFLOAT16
-            if not is_real(t.dtype) or not same_shape(&t.view, &z.view):
-                return None
-            set_input(&args.target, t, class_axis)
-        else:
-            kind = FL_INDEX_TARGET
-            if t.dtype < FL_INT8 or not shape_without(&t.view, &z.view, class_axis):
-                return None
-            set_input(&args.target, t, -1)
-    elif kind < 0:
-        return None
-    args.kind = <fl_softmax_kind>kind
-    per_position = args.reduction == FL_NONE and kind != FL_LOG_SOFTMAX
-
-    real = FL_FLOAT64 if z.dtype == FL_FLOAT64 else FL_FLOAT32
-    if weight is not None:
-        if not take(weight, w) or w.dtype != real or w.view.ndim != 1:
-            return None
-        if w.view.shape[0] != args.classes or w.view.strides[0] != w.view.itemsize:
-            return None
-        args.class_weight = w.view.buf
-    if sample_weight is not None:
-        if not take_real(sample_weight, s, bits):
-            return None
-        if not shape_without(&s.view, &z.view, class_axis):
-            return None
-        set_input(&args.sample_weight, s, -1)
-
-    args.grad_output_value = 1
-    if grad_output is not None:
-        if type(grad_output) is float:
-            args.grad_output_value = grad_output
-        elif not per_position or not take_real(grad_output, g, bits):
-            return None
-        elif not shape_without(&g.view, &z.view, class_axis):
-            return None
-        else:
-            set_input(&args.grad_output, g, -1)
-
-    if gradient or hessian:
-        if out is None:
-            out = empty_like(logits)
-            if not take_real(out, grad, bits):
-                return None
-        else:
-            if not take_real(out, grad, bits) or grad.view.readonly:
-                return None
-            if grad.dtype != z.dtype and grad.dtype != real:
-                return None
-            if not same_shape(&grad.view, &z.view) or overlaps_itself(&grad.view):
-                return None
-            if not apart(&grad.view, &z.view) and not (
-                grad.view.buf == z.view.buf and grad.dtype == z.dtype
-                and same_strides(&grad.view, &z.view)
-            ):
-                return None
-            if t.held and not apart(&grad.view, &t.view):
-                return None
-            if w.held and not apart(&grad.view, &w.view):
-                return None
-            if s.held and not apart(&grad.view, &s.view):
-                return None
-            if g.held and not apart(&grad.view, &g.view):
-                return None
-        set_output(&args.gradient, grad, class_axis)
-    elif out is not None:
-        return None
-
-    at = 0
-    for d in range(ndim):
-        if d != class_axis:
-            args.shape[at] = z.view.shape[d]
-            at += 1
-    args.ndim = <int32_t>at
-    set_input(&args.logits, z, class_axis)
-
-    value = curvature = made = None
-    if hessian:
-        curvature = empty_like(logits)
-        take_real(curvature, &arrays.hessian, bits)
-        set_output(&args.hessian, &arrays.hessian, class_axis)
-    if per_position or (extras is not None and extras.outputs):
-        positions = tuple([args.shape[d] for d in range(at)])
-        if per_position:
-            dtype = logits.dtype
-            if extras is not None and extras.wide:
-                dtype = float64 if real == FL_FLOAT64 else float32
-            value = new_output(&args.loss, &arrays.loss, positions, dtype, bits)
-        if extras is not None and extras.outputs:
-            dtype = float64 if real == FL_FLOAT64 else float32
-            made = dict.fromkeys(extras.outputs)
-            if "lse" in made:
-                made["lse"] = new_output(&args.lse, &arrays.lse, positions, dtype, False)
-            if "entropy" in made:
-                made["entropy"] = new_output(
-                    &args.entropy, &arrays.entropy, positions, dtype, False
-                )
-            if "accuracy" in made:
-                made["accuracy"] = new_output(
-                    &args.accuracy, &arrays.accuracy, positions, dtype, False
-                )
-
-    status = fl_softmax_program(&args, &program)
-    if status == FL_OK:
-        status = run(&program, &args, <int>threads)
-    if status == FL_BAD_TARGET:
-        _check.raise_bad_index(target, args.classes, args.ignore_index)
-    if status != FL_OK:
-        raise SystemError(f"softmax kernel: {fl_status_name(<fl_status>status).decode()}")
-    if hessian:
-        return out, curvature
-    if value is None:
-        value = args.value
-    if made is not None:
-        value = value, made
-    return (value, out) if gradient else value
+include "_softmax.pxi"
+include "_pointwise.pxi"
 
 
 # ---- The machine ------------------------------------------------------------------------------

@@ -80,15 +80,33 @@ def value_and_grad(
         kernel, arguments = lower(*args, **options)
         return kernel(*arguments, True, grad_output, out)
 
-    def several(*args: Any, grad_output: Any = None, out: Any = None, **options: Any) -> Any:
+    def checked_out(out: Any) -> tuple[Any, ...]:
         if out is None:
-            out = (None,) * len(numbers)
-        elif not isinstance(out, tuple) or len(out) != len(numbers):
+            return (None,) * len(numbers)
+        if not isinstance(out, tuple) or len(out) != len(numbers):
             raise ValueError(f"out is {out!r}: expected a tuple of {len(numbers)} arrays or None")
-        value, gradient = single(*args, grad_output=grad_output, out=out[0], **options)
+        return out
+
+    def several(*args: Any, grad_output: Any = None, out: Any = None, **options: Any) -> Any:
+        value, gradient = single(*args, grad_output=grad_output, out=checked_out(out)[0], **options)
         return value, (gradient,)
 
-    function = several if isinstance(argnums, Sequence) else single
+    # A loss of several differentiable arguments takes the numbers of those that are wanted.
+    wanted = tuple(record.differentiable.index(record.parameters[number]) for number in numbers)
+
+    def among_several(*args: Any, grad_output: Any = None, out: Any = None, **options: Any) -> Any:
+        kernel, arguments = lower(*args, **options)
+        return kernel(*arguments, wanted, grad_output, checked_out(out))
+
+    def one_of_several(*args: Any, grad_output: Any = None, out: Any = None, **options: Any) -> Any:
+        kernel, arguments = lower(*args, **options)
+        value, gradients = kernel(*arguments, wanted, grad_output, None if out is None else (out,))
+        return value, gradients[0]
+
+    if len(record.differentiable) == 1 or argnums == 0:
+        function = several if isinstance(argnums, Sequence) else single
+    else:
+        function = among_several if isinstance(argnums, Sequence) else one_of_several
     function.__name__ = function.__qualname__ = f"value_and_grad_of_{record.name}"
     function.__doc__ = (
         f"Return (value, gradient) of `{record.name}`: its arguments, grad_output and out."

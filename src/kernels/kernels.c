@@ -23,6 +23,8 @@
 
 #include "softmax_columns.inc"
 
+#include "pointwise.inc"
+
 extern const fl_kernels FL_TABLE;
 
 __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
@@ -32,4 +34,8 @@ __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
     .softmax_rows = softmax_rows,
     .softmax_columns = softmax_columns,
     .nll_positions = nll_positions,
+    .pointwise_name = pointwise_name,
+    .pointwise_weights = pointwise_weights,
+    .pointwise_check = pointwise_check,
+    .pointwise = pointwise,
 };

@@ -44,6 +44,7 @@ typedef int32_t ireal;
 
 #define LANES ((int)(VECTOR_BYTES / sizeof(real)))
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNUSED __attribute__((unused))
 
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef ireal ivec __attribute__((vector_size(VECTOR_BYTES))); /* a comparison's mask: -1 or 0 */
@@ -126,6 +127,13 @@ ALWAYS_INLINE vec rounded(vec v) {
     return v;
 }
 
+/* Whether a mask is set in any lane. */
+ALWAYS_INLINE int any(ivec mask) {
+    ireal bits = 0;
+    for (int i = 0; i < LANES; i++) bits |= mask[i];
+    return bits != 0;
+}
+
 /* Where the mask is set a, else b. */
 ALWAYS_INLINE vec blend(ivec mask, vec a, vec b) {
 #if defined(__AVX512F__) || !defined(__SSE4_1__) /* the compiler makes mask registers of this */
@@ -199,7 +207,24 @@ ALWAYS_INLINE vec lookup(vec table, ivec index) {
     return (vec)_mm512_permutexvar_ps((__m512i)index, (__m512)table);
 #endif
 }
+
+#ifndef FL_DOUBLE
+/* The same for a table of twice as many values in memory. */
+ALWAYS_INLINE vec lookup2(const real *table, ivec index) {
+    return (vec)_mm512_permutex2var_ps((__m512)load(table), (__m512i)index, (__m512)load(table + LANES));
+}
 #endif
+#endif
+
+/* 1 / x within a unit in the last place, for normal x with a normal inverse, or NaN. */
+ALWAYS_INLINE vec reciprocal(vec x) {
+#if defined(__AVX512F__) && !defined(FL_DOUBLE)
+    const vec y = (vec)_mm512_rcp14_ps((__m512)x);
+    return y + y * (1 - x * y);
+#else
+    return 1 / x;
+#endif
+}
 
 /* ---- Across the lanes, in a fixed order: the upper half onto the lower, until one is left ---- */
 

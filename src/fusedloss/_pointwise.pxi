@@ -1,0 +1,228 @@
+# The pointwise losses: what `_core.pyx` includes for them.
+
+cdef struct PointwiseArrays:
+    Array operands[FL_MAX_OPERANDS]
+    Array weight, grad_output
+    Array gradients[FL_MAX_OPERANDS]
+    Array hessian, loss
+
+
+cdef dict LOSS_NUMBERS = {}
+
+
+def pointwise(
+    str name, dict operands, weight, tuple parameters, reduction, double divisor,
+    bint weighted_mean, num_threads, gradient=False, grad_output=None, out=None,
+    bint hessian=False,
+):
+    """One call of a pointwise loss: the value, (value, gradient) or (gradient, hessian).
+
+    gradient: whether the one by the first operand is wanted, or a tuple of operands' numbers: then
+    `out` and the gradients are tuples, too.
+    """
+    result = pointwise_plain(
+        name, tuple(operands.values()), weight, parameters, reduction, divisor, weighted_mean,
+        num_threads, gradient, grad_output, out, hessian,
+    )
+    if result is None:
+        return _check.pointwise(
+            pointwise_plain, name, operands, weight, parameters, reduction, divisor,
+            weighted_mean, num_threads, gradient, grad_output, out, hessian,
+        )
+    return result
+
+
+def pointwise_plain(
+    str name, tuple operands, weight, tuple parameters, reduction, double divisor,
+    bint weighted_mean, num_threads, gradient=False, grad_output=None, out=None,
+    bint hessian=False, bint bits=False,
+):
+    """`pointwise` on plain arrays that broadcast to the first; None where something is not so.
+
+    bits: uint16 arrays are the bits of bfloat16.
+    """
+    cdef PointwiseArrays arrays
+    cdef Array *each = <Array *>&arrays
+    cdef size_t i
+    for i in range(sizeof(PointwiseArrays) // sizeof(Array)):
+        each[i].held = False
+    try:
+        return pointwise_on_arrays(
+            name, operands, weight, parameters, reduction, divisor, weighted_mean, num_threads,
+            gradient, grad_output, out, hessian, bits, &arrays,
+        )
+    finally:
+        for i in range(sizeof(PointwiseArrays) // sizeof(Array)):
+            release(&each[i])
+
+
+cdef int32_t loss_number(str name) except -1:
+    number = LOSS_NUMBERS.get(name)
+    if number is None:
+        number = fl_pointwise_loss(name.encode())
+        if number < 0:
+            raise SystemError(f"no pointwise loss {name!r}")
+        LOSS_NUMBERS[name] = number
+    return number
+
+
+cdef bint take_operand(object x, Array *array, bint bits) noexcept:
+    """`take` of numbers of any dtype; bits says that uint16 is the bits of bfloat16."""
+    if not take(x, array):
+        return False
+    if bits and array.dtype == FL_UINT16:
+        array.dtype = FL_BFLOAT16
+    return True
+
+
+cdef bint broadcasts(fl_input *to, const Array *array, const Py_buffer *view) noexcept:
+    """Describe an array broadcast to the shape of another; False if it does not."""
+    cdef Py_ssize_t d, at, missing = view.ndim - array.view.ndim
+    if missing < 0:
+        return False
+    to.data = array.view.buf
+    to.dtype = array.dtype
+    for d in range(array.view.ndim):
+        at = d + missing
+        if array.view.shape[d] == view.shape[at]:
+            to.strides[at] = array.view.strides[d] // array.view.itemsize
+        elif array.view.shape[d] != 1:
+            return False
+    return True
+
+
+cdef object pointwise_on_arrays(
+    str name, tuple operands, object weight, tuple parameters, object reduction, double divisor,
+    bint weighted_mean, object num_threads, object gradient, object grad_output, object out,
+    bint hessian, bint bits, PointwiseArrays *arrays,
+):
+    cdef fl_pointwise_args args
+    cdef fl_program program
+    cdef Array *x = &arrays.operands[0]
+    cdef Array *g
+    cdef Py_ssize_t d, k, i, ndim
+    cdef int64_t threads = 0
+    cdef bint ok = True, single = gradient is True
+    cdef int status
+    cdef fl_dtype real
+    cdef tuple wanted
+
+    memset(&args, 0, sizeof(args))
+    args.loss = loss_number(name)
+    if not take_real(operands[0], x, bits):
+        return None
+    ndim = x.view.ndim
+    if ndim > FL_MAX_DIMS:
+        return None
+    args.ndim = <int32_t>ndim
+    for d in range(ndim):
+        args.shape[d] = x.view.shape[d]
+    set_input(&args.operands[0], x, -1)
+    for k in range(1, len(operands)):
+        if operands[k] is None:
+            continue
+        if not take_operand(operands[k], &arrays.operands[k], bits):
+            return None
+        if not broadcasts(&args.operands[k], &arrays.operands[k], &x.view):
+            return None
+    if weight is not None:
+        if not take_operand(weight, &arrays.weight, bits):
+            return None
+        if not broadcasts(&args.weight, &arrays.weight, &x.view):
+            return None
+    if num_threads is not None:
+        threads = as_int64(num_threads, &ok)
+        ok = ok and 0 < threads < 1 << 20
+    mode = REDUCTIONS.get(reduction) if type(reduction) is str else None
+    if not ok or mode is None:
+        return None
+    args.reduction = mode
+    args.divisor = divisor
+    args.weighted_mean = weighted_mean
+    for k in range(len(parameters)):
+        args.parameters[k] = parameters[k]
+
+    args.grad_output_value = 1
+    if grad_output is not None:
+        if type(grad_output) is float:
+            args.grad_output_value = grad_output
+        elif args.reduction != FL_NONE or not take_real(grad_output, &arrays.grad_output, bits):
+            return None
+        elif not same_shape(&arrays.grad_output.view, &x.view):
+            return None
+        else:
+            set_input(&args.grad_output, &arrays.grad_output, -1)
+
+    real = FL_FLOAT64 if x.dtype == FL_FLOAT64 else FL_FLOAT32
+    gradients = None
+    if gradient:
+        wanted = (0,) if single else gradient
+        gradients = [out] if single else [None] * len(wanted) if out is None else list(out)
+        for i in range(len(wanted)):
+            k = wanted[i]
+            g = &arrays.gradients[k]
+            if not same_shape(&arrays.operands[k].view, &x.view):
+                return None
+            if gradients[i] is None:
+                if k and arrays.operands[k].dtype != x.dtype:
+                    return None
+                gradients[i] = empty_like(operands[k])
+                if not take_real(gradients[i], g, bits):
+                    return None
+            else:
+                args.check_first = name in _check.DOMAINS
+                if not take_real(gradients[i], g, bits) or g.view.readonly:
+                    return None
+                if g.dtype != x.dtype and g.dtype != real:
+                    return None
+                if not same_shape(&g.view, &x.view) or overlaps_itself(&g.view):
+                    return None
+                if not keeps_apart(arrays, k):
+                    return None
+            set_output(&args.gradients[k], g, -1)
+    elif out is not None:
+        return None
+
+    value = curvature = None
+    if hessian:
+        curvature = empty_like(operands[0])
+        take_real(curvature, &arrays.hessian, bits)
+        set_output(&args.hessian, &arrays.hessian, -1)
+    if args.reduction == FL_NONE:
+        value = empty_like(operands[0])
+        take_real(value, &arrays.loss, bits)
+        set_output(&args.loss_values, &arrays.loss, -1)
+
+    status = fl_pointwise_program(&args, &program)
+    if status == FL_OK:
+        status = run(&program, &args, <int>threads)
+    if status == FL_BAD_VALUE:
+        _check.raise_bad_value(name, operands)
+    if status != FL_OK:
+        raise SystemError(f"pointwise kernel: {fl_status_name(<fl_status>status).decode()}")
+    if value is None:
+        value = args.value
+    if gradients is None:
+        return value
+    made = gradients[0] if single else tuple(gradients)
+    return (made, curvature) if hessian else (value, made)
+
+
+cdef bint keeps_apart(PointwiseArrays *arrays, Py_ssize_t k) noexcept:
+    """Whether the gradient by operand k overlaps no other array, but for being that operand."""
+    cdef Array *g = &arrays.gradients[k]
+    cdef Array *other
+    cdef Py_ssize_t i
+    for i in range(FL_MAX_OPERANDS):
+        other = &arrays.operands[i]
+        if other.held and not apart(&g.view, &other.view) and not (
+            i == k and g.view.buf == other.view.buf and g.dtype == other.dtype
+            and same_strides(&g.view, &other.view)
+        ):
+            return False
+        other = &arrays.gradients[i]
+        if i != k and other.held and not apart(&g.view, &other.view):
+            return False
+    if arrays.weight.held and not apart(&g.view, &arrays.weight.view):
+        return False
+    return not arrays.grad_output.held or apart(&g.view, &arrays.grad_output.view)
