@@ -13,7 +13,7 @@ SOURCES := $(shell find include src -name '_core.c' -prune -o -type f \
 C_SOURCES := $(shell find include src tests benchmarks -name '_core.c' -prune -o -type f \
 	-name '*.[ch]' -print -o -name '*.inc' -print)
 
-.PHONY: help demo test check ulp bench lint format wheel clean
+.PHONY: help demo test check ulp bench docs lint format wheel clean
 .NOTPARALLEL:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo 'make check    lint, all tests, and the benchmarks run once without timing'
 	@echo 'make ulp      measure the errors of every loss; the tables of docs/accuracy.md'
 	@echo 'make bench    measure against torch, JAX and NumPy; table and plots (THREADS=1: on one thread)'
+	@echo 'make docs     the documentation, in docs/_build/html'
 	@echo 'make lint     ruff, mypy, clang-format'
 	@echo 'make format   let ruff and clang-format rewrite the files'
 	@echo 'make wheel    source distribution and wheel, in dist/; audited, and tried beside torch'
@@ -50,6 +51,12 @@ bench: $(VENV)/with-bench
 		--benchmark-json=$(RESULTS)/results.json $(if $(THREADS),--threads $(THREADS)) || status=$$?; \
 	$(BIN)/python benchmarks/report.py $(RESULTS)/results.json && exit $${status:-0}
 
+# Pages of what is no longer public have to go, so all that is generated is generated again.
+docs: $(VENV)/with-docs
+	rm -rf docs/generated
+	$(BIN)/python -m sphinx -q -W --keep-going -d docs/_build/doctrees docs docs/_build/html
+	@echo 'The documentation is in docs/_build/html/index.html'
+
 # The tests and benchmarks are checked against the types of fusedloss alone, so that the outcome
 # does not depend on what else is installed.
 MYPY_TESTS := $(BIN)/mypy --config-file= --no-site-packages --ignore-missing-imports \
@@ -62,6 +69,7 @@ lint: $(VENV)/with-lint $(VENV)/with-test
 	$(BIN)/mypy
 	MYPYPATH=src $(MYPY_TESTS) tests
 	MYPYPATH=src:tests $(MYPY_TESTS) benchmarks tools/wheel
+	MYPYPATH=src $(MYPY_TESTS) docs/*.py
 	$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
 
 format: $(VENV)/with-lint
@@ -89,8 +97,8 @@ wheel: $(VENV)/pyvenv.cfg
 clean:
 	rm -rf $(VENV) build dist *.egg-info src/*.egg-info src/fusedloss/_core.c
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
-	rm -rf fusedloss-*.png $(RESULTS)
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -r {} +
+	rm -rf fusedloss-*.png $(RESULTS) docs/_build docs/generated
+	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -r {} +
 
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,53 @@
+"""Configuration of the documentation: `make docs` builds it into _build/html."""
+
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # pages, mathml
+
+project = "fusedloss"
+copyright = "the fusedloss contributors"
+version = release = version_of("fusedloss")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+    "mathml",
+    "pages",
+]
+exclude_patterns = ["_build", "generated/backreferences", "gallery"]
+templates_path = ["_templates"]
+
+autodoc_preserve_defaults = True
+autodoc_typehints = "none"  # numpydoc's sections say them, in words
+autosummary_ignore_module_all = False
+default_role = "py:obj"
+numpydoc_show_class_members = False
+
+myst_heading_anchors = 3
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "generated/gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "doc_module": ("fusedloss",),
+    "backreferences_dir": "generated/backreferences",
+    "reference_url": {"fusedloss": None},
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": 60,
+    "download_all_examples": False,
+}
+
+html_theme = "furo"
+html_title = f"fusedloss {release}"
+html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["losses.css"]
+html_copy_source = False
+html_show_sphinx = False

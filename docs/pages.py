@@ -1,0 +1,234 @@
+"""The pages that follow from the package: the API reference and the table of losses.
+
+A Sphinx extension that writes them before Sphinx looks for pages, so that a new loss is on the site
+once it is public.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+import fusedloss
+from fusedloss._loss import Loss, lookup
+from fusedloss.torch import functional
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+#: The public namespaces, and what a page calls them.
+NAMESPACES = {
+    "fusedloss": "fusedloss: NumPy",
+    "fusedloss.torch": "fusedloss.torch: modules",
+    "fusedloss.torch.functional": "fusedloss.torch.functional: functions of tensors",
+}
+
+DTYPES = {
+    "float16": np.float16,
+    "bfloat16": ml_dtypes.bfloat16,
+    "float32": np.float32,
+    "float64": np.float64,
+}
+
+PEERS = Path(__file__).with_name("peers.toml")
+
+
+def pages() -> dict[str, str]:
+    """Return the reStructuredText of every page, by its name."""
+    made = {name: reference(name) for name in NAMESPACES}
+    return {**made, "losses": table_of_losses()}
+
+
+# ---- The API reference -------------------------------------------------------------------------
+
+
+def reference(namespace: str) -> str:
+    """Return the page of a namespace: what is public in it, by the module that defines it."""
+    module = importlib.import_module(namespace)
+    parts = [heading(NAMESPACES[namespace], "="), f".. automodule:: {namespace}\n"]
+    objects = {name: getattr(module, name) for name in module.__all__}
+    documented: dict[ModuleType, list[str]] = {}
+    for name, value in objects.items():
+        if f"{namespace}.{name}" in NAMESPACES:
+            parts.append(f":doc:`{namespace}.{name}` has a page of its own.\n")
+        elif callable(value):
+            documented.setdefault(importlib.import_module(value.__module__), []).append(name)
+        else:
+            kind, indent = type(value).__name__, "   "
+            parts.append(f".. data:: {name}\n{indent}:type: {kind}\n{indent}:value: {value!r}\n")
+    for definer, names in sorted(documented.items(), key=lambda item: item[0].__name__):
+        if len(documented) > 1:
+            parts.append(heading(definer.__name__.rpartition(".")[2].capitalize(), "-"))
+            parts.append(f"{summary(definer)}\n")
+        entries = "\n".join(f"   {name}" for name in names)
+        parts.append(f".. autosummary::\n   :toctree: api\n   :nosignatures:\n\n{entries}\n")
+    return "\n".join(parts)
+
+
+def heading(text: str, underline: str) -> str:
+    """Return a heading in reStructuredText."""
+    return f"{text}\n{underline * len(text)}\n"
+
+
+def summary(thing: object) -> str:
+    """Return the first line of a docstring."""
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+# ---- The table of losses -----------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """What the table says of a loss; empty where it is not in that namespace."""
+
+    name: str
+    summary: str
+    numpy: str
+    gradient_in: tuple[str, ...]
+    hessian: bool
+    dtypes: list[str]
+    torch: str
+    peers: list[str]
+
+
+def table_of_losses() -> str:
+    """Return the page of all losses: where each exists, what it takes, who defines it alike."""
+    table = [("loss", "NumPy", "gradient in", "Hessian", "dtypes", "torch", "alike elsewhere")]
+    for row in rows():
+        all_dtypes = row.dtypes == list(DTYPES)
+        table.append(
+            (
+                f"| **{row.name}**\n| {row.summary}",
+                row.numpy and f":func:`fl.{row.name} <{row.numpy}>`",
+                ", ".join(row.gradient_in),
+                "yes" if row.hessian else "",
+                "all" if all_dtypes else ", ".join(row.dtypes),
+                row.torch and f":func:`F.{row.name} <{row.torch}>`",
+                ", ".join(f"``{peer}``" for peer in row.peers),
+            )
+        )
+    return f"""\
+{heading("All losses", "=")}
+Every loss gives its value and, by :func:`fusedloss.value_and_grad` or torch's autograd, the
+gradient in the arguments named; *Hessian* says that :func:`fusedloss.grad_and_hess` takes it too.
+*dtypes* are those of the prediction, all being {", ".join(DTYPES)}. A function *alike elsewhere*
+has the same formula with the same defaults or the options given; its reduction, the order of its
+arguments and the names of its options may differ.
+
+.. list-table::
+   :header-rows: 1
+   :class: losses
+
+{"".join(map(table_row, table))}"""
+
+
+def table_row(cells: tuple[str, ...]) -> str:
+    """Return a row of a list-table."""
+    indented = [cell.replace("\n", "\n       ") for cell in cells]
+    return "   * - " + "\n     - ".join(indented) + "\n"
+
+
+def rows() -> list[Row]:
+    """Return the rows of the table: all losses, of NumPy and of torch."""
+    alike = peers()
+    arrays = {
+        name: function
+        for name in fusedloss.__all__
+        if hasattr(function := getattr(fusedloss, name), "__fusedloss__")
+    }
+    tensors = {name: getattr(functional, name) for name in functional.__all__}
+    made = []
+    for name in sorted({*arrays, *tensors}):
+        function = arrays.get(name)
+        record = lookup(function) if function else None
+        made.append(
+            Row(
+                name,
+                summary(function or tensors[name]),
+                f"fusedloss.{name}" if function else "",
+                record.differentiable if record else (),
+                record is not None and record.hessian,
+                dtypes(function, record) if function and record else [],
+                f"fusedloss.torch.functional.{name}" if name in tensors else "",
+                alike.get(name, []),
+            )
+        )
+    return made
+
+
+def peers() -> dict[str, list[str]]:
+    """Return what other packages define alike, by the name of the loss."""
+    return tomllib.loads(PEERS.read_text())
+
+
+def dtypes(function: Callable[..., Any], record: Loss) -> list[str]:
+    """Return the dtypes of the prediction that a loss takes, found by calling it."""
+    taken = [name for name, dtype in DTYPES.items() if takes(function, record, dtype)]
+    if not taken:
+        raise ValueError(f"{record.name} takes none of the arguments of `samples`: add to them")
+    return taken
+
+
+def takes(function: Callable[..., Any], record: Loss, dtype: Any) -> bool:
+    """Whether some arguments of a dtype give a value."""
+    for arguments in samples(function, record, dtype):
+        try:
+            function(*arguments)
+        except (TypeError, ValueError, IndexError):
+            continue
+        return True
+    return False
+
+
+def samples(function: Callable[..., Any], record: Loss, dtype: Any) -> Iterator[tuple[Any, ...]]:
+    """Try every kind of argument in every place; what is differentiated is of the dtype."""
+    vector = np.ones(2, dtype)
+    matrix = np.ones((2, 2), dtype)
+    of_dtype: list[Any] = [matrix, vector, [matrix]]
+    others = [*of_dtype, np.zeros(2, np.int64), 1.0]
+    required = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    return itertools.product(
+        *(of_dtype if name in record.differentiable else others for name in required)
+    )
+
+
+# ---- Sphinx ------------------------------------------------------------------------------------
+
+
+def write(app: Sphinx, config: object) -> None:
+    """Write the pages where Sphinx will find them."""
+    folder = Path(app.srcdir) / "generated"
+    folder.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (folder / f"{name}.rst").write_text(text)
+
+
+def check(app: Sphinx, env: Any) -> None:
+    """Warn of public names that the built reference lacks; Sphinx itself warns of duplicates."""
+    from sphinx.util.logging import getLogger
+
+    described = env.domains.python_domain.objects
+    for namespace in NAMESPACES:
+        for name in importlib.import_module(namespace).__all__:
+            if f"{namespace}.{name}" not in described:
+                getLogger(__name__).warning("%s.%s is not in the reference", namespace, name)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Write before Sphinx looks for pages; check when it has read them."""
+    app.connect("config-inited", write)
+    app.connect("env-check-consistency", check)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
