@@ -1,4 +1,4 @@
-"""The README's examples run, and its commands exist."""
+"""The examples of README and documentation run, and the README's commands exist."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from conftest import REPOSITORY
 README = (REPOSITORY / "README.md").read_text() if (REPOSITORY / "README.md").exists() else ""
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-
-
-def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("document", ["README.md", "docs/index.md", "docs/quickstart.md"])
+def test_python_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In their order, one after another, as a reader would type them."""
     monkeypatch.chdir(tmp_path)
-    assert blocks("python")
-    names: dict[str, Any] = {"__name__": "readme"}
-    for number, block in enumerate(blocks("python")):
+    text = (REPOSITORY / document).read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert blocks
+    names: dict[str, Any] = {"__name__": "example"}
+    for number, block in enumerate(blocks):
         if ">>>" in block:
             test = doctest.DocTestParser().get_doctest(block, names, f"block {number}", None, 0)
             runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
@@ -31,7 +30,7 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             names.update(test.globs)
             assert runner.failures == 0
         else:
-            exec(compile(block, f"README.md, python block {number}", "exec"), names)
+            exec(compile(block, f"{document}, python block {number}", "exec"), names)
 
 
 def test_make_targets_exist() -> None:

@@ -1,0 +1,114 @@
+"""The documentation's pages that are made from the package: nothing public is missing or false."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+import fusedloss as fl
+from conftest import REPOSITORY
+from fusedloss._loss import Call, lookup, loss
+from fusedloss.torch import functional
+
+DOCS = REPOSITORY / "docs"
+
+pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="this copy has no documentation")
+
+
+@pytest.fixture(scope="module")
+def pages() -> Any:
+    """The module `pages` of the documentation."""
+    sys.path.append(str(DOCS))
+    try:
+        return importlib.import_module("pages")
+    finally:
+        sys.path.remove(str(DOCS))
+
+
+@pytest.fixture(scope="module")
+def rows(pages: Any) -> dict[str, Any]:
+    """The rows of the table of losses, by name."""
+    return {row.name: row for row in pages.rows()}
+
+
+def losses_of_the_package() -> set[str]:
+    """Every loss of any module, public or forgotten."""
+    modules = [
+        importlib.import_module(f"fusedloss.{module.name}")
+        for module in pkgutil.iter_modules(fl.__path__)
+        if module.name != "__main__"
+    ]
+    return {
+        name
+        for module in modules
+        for name, value in vars(module).items()
+        if hasattr(value, "__fusedloss__")
+    }
+
+
+@pytest.mark.parametrize(
+    "namespace", ["fusedloss", "fusedloss.torch", "fusedloss.torch.functional"]
+)
+def test_reference_has_every_public_name_once(pages: Any, namespace: str) -> None:
+    """As an entry of a summary, as data, or as a page of its own."""
+    entry = r"^   (\w+)$|^\.\. data:: (\w+)$|^:doc:`[\w.]+\.(\w+)`"
+    found = re.findall(entry, pages.pages()[namespace], re.MULTILINE)
+    names = ["".join(groups) for groups in found]
+    assert sorted(names) == sorted(importlib.import_module(namespace).__all__)
+
+
+def test_table_has_every_loss(pages: Any, rows: dict[str, Any]) -> None:
+    assert set(rows) == losses_of_the_package() | set(functional.__all__)
+    text = pages.pages()["losses"]
+    assert all(text.count(f"**{name}**") == 1 for name in rows)
+
+
+def test_table_names_what_can_be_differentiated(rows: dict[str, Any]) -> None:
+    for name in losses_of_the_package():
+        row, function = rows[name], getattr(fl, name)
+        parameters = list(lookup(function).parameters)
+        fl.value_and_grad(function, [parameters.index(argument) for argument in row.gradient_in])
+        if row.hessian:
+            fl.grad_and_hess(function)
+        else:
+            with pytest.raises(ValueError, match="Hessian"):
+                fl.grad_and_hess(function)
+
+
+def test_table_says_which_dtypes_are_taken(pages: Any, rows: dict[str, Any]) -> None:
+    assert rows["cross_entropy"].dtypes == ["float16", "bfloat16", "float32", "float64"]
+
+    @loss("logits")
+    def narrow(logits: ArrayLike) -> Call:
+        if np.asarray(logits).dtype != np.float32:
+            raise TypeError
+        return float, ()
+
+    @loss("logits")
+    def impossible(logits: ArrayLike) -> Call:
+        raise TypeError
+
+    assert pages.dtypes(narrow, lookup(narrow)) == ["float32"]
+    with pytest.raises(ValueError, match="impossible"):
+        pages.dtypes(impossible, lookup(impossible))
+
+
+def test_peers_exist(pages: Any) -> None:
+    """Those of the packages that the tests have; the others' names are not looked up."""
+    named = [
+        peer.partition("(")[0]
+        for peers in pages.peers().values()
+        for peer in peers
+        if peer.startswith(("torch.", "sklearn."))
+    ]
+    assert "torch.nn.functional.cross_entropy" in named
+    for peer in named:
+        module, _, function = peer.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), function))
