@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 SOURCES := $(shell find include src -name '_core.c' -prune -o -type f \
-	-name '*.[ch]' -print -o -name '*.inc' -print -o -name '*.py*' -print -o -name 'py.typed' -print \
+	-name '*.[ch]' -print -o -name '*.inc' -print -o -name '*.p[xy]*' -print -o -name 'py.typed' -print \
 	| grep -v __pycache__)
 C_SOURCES := $(shell find include src tests benchmarks -name '_core.c' -prune -o -type f \
 	-name '*.[ch]' -print -o -name '*.inc' -print)
