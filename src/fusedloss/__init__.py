@@ -2,6 +2,18 @@
 
 from importlib.metadata import version as _version
 
+from fusedloss.binary import (
+    asymmetric_loss,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    exponential_loss,
+    hinge_loss,
+    logistic_loss,
+    sigmoid_focal_loss,
+    soft_margin_loss,
+    squared_hinge_loss,
+    zero_one_loss,
+)
 from fusedloss.classification import (
     categorical_cross_entropy,
     cross_entropy,
@@ -13,7 +25,34 @@ from fusedloss.classification import (
     soft_cross_entropy,
     softmax,
 )
-from fusedloss.regression import huber_loss, mse_loss
+from fusedloss.divergence import (
+    js_div,
+    kl_div,
+    total_variation_loss,
+)
+from fusedloss.layers import (
+    l1_penalty,
+    l2_penalty,
+    perceptual_loss,
+)
+from fusedloss.ranking import (
+    hinge_embedding_loss,
+    margin_ranking_loss,
+)
+from fusedloss.regression import (
+    gamma_loss,
+    gaussian_nll_loss,
+    huber_loss,
+    l1_loss,
+    log_cosh_loss,
+    mape_loss,
+    mse_loss,
+    msle_loss,
+    poisson_nll_loss,
+    quantile_loss,
+    smooth_l1_loss,
+    tweedie_loss,
+)
 from fusedloss.runtime import (
     get_include,
     get_num_threads,
@@ -27,22 +66,50 @@ __version__ = _version("fusedloss")
 
 __all__ = [
     "__version__",
+    "asymmetric_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "categorical_cross_entropy",
     "cross_entropy",
     "distillation_loss",
+    "exponential_loss",
     "focal_loss",
+    "gamma_loss",
+    "gaussian_nll_loss",
     "get_include",
     "get_num_threads",
     "grad_and_hess",
+    "hinge_embedding_loss",
+    "hinge_loss",
     "huber_loss",
+    "js_div",
+    "kl_div",
+    "l1_loss",
+    "l1_penalty",
+    "l2_penalty",
+    "log_cosh_loss",
     "log_softmax",
+    "logistic_loss",
     "logsumexp",
+    "mape_loss",
+    "margin_ranking_loss",
     "mse_loss",
+    "msle_loss",
     "nll_loss",
+    "perceptual_loss",
+    "poisson_nll_loss",
+    "quantile_loss",
     "set_num_threads",
     "show_config",
+    "sigmoid_focal_loss",
+    "smooth_l1_loss",
     "soft_cross_entropy",
+    "soft_margin_loss",
     "softmax",
+    "squared_hinge_loss",
     "threads",
+    "total_variation_loss",
+    "tweedie_loss",
     "value_and_grad",
+    "zero_one_loss",
 ]

@@ -20,6 +20,7 @@ FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 REDUCTIONS = ("none", "mean", "sum")
 OUTPUTS = ("lse", "entropy", "accuracy")
 MOST_GAMMA = 64.0
+NOTHING_IGNORED = -(2**63)  # an ignore_index that is no class of anybody
 MOST_DIMENSIONS = 8
 MOST_THREADS = 1 << 20
 
@@ -123,11 +124,36 @@ def positive(name: str, x: Any) -> float:
     return value
 
 
-def _not_negative(name: str, x: Any) -> float:
+def not_negative(name: str, x: Any) -> float:
+    """Return an option as a float, if it is finite and not negative."""
     value = number(name, x)
     if not 0 <= value < np.inf:
         raise ValueError(f"{name} is {value}: expected a number of at least 0")
     return value
+
+
+def less_than_one(name: str, x: Any) -> float:
+    """Return an option as a float, if it is at least 0 and less than 1."""
+    value = number(name, x)
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} is {value}: expected a number of at least 0 and less than 1")
+    return value
+
+
+def finite(name: str, x: Any) -> float:
+    """Return an option as a float, if it is finite."""
+    value = number(name, x)
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}: expected a finite number")
+    return value
+
+
+def one_of(name: str, x: Any, choices: Iterable[str]) -> str:
+    """Return a name, if it is one of the choices."""
+    *others, last = map(repr, choices)
+    if not isinstance(x, str) or repr(str(x)) not in (*others, last):
+        raise ValueError(f"{name} is {x!r}: expected {', '.join(others)} or {last}")
+    return str(x)
 
 
 def outputs(names: Any) -> tuple[str, ...]:
@@ -151,7 +177,7 @@ def checked_extras(extras: Extras | None) -> Extras | None:
         gamma=in_range("gamma", extras.gamma, 0, MOST_GAMMA),
         temperature=positive("temperature", extras.temperature),
         softcap=None if extras.softcap is None else positive("softcap", extras.softcap),
-        z_loss=_not_negative("z_loss", extras.z_loss),
+        z_loss=not_negative("z_loss", extras.z_loss),
     )
 
 
@@ -180,9 +206,7 @@ def num_threads(x: Any) -> int | None:
 
 def reduction(x: Any) -> str:
     """Return a reduction's name, checked."""
-    if not isinstance(x, str) or x not in REDUCTIONS:
-        raise ValueError(f"reduction is {x!r}: expected 'none', 'mean' or 'sum'")
-    return str(x)
+    return one_of("reduction", x, REDUCTIONS)
 
 
 def cotangent(grad_output: Any, value: Array, out: Any) -> Array:
@@ -256,20 +280,28 @@ def _sample_weight(weight: Any, logits: Array, positions: tuple[int, ...]) -> Ar
     return _plain(array, None if exact else logits.dtype)
 
 
+def _cotangent(grad_output: Any) -> Array:
+    array = _array("grad_output", grad_output)
+    if array.dtype.kind not in "fiu" and not _is_real(array.dtype):
+        raise TypeError(f"grad_output has dtype {array.dtype}: expected real numbers")
+    return array
+
+
+def scalar_cotangent(grad_output: Any, of: str) -> float:
+    """Return what the gradient of a reduced loss is multiplied by."""
+    array = _cotangent(grad_output)
+    if array.shape != ():
+        raise ValueError(f"grad_output has shape {array.shape}: expected a scalar for {of}")
+    return float(array)
+
+
 def loss_cotangent(
     grad_output: Any, reduction: str, logits: Array, positions: tuple[int, ...]
 ) -> Any:
     """Return what a loss's gradient is multiplied by: a float, or an array for "none"."""
-    array = _array("grad_output", grad_output)
-    if array.dtype.kind not in "fiu" and not _is_real(array.dtype):
-        raise TypeError(f"grad_output has dtype {array.dtype}: expected real numbers")
     if reduction != "none":
-        if array.shape != ():
-            raise ValueError(
-                f"grad_output has shape {array.shape}: expected a scalar for "
-                f"reduction={reduction!r}"
-            )
-        return float(array)
+        return scalar_cotangent(grad_output, f"reduction={reduction!r}")
+    array = _cotangent(grad_output)
     if array.shape != positions:
         raise ValueError(
             f"grad_output has shape {array.shape}: expected {positions} for reduction='none'"
@@ -331,7 +363,8 @@ def raise_bad_index(target: Any, classes: int, ignore_index: int) -> NoReturn:
     """Raise the IndexError of the first class index that is out of range."""
     array = np.asarray(target)
     bad = ((array < 0) | (array >= classes)) & (array != ignore_index)
-    _raise_bad_index("target", array, bad, classes, ignore_index)
+    ignored = None if ignore_index == NOTHING_IGNORED else ignore_index
+    _raise_bad_index("target", array, bad, classes, ignored)
 
 
 def _raise_bad_index(
@@ -587,6 +620,91 @@ def _summed_to(array: Array, shape: tuple[int, ...]) -> Array:
     if not axes:
         return array
     return np.asarray(array.sum(axes, np.float64, keepdims=True)).reshape(shape)
+
+
+def batch_mean(name: str, x: Any, reduction: Any) -> tuple[Any, float]:
+    """Return a reduction that may be "batchmean" as one of the kernels', and its divisor."""
+    mode = one_of("reduction", reduction, (*REDUCTIONS, "batchmean"))
+    if mode != "batchmean":
+        return mode, 0.0
+    shape = _array(name, x).shape
+    rows = shape[0] if shape else 1
+    return ("sum", float(rows)) if rows else ("mean", 0.0)  # of no row: the mean of nothing
+
+
+def scores_or_classes(prediction: Any, target: Any) -> tuple[Array, Array, bool]:
+    """Return a prediction and its target, and whether the prediction is one of scores.
+
+    Integer classes become 0 where they are right and 1 where they are not, the target 0: no float
+    holds every integer.
+    """
+    x, t = _array("prediction", prediction), _array("target", target)
+    if _is_real(x.dtype):
+        return x, t, x.ndim == t.ndim + 1
+    if x.dtype.kind not in "biu":
+        raise TypeError(
+            f"prediction has dtype {x.dtype}: expected integers or {' or '.join(FLOAT_DTYPES)}"
+        )
+    t = _numbers("target", t)
+    _broadcast({"prediction": x, "target": t})
+    return np.asarray(x != t).astype(np.float64), np.zeros(()), False
+
+
+def zeros_like(name: str, of: Array, out: Any, inputs: dict[str, Any]) -> Array:
+    """Return a gradient of zeros, in `out` if that is given."""
+    if out is None:
+        return np.zeros(of.shape, of.dtype.newbyteorder("="))
+    place = _output("out", out, name, of, inputs)
+    place[...] = 0
+    return place
+
+
+# ---- Losses of several arrays -----------------------------------------------------------------
+
+
+def arrays(name: str, x: Any) -> list[Any]:
+    """Return a list or tuple of arrays as a list."""
+    if not isinstance(x, (list, tuple)):
+        raise TypeError(f"{name} is a {type(x).__name__}: expected a list of arrays")
+    return list(x)
+
+
+def same_length(name: str, x: Any, of_name: str, of: list[Any]) -> list[Any]:
+    """Return a list or tuple as a list, if it is as long as another."""
+    listed = arrays(name, x)
+    if len(listed) != len(of):
+        raise ValueError(f"{name} holds {len(listed)}: expected {len(of)}, as many as {of_name}")
+    return listed
+
+
+def places(
+    out: Any, layers: list[dict[str, Any]], wanted: tuple[int, ...], several: bool
+) -> list[tuple[Any, ...] | None]:
+    """Check the lists of arrays where gradients go; return what each layer's kernel takes.
+
+    Then no layer may fail after another's gradient is written: each is checked whole.
+    """
+    lists = tuple(out) if several and out is not None else (out,) * len(wanted)
+    if all(each is None for each in lists):
+        return [None] * len(layers)
+    inputs: dict[str, Array] = {}
+    for operands in layers:
+        first, *others = operands
+        given = {first: _prediction(first, operands[first])}
+        given |= {name: _numbers(name, operands[name]) for name in others}
+        _broadcast(dict(given))
+        inputs |= {name: np.asarray(x) for name, x in operands.items()}
+    columns = []
+    for i, (k, each) in enumerate(zip(wanted, lists, strict=True)):
+        of_names = [tuple(operands)[k] for operands in layers]
+        name = f"out[{i}]" if several else "out"
+        column = same_length(name, [None] * len(layers) if each is None else each, "layers", layers)
+        for j, (place, of) in enumerate(zip(column, of_names, strict=True)):
+            if place is not None:
+                others_of = {other: x for other, x in inputs.items() if other != of}
+                inputs[f"{name}[{j}]"] = _output(f"{name}[{j}]", place, of, inputs[of], others_of)
+        columns.append(column)
+    return list(zip(*columns, strict=True))
 
 
 # ---- Distillation -----------------------------------------------------------------------------

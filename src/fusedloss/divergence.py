@@ -1,0 +1,204 @@
+"""Divergences between distributions, element by element."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from numpy.typing import ArrayLike
+
+from fusedloss import _check
+from fusedloss._loss import Call, loss
+from fusedloss._pointwise import pointwise
+
+Reduction = Literal["none", "mean", "sum"]
+
+
+@loss("log_probs", "target")
+def kl_div(
+    log_probs: ArrayLike,
+    target: ArrayLike,
+    *,
+    log_target: bool = False,
+    weight: ArrayLike | None = None,
+    reduction: Literal["none", "mean", "sum", "batchmean"] = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Kullback-Leibler divergence of a target from log-probabilities.
+
+    .. math:: \ell = p\, (\log p - \log q)
+
+    Parameters
+    ----------
+    log_probs : array of floats
+        Log-probabilities :math:`\log q`: float16, bfloat16, float32 or float64.
+    target : array of real numbers
+        Probabilities :math:`p`, or their logarithms if `log_target`. The arrays are broadcast
+        against each other.
+    log_target : bool, default False
+        Whether `target` holds logarithms of probabilities.
+    weight : array of real numbers, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "batchmean", "none"}, default "mean"
+        "mean" divides by the number of elements, "batchmean" by the length of the first axis, which
+        gives the divergence of the rows' distributions.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the dtype of `log_probs` for "none". The
+        mean over no element is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For shapes that do not broadcast, or an option that does not fit.
+
+    Notes
+    -----
+    0 where :math:`p = 0`, whatever :math:`q` is. Equivalent to
+    ``torch.nn.functional.kl_div(log_probs, target, log_target=log_target)``, whose "mean" warns
+    that it is not the mathematical divergence: "batchmean" is.
+
+    References
+    ----------
+    S. Kullback, R. A. Leibler, "On information and sufficiency", Annals of Mathematical Statistics
+    22(1), 1951.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> import numpy as np
+    >>> round(fl.kl_div(np.log([[0.5, 0.5]]), [[0.25, 0.75]], reduction="batchmean"), 4)
+    0.1308
+    """
+    operands = {"log_probs": log_probs, "target": target}
+    row = "kl_div_of_logs" if log_target else "kl_div"
+    mode, divisor = _check.batch_mean("log_probs", log_probs, reduction)
+    return pointwise(row, operands, (), weight, mode, num_threads, divisor=divisor)
+
+
+@loss("log_probs", "log_target")
+def js_div(
+    log_probs: ArrayLike,
+    log_target: ArrayLike,
+    *,
+    beta: float = 0.5,
+    weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Generalised Jensen-Shannon divergence of log-probabilities.
+
+    .. math::
+
+        \ell = \beta\, p \log \frac{p}{m} + (1 - \beta)\, q \log \frac{q}{m}, \quad
+        m = \beta p + (1 - \beta)\, q
+
+    By convention :math:`\beta = 0` is :math:`p \log(p / q)`, as in `kl_div`, and :math:`\beta = 1`
+    is :math:`q \log(q / p)`.
+
+    Parameters
+    ----------
+    log_probs : array of floats
+        Log-probabilities :math:`\log q`: float16, bfloat16, float32 or float64.
+    log_target : array of real numbers
+        The target's, :math:`\log p`. The arrays are broadcast against each other.
+    beta : float in [0, 1], default 0.5
+        The share of the target, :math:`\beta`.
+    weight : array of real numbers, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the dtype of `log_probs` for "none". The
+        mean over no element is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For shapes that do not broadcast, or an option that does not fit.
+
+    Notes
+    -----
+    The mixture's logarithm is counted from the likelier of the two, so that it cannot underflow.
+    Liger's ``liger_jsd``; in torch ``m = torch.log(beta * p + (1 - beta) * q)`` and ``(beta * p *
+    (p.log() - m) + (1 - beta) * q * (q.log() - m)).mean()``.
+
+    References
+    ----------
+    J. Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information
+    Theory 37(1), 1991.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> import numpy as np
+    >>> round(fl.js_div(np.log([0.5, 0.5]), np.log([0.25, 0.75]), reduction="sum"), 4)
+    0.0338
+    """
+    operands = {"log_probs": log_probs, "log_target": log_target}
+    parameters = (_check.in_range("beta", beta, 0, 1),)
+    return pointwise("js_div", operands, parameters, weight, reduction, num_threads)
+
+
+@loss("probs", "target")
+def total_variation_loss(
+    probs: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Total variation distance: :math:`\frac12 |p - q|`.
+
+    Parameters
+    ----------
+    probs : array of floats
+        Probabilities :math:`q`: float16, bfloat16, float32 or float64.
+    target : array of real numbers
+        The target's, :math:`p`. The arrays are broadcast against each other.
+    weight : array of real numbers, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the dtype of `probs` for "none". The
+        mean over no element is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For shapes that do not broadcast, or an option that does not fit.
+
+    Notes
+    -----
+    Summed over a distribution's elements it is the largest difference of the probabilities of any
+    event. At :math:`p = q` the subgradient is 0. In torch ``0.5 * (probs - target).abs().mean()``.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> fl.total_variation_loss([0.5, 0.5], [0.25, 0.75], reduction="sum")
+    0.25
+    """
+    operands = {"probs": probs, "target": target}
+    return pointwise("total_variation_loss", operands, (), weight, reduction, num_threads)

@@ -1,0 +1,135 @@
+"""Losses of pairs, element by element."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from numpy.typing import ArrayLike
+
+from fusedloss import _check
+from fusedloss._loss import Call, loss
+from fusedloss._pointwise import pointwise
+
+Reduction = Literal["none", "mean", "sum"]
+
+
+@loss("input1", "input2", "target")
+def margin_ranking_loss(
+    input1: ArrayLike,
+    input2: ArrayLike,
+    target: ArrayLike,
+    *,
+    margin: float = 0.0,
+    weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Ranking loss of pairs of scores: :math:`\max(0, m - t (x_1 - x_2))`.
+
+    Parameters
+    ----------
+    input1 : array of floats
+        Scores :math:`x_1`: float16, bfloat16, float32 or float64.
+    input2 : array of real numbers
+        Scores :math:`x_2`.
+    target : array of real numbers
+        1 where the first should be higher, -1 where the second. The arrays are broadcast against
+        each other.
+    margin : float, default 0
+        The difference :math:`m` that is enough.
+    weight : array of real numbers, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the dtype of `input1` for "none". The
+        mean over no element is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For shapes that do not broadcast, or an option that does not fit.
+
+    Notes
+    -----
+    Where the difference is exactly the margin, the gradient is that of a smaller difference, as in
+    torch. Equivalent to ``torch.nn.functional.margin_ranking_loss(input1, input2, target,
+    margin=margin)``.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> fl.margin_ranking_loss([2.0, 1.0], [1.0, 2.0], [1, 1], margin=0.5)
+    0.75
+    """
+    operands = {"input1": input1, "input2": input2, "target": target}
+    parameters = (_check.finite("margin", margin),)
+    return pointwise("margin_ranking_loss", operands, parameters, weight, reduction, num_threads)
+
+
+@loss("input")
+def hinge_embedding_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    *,
+    margin: float = 1.0,
+    weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Loss of distances of pairs that are alike or not.
+
+    .. math::
+
+        \ell = \begin{cases} x & t = 1 \\ \max(0, m - x) & t = -1 \end{cases}
+
+    Parameters
+    ----------
+    input : array of floats
+        Distances :math:`x`: float16, bfloat16, float32 or float64.
+    target : array of real numbers
+        1 for pairs that are alike, -1 for others. The arrays are broadcast against each other.
+    margin : float, default 1
+        The distance :math:`m` from which on other pairs count nothing.
+    weight : array of real numbers, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the dtype of `input` for "none". The
+        mean over no element is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For shapes that do not broadcast, or an option that does not fit.
+
+    Notes
+    -----
+    For any other target the loss is the sum of both, as in torch, and where :math:`x = m` the
+    gradient is that of a smaller distance. Equivalent to
+    ``torch.nn.functional.hinge_embedding_loss(input, target, margin=margin)``.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> fl.hinge_embedding_loss([0.5, 0.25], [1, -1])
+    0.625
+    """
+    operands = {"input": input, "target": target}
+    parameters = (_check.finite("margin", margin),)
+    return pointwise("hinge_embedding_loss", operands, parameters, weight, reduction, num_threads)
