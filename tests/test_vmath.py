@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from conftest import ISAS, REPOSITORY
-from reference import Array
+from parts import Array
 
 #: The functions in the order of vmath_probe.c's enumeration, and the formula of each.
 FORMULAS: dict[str, tuple[Callable[[Array], Array], Callable[[Any], Any]]] = {

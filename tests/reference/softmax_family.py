@@ -1,6 +1,5 @@
-"""The formula of every loss, its gradient and diagonal Hessian in NumPy: the oracle of the tests.
+"""The softmax family: the helpers, and losses of rows of logits or probabilities.
 
-Each function named like a public loss returns ``(value, gradient)``; benchmarks import them too.
 The gradient is the vector-Jacobian product ``sum(grad_output * d value / d prediction)``;
 ``grad_output`` defaults to ones. ``dtype`` is the type that the formula is evaluated in: float64,
 or ``numpy.longdouble`` as the truth for float64. `evaluate` gives the Hessian too, and what the
