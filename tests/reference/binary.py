@@ -1,0 +1,138 @@
+"""Classification element by element: two classes, or many labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reference.elementary import product, sigmoid, softplus
+from reference.pointwise import Terms, pointwise
+from rounding import Numbers
+
+#: Logarithms of probabilities are no less than this, and the gradient's denominator than the other.
+LEAST_LOG = -100
+LEAST_VARIANCE = 1e-12
+
+#: Below this u, -log(1 - u) / u is 1 in every type.
+SATURATED = 1e-25
+
+
+@pointwise("probs", "target")
+def binary_cross_entropy(probs: Numbers, target: Numbers) -> Terms:
+    """-t log p - (1 - t) log(1 - p), logarithms clamped at -100 (torch).
+
+    As in torch the gradient is (p - t) / max(p (1 - p), 1e-12), and that by the target is of
+    logarithms that are not clamped.
+    """
+    log_p, log_q = np.log(probs), np.log1p(-probs)
+    value = -target * np.maximum(log_p, LEAST_LOG) - (1 - target) * np.maximum(log_q, LEAST_LOG)
+    slope = (probs - target) / np.maximum(probs * (1 - probs), LEAST_VARIANCE)
+    return Terms(value, (slope, log_q - log_p))
+
+
+@pointwise("logits", "target")
+def binary_cross_entropy_with_logits(
+    logits: Numbers, target: Numbers, *, pos_weight: Numbers = None
+) -> Terms:
+    """w t log(1 + exp(-z)) + (1 - t) log(1 + exp(z)), w = pos_weight."""
+    w = 1 if pos_weight is None else pos_weight
+    positive, negative = w * target, 1 - target
+    p, q = sigmoid(logits), sigmoid(-logits)
+    value = product(positive, softplus(-logits)) + product(negative, softplus(logits))
+    # without pos_weight the two logarithms differ by z
+    target_slope = -logits if pos_weight is None else w * softplus(-logits) - softplus(logits)
+    return Terms(
+        value,
+        (negative * p - positive * q, target_slope),
+        (positive + negative) * p * q,
+    )
+
+
+@pointwise("scores", "target")
+def hinge_loss(scores: Numbers, target: Numbers) -> Terms:
+    """max(0, 1 - t f)."""
+    margin = 1 - target * scores
+    lost = margin > 0
+    return Terms(np.maximum(margin, 0), (np.where(lost, -target, 0), np.where(lost, -scores, 0)), 0)
+
+
+@pointwise("scores", "target")
+def squared_hinge_loss(scores: Numbers, target: Numbers) -> Terms:
+    """max(0, 1 - t f)^2."""
+    margin = np.maximum(1 - target * scores, 0)
+    curvature = np.where(margin > 0, 2 * target * target, 0)
+    return Terms(margin * margin, (-2 * target * margin, product(margin, -2 * scores)), curvature)
+
+
+@pointwise("scores", "target")
+def exponential_loss(scores: Numbers, target: Numbers) -> Terms:
+    """exp(-t f)."""
+    e = np.exp(-(target * scores))
+    return Terms(e, (-target * e, product(e, -scores)), target * target * e)
+
+
+@pointwise("input", "target")
+def soft_margin_loss(input: Numbers, target: Numbers) -> Terms:
+    """log(1 + exp(-t f))."""
+    z = target * input
+    return Terms(softplus(-z), (-target * sigmoid(-z),), target * target * sigmoid(z) * sigmoid(-z))
+
+
+@pointwise("logits", "target")
+def sigmoid_focal_loss(
+    logits: Numbers, target: Numbers, *, alpha: float | None = 0.25, gamma: float = 2.0
+) -> Terms:
+    """a u^gamma b: b the binary cross-entropy, u = t (1 - p) + (1 - t) p, a = t alpha + ...
+
+    With r = u'/u its gradient is a u^gamma (gamma r b + b').
+    """
+    t, other = target, 1 - target
+    p, q = sigmoid(logits), sigmoid(-logits)
+    b = product(t, softplus(-logits)) + product(other, softplus(logits))
+    b_slope, variance = other * p - t * q, p * q
+    u = t * q + other * p
+    # of a target that is 0 or 1 the ratios have no quotient
+    r = np.where(t == 0, q, np.where(t == 1, -p, (1 - 2 * t) * variance / u))
+    r_slope = np.where((t == 0) | (t == 1), -variance, r * (q - p) - r * r)
+    b_over_u = np.where(u < SATURATED, 1, b / u)
+    a, a_slope = (1, 0) if alpha is None else (alpha * t + (1 - alpha) * other, 2 * alpha - 1)
+    focus = np.power(u, gamma)
+    slope = gamma * r * b + b_slope
+    hessian = gamma * r * slope + gamma * (r_slope * b + r * b_slope) + variance
+    target_slope = a_slope * b + a * (gamma * (q - p) * b_over_u - logits)
+    return Terms(
+        a * product(focus, b),
+        (a * product(focus, slope), product(focus, target_slope)),
+        a * product(focus, hessian),
+    )
+
+
+@pointwise("logits", "target")
+def asymmetric_loss(
+    logits: Numbers,
+    target: Numbers,
+    *,
+    gamma_neg: float = 4.0,
+    gamma_pos: float = 1.0,
+    clip: float = 0.05,
+) -> Terms:
+    """-t (1 - p)^gamma_pos log p - (1 - t) m^gamma_neg log(1 - m), m = max(p - clip, 0).
+
+    timm clamps the logarithms at log(1e-8); here a loss goes on growing.
+    """
+    p, q = sigmoid(logits), sigmoid(-logits)
+    kept = p > clip
+    m = np.where(kept, p - clip, 0)
+    focus, other_focus = np.power(q, gamma_pos), np.power(m, gamma_neg)
+    surprise = softplus(-logits)
+    other = softplus(logits) if clip == 0 else np.where(kept, -np.log(q + clip), 0)
+    # -log(1 - m) / m tends to 1
+    ratio = np.where(m < SATURATED, 1, other / m)
+    # times p q where m is not clipped; p q / (q + clip) is p without a clip
+    other_slope = p if clip == 0 else p * q / (q + clip)
+    slope = -product(focus, q + gamma_pos * p * surprise)
+    other_slope = np.where(kept, other_focus * (other_slope + gamma_neg * ratio * p * q), 0)
+    value, other_value = product(focus, surprise), product(other_focus, other)
+    return Terms(
+        product(target, value) + product(1 - target, other_value),
+        (target * slope + (1 - target) * other_slope, value - other_value),
+    )
