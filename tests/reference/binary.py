@@ -74,7 +74,9 @@ def exponential_loss(scores: Numbers, target: Numbers) -> Terms:
 def soft_margin_loss(input: Numbers, target: Numbers) -> Terms:
     """log(1 + exp(-t f))."""
     z = target * input
-    return Terms(softplus(-z), (-target * sigmoid(-z),), target * target * sigmoid(z) * sigmoid(-z))
+    share = sigmoid(-z)
+    hessian = target * target * sigmoid(z) * share
+    return Terms(softplus(-z), (-target * share, -input * share), hessian)
 
 
 @pointwise("logits", "target")
