@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 import fusedloss as fl
 import reference
 from parts import Array, Quantity
+from rounding import Rounded
 
 #: The dtypes of predictions. The first two are stored only: float32 computes.
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -344,3 +345,12 @@ def _value_tolerance(
     divisor = divisor if np.isfinite(divisor) and divisor else 1
     summed = allowed[np.isfinite(rows)].sum() / divisor
     return np.asarray(summed + double_summation(rows.size) * np.abs(truth.exact))
+
+
+# ---- Pointwise losses --------------------------------------------------------------------------
+
+
+def assert_rounded(actual: ArrayLike, expected: Rounded, dtype: DTypeLike) -> None:
+    """No further off than the formula's own steps may put its results in the arithmetic."""
+    exact = stored(expected.exact, dtype)
+    assert_within(actual, exact, expected.error + storage_rounding(exact, dtype))

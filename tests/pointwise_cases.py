@@ -42,6 +42,8 @@ LOGIT = Domain(
     lambda rng, shape: rng.normal(size=shape) * 4,
     (0.0, -0.0, 1.0, -1.0, 30.0, -30.0, 90.0, -90.0, 1e4, -1e4, *SUBNORMAL),
 )
+#: Logarithms of rates, whose powers are numbers of every type.
+LOG_RATE = Domain(LOGIT.draw, (0.0, -0.0, 1.0, -1.0, 20.0, -20.0, *SUBNORMAL))
 POSITIVE = Domain(
     lambda rng, shape: rng.exponential(size=shape) + 0.05, (1.0, 1e-3, 0.5, 1e4, 2.0**-20)
 )
@@ -58,7 +60,7 @@ LABEL = Domain(
 )
 SIGN = Domain(lambda rng, shape: rng.choice([-1.0, 1.0], size=shape), (1.0, -1.0))
 LOG_PROBABILITY = Domain(
-    lambda rng, shape: -3 * rng.exponential(size=shape), (0.0, -1e-3, -1.0, -100.0, -1e4, -np.inf)
+    lambda rng, shape: -3 * rng.exponential(size=shape), (0.0, -1e-3, -1.0, -50.0, -np.inf)
 )
 
 
@@ -173,7 +175,7 @@ LOSSES: dict[str, Loss] = {
         hessian=True,
     ),
     "poisson_nll_loss": Loss(
-        (LOGIT, COUNT),
+        (LOG_RATE, COUNT),
         ({}, {"full": True}),
         torch=_each(F.poisson_nll_loss),
         scikit=scikit.HalfPoissonLoss,
@@ -188,13 +190,13 @@ LOSSES: dict[str, Loss] = {
         hessian=True,
     ),
     "gamma_loss": Loss(
-        (LOGIT, POSITIVE),
+        (LOG_RATE, POSITIVE),
         formula=lambda x, t: _tweedie(x, t, 2),
         scikit=scikit.HalfGammaLoss,
         hessian=True,
     ),
     "tweedie_loss": Loss(
-        (LOGIT, COUNT),
+        (LOG_RATE, COUNT),
         tuple({"power": power} for power in (1.5, 0, 1, 2, 1.9, 3.0)),
         formula=_tweedie,
         scikit=scikit.HalfTweedieLoss,

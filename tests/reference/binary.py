@@ -131,8 +131,8 @@ def asymmetric_loss(
     ratio = np.where(m < SATURATED, 1, other / m)
     # times p q where m is not clipped; p q / (q + clip) is p without a clip
     other_slope = p if clip == 0 else p * q / (q + clip)
-    slope = -product(focus, q + gamma_pos * p * surprise)
-    other_slope = np.where(kept, other_focus * (other_slope + gamma_neg * ratio * p * q), 0)
+    slope = -product(focus, q + gamma_pos * product(p, surprise))
+    other_slope = np.where(kept, other_focus * (other_slope + gamma_neg * product(p * q, ratio)), 0)
     value, other_value = product(focus, surprise), product(other_focus, other)
     return Terms(
         product(target, value) + product(1 - target, other_value),
