@@ -1,8 +1,9 @@
-"""Timing and memory of the contenders of a group; run as a program, at a lower instruction set.
+r"""Timing and memory of the contenders of a group; run as a program, at a lower instruction set.
 
 fusedloss and torch choose their instruction set when they are loaded, hence a process of its own:
 
-    FUSEDLOSS_ISA=avx2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/measure.py 2 avx2
+    PYTHONPATH=tests FUSEDLOSS_ISA=avx2 ATEN_CPU_CAPABILITY=avx2 \
+        python benchmarks/measure.py 2 avx2
 """
 
 from __future__ import annotations
@@ -80,7 +81,11 @@ class Bench:
         return self._memory[name].get((case, mode))
 
     def _time_capability(self, isa: str) -> None:
-        variables = {"FUSEDLOSS_ISA": isa, "ATEN_CPU_CAPABILITY": CAPABILITIES[isa]}
+        variables = {
+            "FUSEDLOSS_ISA": isa,
+            "ATEN_CPU_CAPABILITY": CAPABILITIES[isa],
+            "PYTHONPATH": str(Path(__file__).parents[1] / "tests"),
+        }
         child = subprocess.run(
             [sys.executable, str(Path(__file__)), str(self.num_threads), isa],
             env=os.environ | variables,

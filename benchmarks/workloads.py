@@ -27,6 +27,7 @@ from fusedloss.cli._contenders import (
     contender_names,
 )
 from fusedloss.cli._timing import Samples, ratio
+from pointwise import POINTWISE
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,23 @@ LOSS_CASES = (
     *(Case(LOSSES, Work((512, 32_000)), computation, (TORCH,)) for computation in RELATIVES),
 )
 
-CASES = (*PLAIN_CASES, *DTYPE_CASES, *OPTION_CASES, *LOSS_CASES)
+POINTWISE_SECTION = "pointwise losses"
+#: What torch computes one element of with many operations, each a walk through memory.
+FOCAL = "sigmoid_focal_loss"
+
+
+def _pointwise(computation: Computation) -> Case:
+    """A case of 8 million elements."""
+    least = 20 if computation.name == FOCAL else 4
+    targets: dict[Mode, tuple[Target, ...]] = {
+        VALUE_AND_GRADIENT: (Target(2), Target(1 / least, (TORCH,)))
+    }
+    return Case(POINTWISE_SECTION, Work((8000, 1000)), computation, (TORCH,), targets=targets)
+
+
+POINTWISE_CASES = tuple(map(_pointwise, POINTWISE))
+
+CASES = (*PLAIN_CASES, *DTYPE_CASES, *OPTION_CASES, *LOSS_CASES, *POINTWISE_CASES)
 
 # ---- Memory and lower instruction sets --------------------------------------------------------
 
