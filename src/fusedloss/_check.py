@@ -525,18 +525,13 @@ def pointwise(
 ) -> Any:
     """Check a call of a pointwise loss, mend what is only odd, and run the kernel on it."""
     names = tuple(operands)
-    given: dict[str, Array | None] = {names[0]: _prediction(names[0], operands[names[0]])}
-    for name in names[1:]:
-        given[name] = None if operands[name] is None else _array(name, operands[name])
-    plain = {
-        name: None if x is None else _plain(x) if name == names[0] else _numbers(name, x)
-        for name, x in given.items()
-    }
+    given = {names[0]: _prediction(names[0], operands[names[0]])}
+    given |= {name: _array(name, operands[name]) for name in names[1:]}
+    x = _plain(given[names[0]])
+    plain = {names[0]: x} | {name: _numbers(name, given[name]) for name in names[1:]}
     w = None if weight is None else _numbers("weight", weight)
-    shape = _broadcast(plain | {"weight": w})
+    shape = _broadcast(plain if w is None else plain | {"weight": w})
     mode = reduction(reduction_name)
-    x = plain[names[0]]
-    assert x is not None
     g = None if grad_output is None else loss_cotangent(grad_output, mode, x, shape)
     thread_count = num_threads(threads)
 
@@ -546,14 +541,13 @@ def pointwise(
     for i, (k, place) in enumerate(zip(wanted, places, strict=True)):
         if place is not None:
             of = given[names[k]]
-            assert of is not None
             others = {name: value for name, value in inputs.items() if name != names[k]}
             name = "out" if not isinstance(gradient, tuple) else f"out[{i}]"
             earlier = {f"out[{j}]": places[j] for j in range(i)}
             _output(name, place, names[k], of, others | earlier)
 
     # The kernels write gradients of the broadcast shape, in the dtype that they compute in.
-    full = tuple(None if y is None else _flat(np.broadcast_to(y, shape)) for y in plain.values())
+    full = tuple(_flat(np.broadcast_to(y, shape)) for y in plain.values())
     dtype = compute_dtype(x)
     made = tuple(np.empty(_folded(shape), dtype) for _ in wanted)
     result = kernel(
@@ -578,7 +572,6 @@ def pointwise(
     gradients = []
     for k, place, whole in zip(wanted, places, made, strict=True):
         of = given[names[k]]
-        assert of is not None
         dtype_of = of.dtype.newbyteorder("=") if _is_real(of.dtype) else x.dtype
         own = _summed_to(whole.reshape(shape), of.shape)
         if place is None:
@@ -594,12 +587,11 @@ def pointwise(
     return value, of_calls
 
 
-def _broadcast(arrays: dict[str, Array | None]) -> tuple[int, ...]:
-    present = {name: x.shape for name, x in arrays.items() if x is not None}
+def _broadcast(arrays: dict[str, Array]) -> tuple[int, ...]:
     try:
-        return np.broadcast_shapes(*present.values())
+        return np.broadcast_shapes(*(x.shape for x in arrays.values()))
     except ValueError:
-        listed = ", ".join(f"{name} {shape}" for name, shape in present.items())
+        listed = ", ".join(f"{name} {x.shape}" for name, x in arrays.items())
         raise ValueError(f"shapes do not broadcast: {listed}") from None
 
 
@@ -692,7 +684,7 @@ def places(
         first, *others = operands
         given = {first: _prediction(first, operands[first])}
         given |= {name: _numbers(name, operands[name]) for name in others}
-        _broadcast(dict(given))
+        _broadcast(given)
         inputs |= {name: np.asarray(x) for name, x in operands.items()}
     columns = []
     for i, (k, each) in enumerate(zip(wanted, lists, strict=True)):

@@ -20,10 +20,16 @@ def pointwise(
     gradient: whether the one by the first operand is wanted, or a tuple of operands' numbers: then
     `out` and the gradients are tuples, too.
     """
-    result = pointwise_plain(
-        name, tuple(operands.values()), weight, parameters, reduction, divisor, weighted_mean,
-        num_threads, gradient, grad_output, out, hessian,
-    )
+    cdef tuple given = tuple(operands.values())
+    result = None
+    for x in given:
+        if x is None:
+            break
+    else:
+        result = pointwise_plain(
+            name, given, weight, parameters, reduction, divisor, weighted_mean, num_threads,
+            gradient, grad_output, out, hessian,
+        )
     if result is None:
         return _check.pointwise(
             pointwise_plain, name, operands, weight, parameters, reduction, divisor,
@@ -39,7 +45,7 @@ def pointwise_plain(
 ):
     """`pointwise` on plain arrays that broadcast to the first; None where something is not so.
 
-    bits: uint16 arrays are the bits of bfloat16.
+    An operand that is None is one of ones. bits: uint16 arrays are the bits of bfloat16.
     """
     cdef PointwiseArrays arrays
     cdef Array *each = <Array *>&arrays

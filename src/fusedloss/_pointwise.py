@@ -21,8 +21,8 @@ def pointwise(
 ) -> Call:
     """Return the call of the kernels' row LOSS(row).
 
-    The operands are the prediction, the target, and a third that may be None; the parameters are
-    in the row's order. A sum is divided by `divisor`, if that is not 0.
+    The operands are the prediction, the target, and with some losses a third; the parameters are in
+    the row's order. A sum is divided by `divisor`, if that is not 0.
     """
     return _core.pointwise, (
         *(row, operands, weight, parameters),

@@ -131,7 +131,9 @@ def binary_cross_entropy_with_logits(
     >>> round(fl.binary_cross_entropy_with_logits([0.0, 1000.0], [1.0, 1.0], reduction="sum"), 4)
     0.6931
     """
-    operands = {"logits": logits, "target": target, "pos_weight": pos_weight}
+    operands = {"logits": logits, "target": target}
+    if pos_weight is not None:
+        operands["pos_weight"] = pos_weight
     row = "binary_cross_entropy_with_logits"
     return pointwise(row, operands, (), weight, reduction, num_threads)
 

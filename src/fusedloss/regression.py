@@ -738,8 +738,8 @@ def tweedie_loss(
     """
     power = _check.finite("power", power)
     operands = {"input": input, "target": target}
-    # The limits at these powers have logarithms.
     row, parameters = {
+        0.0: ("tweedie_loss_of_power_0", ()),
         1.0: ("poisson_nll_loss", (0.0,)),
         2.0: ("gamma_loss", ()),
     }.get(power, ("tweedie_loss", (power,)))
