@@ -112,3 +112,20 @@ def test_peers_exist(pages: Any) -> None:
     for peer in named:
         module, _, function = peer.rpartition(".")
         assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_page_of_a_new_loss_quotes_the_sources() -> None:
+    """Line by line, but for the docstring of the function."""
+    text = (DOCS / "new_loss.md").read_text()
+    blocks = re.findall(r"```(?:c|python)\n(.*?)```", text, re.DOTALL)
+    sources = (
+        "src/kernels/regression.inc",
+        "src/fusedloss/regression.py",
+        "tests/reference/regression.py",
+        "tests/pointwise_cases.py",
+    )
+    for block, source in zip(blocks, sources, strict=True):
+        lines = [line.strip() for line in (REPOSITORY / source).read_text().splitlines()]
+        start = lines.index(block.splitlines()[0].strip())
+        for line in block.splitlines():
+            start = lines.index(line.strip(), start)
