@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +300,8 @@ def table(dtype: str, elements: int) -> Iterator[str]:
 
 
 def main() -> None:
+    import ulp_pointwise  # which counts in this module's units
+
     """Print the tables, or write them to a file too."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--output", type=Path)
@@ -312,10 +315,14 @@ def main() -> None:
         classes=", ".join(map(str, CLASSES)),
         exponent_ulps=reference.EXPONENT_ULPS,
     ).splitlines()
-    for dtype in DTYPES:
-        for line in table(dtype, arguments.elements):
-            print(line, flush=True)
-            lines.append(line)
+    tables = chain(
+        *(table(dtype, arguments.elements) for dtype in DTYPES),
+        ulp_pointwise.INTRODUCTION.format(elements=arguments.elements).splitlines(),
+        *(ulp_pointwise.lines(dtype, arguments.elements) for dtype in DTYPES),
+    )
+    for line in tables:
+        print(line, flush=True)
+        lines.append(line)
     if arguments.output is not None:
         arguments.output.write_text("\n".join(lines) + "\n")
 
