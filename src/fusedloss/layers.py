@@ -33,20 +33,23 @@ def _summed(
     """
     calls = [pointwise(row, operands, (), None, reduction, num_threads) for operands in layers]
     if not gradient:
-        parts = (kernel(*arguments) for kernel, arguments in calls)
-        return sum(map(float.__mul__, factors, parts), 0.0)
+        return _weighted_sum(factors, [kernel(*arguments) for kernel, arguments in calls])
     several = isinstance(gradient, tuple)
     wanted = gradient if isinstance(gradient, tuple) else (0,)
     scale = 1.0 if grad_output is None else _check.scalar_cotangent(grad_output, "a sum of layers")
-    value = 0.0
+    parts = []
     gradients: tuple[list[Array], ...] = tuple([] for _ in wanted)
     places = _check.places(out, layers, wanted, several)
     for (kernel, arguments), factor, place in zip(calls, factors, places, strict=True):
         part, of_layer = kernel(*arguments, wanted, factor * scale, place)
-        value += factor * part
+        parts.append(part)
         for listed, array in zip(gradients, of_layer, strict=True):
             listed.append(array)
-    return value, gradients if several else gradients[0]
+    return _weighted_sum(factors, parts), gradients if several else gradients[0]
+
+
+def _weighted_sum(factors: list[float], parts: list[float]) -> float:
+    return sum((factor * part for factor, part in zip(factors, parts, strict=True)), 0.0)
 
 
 def _penalty(row: str, params: Any, strength: Any, num_threads: Any) -> Call:
