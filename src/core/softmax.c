@@ -136,7 +136,7 @@ static void plan_rows(fl_softmax_args *args, int64_t lanes, int64_t size, fl_pro
     const int64_t fitting = BATCH_BYTES / row, batch = fitting < 1 ? 1 : fitting > lanes ? lanes : fitting;
     args->plan.tile = batch;
     args->plan.keep = args->gradient.data && !args->hessian.data && args->classes * size <= KEEP_BYTES;
-    const int64_t exponentials = args->plan.keep ? 2 * batch * row : ROW_BLOCK_BYTES;
+    const int64_t exponentials = args->plan.keep ? batch * row : ROW_BLOCK_BYTES;
     const int64_t kept = (1 + (args->softcap != 0)) * exponentials;
     program->workspace = (size_t)(kept + round_up(2 * batch * blocks * size, 64) + 4 * ROW_BLOCK_BYTES);
 }
