@@ -32,20 +32,18 @@ class Variant:
     flags: tuple[str, ...]
 
 
+ARM_VARIANTS = (Variant("neon", "neon", ()),)
+PORTABLE_VARIANTS = (Variant("portable", "portable", ()),)
+AVX512_FLAGS = (
+    *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"),
+    *("-mavx2", "-mfma", "-mf16c"),
+)
 X86_VARIANTS = (
-    Variant(
-        "avx512",
-        "avx512",
-        (
-            *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"),
-            *("-mavx2", "-mfma", "-mf16c"),
-        ),
-    ),
+    Variant("avx512bf16", "avx512bf16", (*AVX512_FLAGS, "-mavx512bf16")),
+    Variant("avx512", "avx512", AVX512_FLAGS),
     Variant("avx2", "avx2", ("-mavx2", "-mfma", "-mf16c")),
     Variant("x86-64-v2", "sse4", ("-msse4.2", "-mpopcnt")),
 )
-ARM_VARIANTS = (Variant("neon", "neon", ()),)
-PORTABLE_VARIANTS = (Variant("portable", "portable", ()),)
 
 #: The instruction sets of this machine's architecture, best first.
 VARIANTS = {

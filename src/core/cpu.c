@@ -122,6 +122,7 @@ static uint32_t detect(void) { return 0; }
 #define NEEDS_sse4 (SSSE3 | SSE4_1 | SSE4_2 | POPCNT)
 #define NEEDS_avx2 (NEEDS_sse4 | AVX | AVX2 | FMA | F16C)
 #define NEEDS_avx512 (NEEDS_avx2 | AVX512F | AVX512BW | AVX512DQ | AVX512VL)
+#define NEEDS_avx512bf16 (NEEDS_avx512 | AVX512_BF16)
 
 /* The features found, as a set. Threads that race to be first find the same. */
 static uint32_t found_features(void) {
