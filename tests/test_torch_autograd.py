@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,25 +13,13 @@ import torch
 from torch import Tensor
 
 from fusedloss.torch import functional as F
+from torch_parts import by_kernel, kernels_at_any_size  # noqa: F401
 
 T = torch.nn.functional
 
 
 #: torch's own use of it
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def kernels_at_any_size() -> Iterator[None]:
-    """Small calls are not left to torch, which would leave little to test."""
-    before = F.CROSS_ENTROPY, F.NLL_LOSS
-    F.CROSS_ENTROPY = F.NLL_LOSS = F.BreakEven(0, 0, 0, 0, 0, 0)
-    yield
-    F.CROSS_ENTROPY, F.NLL_LOSS = before
-
-
-def by_kernel(loss: Tensor) -> bool:
-    return "_Attached" in type(loss.grad_fn).__name__
 
 
 def logits(*shape: int, dtype: Any = torch.float64, seed: int = 0) -> Tensor:

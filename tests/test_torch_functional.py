@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,36 +24,22 @@ ml_dtypes = pytest.importorskip("ml_dtypes")
 
 from torch.autograd import forward_ad  # noqa: E402
 
-from fusedloss.torch import _losses  # noqa: E402
+from fusedloss.torch import _softmax  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
+from fusedloss.torch.functional import classification  # noqa: E402
+from torch_parts import (  # noqa: E402, F401
+    DTYPES,
+    REDUCTIONS,
+    by_kernel,
+    kernels_at_any_size,
+    outcome,
+    same_numbers,
+)
 
 T = torch.nn.functional
 
-DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
-REDUCTIONS = ["none", "mean", "sum"]
-
 #: The same examples in every run; a machine shared with others sets no deadline.
 PROFILE = settings(derandomize=True, deadline=None, max_examples=200)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def kernels_at_any_size() -> Iterator[None]:
-    """Small calls are not left to torch, which would leave little to test."""
-    before = F.CROSS_ENTROPY, F.NLL_LOSS
-    F.CROSS_ENTROPY = F.NLL_LOSS = F.BreakEven(0, 0, 0, 0, 0, 0)
-    yield
-    F.CROSS_ENTROPY, F.NLL_LOSS = before
-
-
-def by_kernel(loss: Tensor) -> bool:
-    return "_Attached" in type(loss.grad_fn).__name__
-
-
-def same_numbers(x: Any, dtype: Any = torch.float64) -> Any:
-    """A float tensor's numbers in another dtype, outside of its graph; anything else as it is."""
-    if isinstance(x, Tensor) and x.is_floating_point():
-        return x.detach().to(dtype)
-    return x
 
 
 def assert_close(actual: Tensor, truth: Tensor, size: float, magnitude: float = 0.0) -> None:
@@ -305,17 +290,6 @@ def test_float64_sums_of_float32() -> None:
 # ---- torch's errors and warnings ---------------------------------------------------------------
 
 
-def outcome(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """What a call does: its result, or type and text of its error; and its warnings."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            result: Any = function(*arguments, **options)
-        except Exception as error:
-            result = type(error), str(error)
-    return result, [(warning.category, str(warning.message)) for warning in caught]
-
-
 Z = torch.linspace(-1, 1, 12).reshape(4, 3)
 Z4 = torch.linspace(-1, 1, 48).reshape(2, 3, 4, 2)
 Y = torch.tensor([0, 1, 2, 1])
@@ -517,7 +491,7 @@ def test_small_calls_are_left_to_torch(
     break_even: tuple[int, ...], value: bool, gradient: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("CROSS_ENTROPY", "NLL_LOSS"):
-        monkeypatch.setattr(F, name, F.BreakEven(*break_even))
+        monkeypatch.setattr(classification, name, classification.RowBreakEven(*break_even))
     target = torch.zeros(8, dtype=torch.long)
     for name in ("cross_entropy", "nll_loss"):
         ours, theirs = getattr(F, name), getattr(T, name)
@@ -757,7 +731,7 @@ def test_errors_of_own_losses(
 def test_distillation_of_bfloat16_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
     z = Z.bfloat16().requires_grad_()
     loss = F.distillation_loss(z, P.bfloat16(), Y)
-    monkeypatch.setattr(_losses, "bfloat16", None)
+    monkeypatch.setattr(_softmax, "bfloat16", None)
     by_formula = F.distillation_loss(z, P.bfloat16(), Y)
     assert by_kernel(loss)
     assert not by_kernel(by_formula)

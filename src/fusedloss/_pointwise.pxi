@@ -45,7 +45,10 @@ def pointwise_plain(
 ):
     """`pointwise` on plain arrays that broadcast to the first; None where something is not so.
 
-    An operand that is None is one of ones. bits: uint16 arrays are the bits of bfloat16.
+    An operand that is None is one of ones.
+
+    bits: the call is of another library's arrays: its uint16 are the bits of bfloat16, its `out` is
+    new memory that may be written in vain, and None stands for a value outside of the domain, too.
     """
     cdef PointwiseArrays arrays
     cdef Array *each = <Array *>&arrays
@@ -176,7 +179,7 @@ cdef object pointwise_on_arrays(
                 if not take_real(gradients[i], g, bits):
                     return None
             else:
-                args.check_first = name in _check.DOMAINS
+                args.check_first = not bits and name in _check.DOMAINS
                 if not take_real(gradients[i], g, bits) or g.view.readonly:
                     return None
                 if g.dtype != x.dtype and g.dtype != real:
@@ -202,6 +205,8 @@ cdef object pointwise_on_arrays(
     status = fl_pointwise_program(&args, &program)
     if status == FL_OK:
         status = run(&program, &args, <int>threads)
+    if status == FL_BAD_VALUE and bits:
+        return None
     if status == FL_BAD_VALUE:
         _check.raise_bad_value(name, operands)
     if status != FL_OK:

@@ -3,22 +3,7 @@
 The functions are in `fusedloss.torch.functional`, the modules here.
 """
 
-from fusedloss.torch import functional
-from fusedloss.torch.modules import (
-    CategoricalCrossEntropyLoss,
-    CrossEntropyLoss,
-    DistillationLoss,
-    FocalLoss,
-    NLLLoss,
-    SoftCrossEntropyLoss,
-)
+from fusedloss.torch import functional, modules
+from fusedloss.torch.modules import *  # noqa: F403
 
-__all__ = [
-    "CategoricalCrossEntropyLoss",
-    "CrossEntropyLoss",
-    "DistillationLoss",
-    "FocalLoss",
-    "NLLLoss",
-    "SoftCrossEntropyLoss",
-    "functional",
-]
+__all__ = [*modules.__all__, "functional"]

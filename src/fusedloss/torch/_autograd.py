@@ -19,8 +19,8 @@ from torch.overrides import has_torch_function_variadic
 
 from fusedloss._loss import Array
 
-#: The tensors of a call after its prediction, which no gradient is taken in; None where absent.
-Others: TypeAlias = tuple[Any, ...]
+#: The tensors of a call, its prediction first; None where one is absent.
+Tensors: TypeAlias = tuple[Any, ...]
 
 #: Bytes of an array from which NumPy asks for huge pages.
 HUGE_PAGES_FROM = 1 << 22
@@ -33,25 +33,53 @@ class Call(Protocol):
     """A call of a loss without its tensors: a kernel, and torch's formula of the same loss."""
 
     @property
+    def differentiable(self) -> int:
+        """How many of the tensors, from the first on, the kernel has gradients in."""
+
+    @property
     def reduction(self) -> str:
         """How the losses of the positions are reduced: it says what grad_output is."""
 
     @property
     def deferred(self) -> bool:
-        """Whether the gradient is left to the backward pass."""
+        """Whether gradients are left to the backward pass."""
 
     def run(
         self,
-        prediction: Array,
-        others: Others,
-        gradient: bool = False,
+        tensors: Tensors,
+        wanted: tuple[int, ...] = (),
         grad_output: float | Array | None = None,
-        out: Array | None = None,
+        out: tuple[Array, ...] = (),
     ) -> Any:
-        """Run the kernel; None if it does not take the arguments."""
+        """Run the kernel and return the loss; None if it does not take the arguments.
 
-    def formula(self, prediction: Tensor, others: Others) -> Tensor:
+        The gradients in the tensors of the numbers `wanted` go to `out`.
+        """
+
+    def formula(self, *tensors: Any) -> Tensor:
         """Compute the loss from torch's differentiable operations."""
+
+    def outputs(self, *tensors: Any) -> dict[str, Tensor]:
+        """Compute the extra outputs from torch's operations."""
+
+
+def evaluate(call: Call, *tensors: Any) -> Any:
+    """Return a loss, by kernel or by formula; with a dict of outputs if some are asked for."""
+    expect_tensors(*tensors)
+    if not overridden(*tensors) and not transformed():
+        loss = fused(call, *tensors)
+        if loss is not None:
+            return loss
+    value = call.formula(*tensors)
+    outputs = call.outputs(*tensors)
+    return (value, outputs) if outputs else value
+
+
+def expect_tensors(*tensors: Any) -> None:
+    """Raise TypeError for anything that is neither a tensor nor absent."""
+    for tensor in tensors:
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(f"expected a torch.Tensor, not {type(tensor).__name__}: {tensor!r}")
 
 
 def array(tensor: Tensor) -> Array:
@@ -87,49 +115,57 @@ def transformed() -> bool:
     )
 
 
-def in_graph(prediction: Tensor) -> bool:
-    """Whether a loss of a prediction has a place in a graph."""
-    return prediction.requires_grad and is_grad_enabled()
+def in_graph(*tensors: Tensor) -> bool:
+    """Whether a loss of tensors has a place in a graph."""
+    return is_grad_enabled() and any([tensor.requires_grad for tensor in tensors])
 
 
-def fused(call: Call, prediction: Tensor, others: Others) -> Any:
+def detached(tensor: Tensor) -> Array:
+    """Return a tensor's memory as an array, though a gradient may be wanted in it."""
+    return array(tensor.detach() if tensor.requires_grad else tensor)
+
+
+def fused(call: Call, *tensors: Any) -> Any:
     """Return a loss, and a dict of outputs if the kernel returns some; None if it takes no part."""
-    differentiated = in_graph(prediction)
-    if differentiated and prediction.is_inference():  # which cannot be saved
-        return None
+    wanted: tuple[int, ...] = ()
+    gradients: tuple[Tensor, ...] = ()
     try:
-        z = array(prediction.detach() if prediction.requires_grad else prediction)
-        if differentiated and not call.deferred:
-            gradient = _empty_like(prediction, z)
-            result = call.run(z, others, True, None, array(gradient))
+        if is_grad_enabled():
+            wanted = tuple(
+                [k for k, x in enumerate(tensors[: call.differentiable]) if x.requires_grad]
+            )
+        if wanted and any([tensors[k].is_inference() for k in wanted]):  # which cannot be saved
+            return None
+        if wanted and not call.deferred:
+            gradients = tuple([_empty_like(tensors[k]) for k in wanted])
+            value = call.run(tensors, wanted, None, tuple([array(x) for x in gradients]))
         else:
-            gradient = None
-            result = call.run(z, others)
+            value = call.run(tensors)
     except _REFUSALS:
         return None
-    if result is None:
+    if value is None:
         return None
-    dtype = prediction.dtype
-    value, outputs = result if gradient is None else result[0], None
+    dtype, outputs = tensors[0].dtype, None
     if isinstance(value, tuple):
         value, outputs = value
     loss = _scalar(value, dtype) if isinstance(value, float) else _tensor(value, dtype)
-    if differentiated:
-        loss = _attach(prediction, (call, loss, gradient, others))
+    if wanted:
+        inputs = [tensors[k] for k in wanted]
+        loss = _attach((call, loss, wanted, tensors, gradients), *inputs)
     if outputs is None:
         return loss
     return loss, {name: torch.from_numpy(output) for name, output in outputs.items()}
 
 
-def _empty_like(prediction: Tensor, z: Array) -> Tensor:
-    """Return memory for the gradient, laid out as the prediction is.
+def _empty_like(tensor: Tensor) -> Tensor:
+    """Return memory for a gradient, laid out as the tensor is.
 
     Fresh memory of megabytes costs more than the kernel, unless it comes in huge pages, which
     NumPy asks for and torch does not. Small tensors of torch's own are cheaper to give up.
     """
-    if prediction.nbytes < HUGE_PAGES_FROM:
-        return torch.empty_like(prediction)
-    return _tensor(np.empty_like(z), prediction.dtype)
+    if tensor.nbytes < HUGE_PAGES_FROM:
+        return torch.empty_like(tensor)
+    return _tensor(np.empty_like(detached(tensor)), tensor.dtype)
 
 
 def _tensor(made: Array, dtype: torch.dtype) -> Tensor:
@@ -146,27 +182,34 @@ def _scalar(value: float, dtype: torch.dtype) -> Tensor:
 
 
 class _Attached(torch.autograd.Function):
-    """A loss that a kernel computed, as a function of its prediction."""
+    """A loss that a kernel computed, as a function of the tensors that it is differentiated in."""
 
     @staticmethod
     def forward(
-        ctx: Any, prediction: Tensor, result: tuple[Call, Tensor, Tensor | None, Others]
+        ctx: Any,
+        result: tuple[Call, Tensor, tuple[int, ...], Tensors, tuple[Tensor, ...]],
+        *inputs: Tensor,
     ) -> Tensor:
         """Give the loss its place in the graph."""
-        ctx.call, loss, gradient, others = result
-        ctx.fresh = gradient is not None
+        ctx.call, loss, ctx.wanted, tensors, gradients = result
+        ctx.fresh = len(gradients) > 0
+        ctx.number_of_tensors = len(tensors)
         # Freed by the backward pass, where an attribute would live as long as the loss.
-        ctx.save_for_backward(prediction, gradient, *others)
+        ctx.save_for_backward(*tensors, *gradients)
         return loss
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient of the forward pass, once; compute it otherwise."""
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of the forward pass, once; compute them otherwise."""
         call: Call = ctx.call
-        prediction, gradient, *others = ctx.saved_tensors
+        wanted: tuple[int, ...] = ctx.wanted
+        saved = ctx.saved_tensors
+        tensors = saved[: ctx.number_of_tensors]
         if is_grad_enabled() or overridden(grad_output) or transformed():
-            return _differentiated(call, prediction, tuple(others), grad_output), None
-        fresh, ctx.fresh = ctx.fresh, False
+            return None, *_differentiated(call, tensors, wanted, grad_output)
+        # After their first use the memory is someone else's.
+        fresh = [x.data for x in saved[ctx.number_of_tensors :]] if ctx.fresh else []
+        ctx.fresh = False
         try:
             scale: float | Array
             if call.reduction == "none":
@@ -174,29 +217,30 @@ class _Attached(torch.autograd.Function):
             else:
                 scale = grad_output.item()
                 if fresh and scale == 1:
-                    return gradient.data, None
+                    return None, *fresh
                 # 16 bits would be rounded twice, and what was too small for them is lost.
-                if fresh and gradient.itemsize > 2:
-                    return gradient.data.mul_(scale), None
-            # After its first use the memory is someone else's.
-            z = array(prediction.detach())
-            out: Tensor = gradient.data if fresh else _empty_like(prediction, z)
-            if call.run(z, tuple(others), True, scale, array(out)) is not None:
-                return out, None
+                if fresh and all([x.itemsize > 2 for x in fresh]):
+                    return None, *[x.mul_(scale) for x in fresh]
+            out = fresh or [_empty_like(tensors[k]) for k in wanted]
+            if call.run(tensors, wanted, scale, tuple([array(x) for x in out])) is not None:
+                return None, *out
         except _REFUSALS:
             pass
-        return _differentiated(call, prediction, tuple(others), grad_output), None
+        return None, *_differentiated(call, tensors, wanted, grad_output)
 
 
 #: Without torch.autograd.Function's own apply, which looks for transforms: 2 us of 30.
 _attach: Callable[..., Tensor] = super(torch.autograd.Function, _Attached).apply
 
 
-def _differentiated(call: Call, prediction: Tensor, others: Others, grad_output: Tensor) -> Tensor:
+def _differentiated(
+    call: Call, tensors: Tensors, wanted: tuple[int, ...], grad_output: Tensor
+) -> tuple[Tensor, ...]:
     """Differentiate torch's formula: for second derivatives, and under transforms."""
     create_graph = is_grad_enabled()
     with torch.enable_grad():
-        # An alias has none of the hooks of the prediction, which are still to run.
-        alias = prediction.view_as(prediction)
-        loss = call.formula(alias, others)
-    return torch.autograd.grad(loss, alias, grad_output, create_graph=create_graph)[0]
+        # An alias has none of the hooks of the tensor, which are still to run.
+        aliases = {k: tensors[k].view_as(tensors[k]) for k in wanted}
+        loss = call.formula(*[aliases.get(k, x) for k, x in enumerate(tensors)])
+    inputs = tuple(aliases.values())
+    return torch.autograd.grad(loss, inputs, grad_output, create_graph=create_graph)

@@ -1,13 +1,8 @@
-"""Losses of tensors: those of `torch.nn.functional`, and this package's own.
-
-On plain tensors in this machine's memory they run on this package's kernels, with as many threads
-as torch uses. For everything else, bad input included, torch's own operations give the answer, or
-the error. All of them are differentiable twice.
-"""
+"""Losses of class scores, row by row."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypeAlias, overload
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -15,25 +10,14 @@ from torch.nn import _reduction, functional
 
 from fusedloss import _check, _core
 from fusedloss._loss import Extras
-from fusedloss.torch import _losses
-from fusedloss.torch._autograd import fused, in_graph, overridden, transformed
-from fusedloss.torch._losses import Distillation, Softmax, evaluate
-
-__all__ = [
-    "categorical_cross_entropy",
-    "cross_entropy",
-    "distillation_loss",
-    "focal_loss",
-    "nll_loss",
-    "soft_cross_entropy",
-]
-
-Reduction: TypeAlias = Literal["none", "mean", "sum"]
-Loss: TypeAlias = Tensor | tuple[Tensor, dict[str, Tensor]]
-Outputs: TypeAlias = tuple[Literal["lse", "entropy", "accuracy"], ...]
+from fusedloss.torch import _softmax
+from fusedloss.torch._autograd import evaluate, fused, in_graph, overridden, transformed
+from fusedloss.torch._softmax import Distillation, Softmax
+from fusedloss.torch.functional._recognition import NEVER
+from fusedloss.torch.functional._types import Loss, Outputs, Reduction
 
 
-class BreakEven(NamedTuple):
+class RowBreakEven(NamedTuple):
     """Elements of an input from which a call is worth taking from torch. Measured."""
 
     least: int  # of those that follow
@@ -51,10 +35,7 @@ class BreakEven(NamedTuple):
         return elements >= (self.gradient if in_graph(input) else self.value)
 
 
-#: More elements than any input has.
-NEVER = 1 << 62
-
-CROSS_ENTROPY = BreakEven(
+CROSS_ENTROPY = RowBreakEven(
     least=640,
     value=1 << 15,
     gradient=1 << 16,
@@ -62,7 +43,7 @@ CROSS_ENTROPY = BreakEven(
     short_value=640,
     short_gradient=1536,
 )
-NLL_LOSS = BreakEven(
+NLL_LOSS = RowBreakEven(
     least=1 << 20,
     value=NEVER,
     gradient=1 << 20,
@@ -76,7 +57,7 @@ _PROBABILITIES = Extras(prediction=_core.PROBABILITIES)
 
 
 def _recognised(
-    input: Any, target: Any, weight: Any, ignore_index: Any, break_even: BreakEven
+    input: Any, target: Any, weight: Any, ignore_index: Any, break_even: RowBreakEven
 ) -> bool:
     """Whether the kernels answer a call as torch does, and are quicker."""
     return (
@@ -195,7 +176,7 @@ def cross_entropy(
         if not plain:
             extras = Extras(softcap=softcap, z_loss=z_loss, outputs=_check.outputs(outputs))
         call = Softmax(
-            _losses.cross_entropy,
+            _softmax.cross_entropy,
             _core.CROSS_ENTROPY,
             ignore_index,
             float(label_smoothing) if type(label_smoothing) is int else label_smoothing,
@@ -204,8 +185,8 @@ def cross_entropy(
             extras,
             reduction == "none",
         )
-        others = (target, weight, sample_weight)
-        loss: Loss | None = fused(call, input, others) if plain else evaluate(call, input, others)
+        tensors = (input, target, weight, sample_weight)
+        loss: Loss | None = fused(call, *tensors) if plain else evaluate(call.checked(), *tensors)
         if loss is not None:
             return loss
     return functional.cross_entropy(
@@ -255,7 +236,7 @@ def nll_loss(
     plain = sample_weight is None
     if not plain or _recognised(input, target, weight, ignore_index, NLL_LOSS):
         call = Softmax(
-            _losses.negative_log_likelihood,
+            _softmax.negative_log_likelihood,
             _core.INDEX_TARGET,
             ignore_index,
             0.0,
@@ -264,8 +245,8 @@ def nll_loss(
             _LOG_PROBABILITIES,
             True,  # what the gradient takes is in the target and the weights
         )
-        others = (target, weight, sample_weight)
-        loss: Tensor | None = fused(call, input, others) if plain else evaluate(call, input, others)
+        tensors = (input, target, weight, sample_weight)
+        loss: Tensor | None = fused(call, *tensors) if plain else evaluate(call.checked(), *tensors)
         if loss is not None:
             return loss
     return functional.nll_loss(input, target, weight, None, ignore_index, None, reduction)
@@ -314,7 +295,7 @@ def categorical_cross_entropy(
     tensor(1.1769)
     """
     call = Softmax(
-        _losses.categorical,
+        _softmax.categorical,
         _core.CROSS_ENTROPY,
         ignore_index,
         label_smoothing,
@@ -323,7 +304,7 @@ def categorical_cross_entropy(
         _PROBABILITIES,
         reduction == "none",
     )
-    loss: Tensor = evaluate(call, probs, (target, None, sample_weight))
+    loss: Tensor = evaluate(call.checked(), probs, target, None, sample_weight)
     return loss
 
 
@@ -371,9 +352,9 @@ def focal_loss(
     >>> F.focal_loss(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1]))
     tensor(0.0875)
     """
-    weight = None if alpha is None else _losses.weight_of_classes(alpha, logits)
+    weight = None if alpha is None else _softmax.weight_of_classes(alpha, logits)
     call = Softmax(
-        _losses.focal,
+        _softmax.focal,
         _core.INDEX_TARGET,
         ignore_index,
         0.0,
@@ -388,7 +369,7 @@ def focal_loss(
         ),
         reduction == "none",
     )
-    loss: Loss = evaluate(call, logits, (target, weight, sample_weight))
+    loss: Loss = evaluate(call.checked(), logits, target, weight, sample_weight)
     return loss
 
 
@@ -430,7 +411,7 @@ def soft_cross_entropy(
     tensor(0.4325)
     """
     call = Distillation(temperature, 1.0, -100, reduction, False, reduction == "none")
-    loss: Tensor = evaluate(call, logits, (None, sample_weight, target_logits))
+    loss: Tensor = evaluate(call.checked(), logits, None, sample_weight, target_logits)
     return loss
 
 
@@ -484,5 +465,5 @@ def distillation_loss(
     """
     teacher = teacher_logits if isinstance(teacher_logits, tuple) else (teacher_logits,)
     call = Distillation(temperature, alpha, ignore_index, reduction, True, reduction == "none")
-    loss: Tensor = evaluate(call, student_logits, (target, sample_weight, *teacher))
+    loss: Tensor = evaluate(call.checked(), student_logits, target, sample_weight, *teacher)
     return loss

@@ -1,11 +1,11 @@
-"""The losses of `fusedloss.torch.functional` as modules."""
+"""Losses of class scores, row by row."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from fusedloss.torch import functional
-from fusedloss.torch.functional import Outputs, Reduction
+from fusedloss.torch.functional._types import Outputs, Reduction
 
 
 class CrossEntropyLoss(nn.CrossEntropyLoss):

@@ -1,4 +1,4 @@
-"""Every loss in torch: its kernel call, and its formula in torch's differentiable operations.
+"""The softmax family in torch: kernel calls, and formulas in torch's differentiable operations.
 
 A formula answers where the kernels do not: it says what is wrong with bad input, runs on other
 devices and under torch's transforms, and is what second derivatives are taken of.
@@ -19,7 +19,7 @@ from fusedloss import _check
 from fusedloss._core import softmax_plain
 from fusedloss._distillation import distillation
 from fusedloss._loss import Array, Extras
-from fusedloss.torch._autograd import Others, array, fused, overridden, transformed
+from fusedloss.torch._autograd import Tensors, array, detached, expect_tensors
 
 try:
     from ml_dtypes import bfloat16
@@ -30,25 +30,6 @@ NO_EXTRAS = Extras()
 
 #: categorical_cross_entropy keeps probabilities so far from 0 and 1.
 EPSILON = 1e-7
-
-
-def evaluate(call: Softmax | Distillation, prediction: Tensor, others: Others) -> Any:
-    """Return a loss, and a dict of outputs if some are asked for: from a kernel or the formula."""
-    expect_tensors(prediction, *others)
-    call = call.checked()
-    if not overridden(prediction, *others) and not transformed():
-        loss = fused(call, prediction, others)
-        if loss is not None:
-            return loss
-    value = call.formula(prediction, others)
-    outputs = call.outputs(prediction, others)
-    return (value, outputs) if outputs else value
-
-
-def expect_tensors(*tensors: Any) -> None:
-    for tensor in tensors:
-        if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(f"expected a torch.Tensor, not {type(tensor).__name__}: {tensor!r}")
 
 
 class Softmax(NamedTuple):
@@ -63,23 +44,23 @@ class Softmax(NamedTuple):
     axis: int | None = None
     extras: Extras | None = None
     deferred: bool = False
+    differentiable: int = 1
 
     def run(
         self,
-        prediction: Array,
-        others: Others,
-        gradient: bool = False,
+        tensors: Tensors,
+        wanted: tuple[int, ...] = (),
         grad_output: float | Array | None = None,
-        out: Array | None = None,
+        out: tuple[Array, ...] = (),
     ) -> Any:
-        """Run the kernel; None if it does not take the arguments."""
-        target, weight, sample_weight = others
+        """Run the kernel and return the loss; None if it does not take the arguments."""
+        prediction, target, weight, sample_weight = tensors
         if weight is not None:
-            wide = torch.float64 if prediction.dtype == np.float64 else torch.float32
+            wide = torch.float64 if prediction.dtype is torch.float64 else torch.float32
             weight = weight.to(wide).contiguous()
-        return softmax_plain(
+        result = softmax_plain(
             self.kind,
-            prediction,
+            detached(prediction),
             array(target),
             None if weight is None else array(weight),
             None if sample_weight is None else array(sample_weight),
@@ -89,12 +70,13 @@ class Softmax(NamedTuple):
             self.axis,
             torch.get_num_threads(),
             self.extras,
-            gradient,
+            bool(wanted),
             grad_output,
-            out,
+            out[0] if wanted else None,
             False,
             True,  # bfloat16 comes as its bits
         )
+        return result[0] if wanted and result is not None else result
 
     def checked(self) -> Softmax:
         """Return the call with its options checked."""
@@ -105,9 +87,14 @@ class Softmax(NamedTuple):
             extras=_check.checked_extras(self.extras),
         )
 
-    def formula(self, prediction: Tensor, others: Others) -> Tensor:
+    def formula(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
         """Compute the loss from torch's operations."""
-        target, weight, sample_weight = others
         extras = self.extras or NO_EXTRAS
         z, axis = _capped(prediction, extras), _class_axis(prediction, self.axis)
         weight = None if weight is None else weight.to(z.dtype)
@@ -123,12 +110,11 @@ class Softmax(NamedTuple):
             value = value + _reduced(squares, counts, counts, self.reduction)
         return value.to(prediction.dtype)
 
-    def outputs(self, prediction: Tensor, others: Others) -> dict[str, Tensor]:
+    def outputs(self, prediction: Tensor, target: Tensor, *weights: Any) -> dict[str, Tensor]:
         """Compute the extra outputs from torch's operations."""
         extras = self.extras or NO_EXTRAS
         if not extras.outputs:
             return {}
-        target = others[0]
         with torch.no_grad():
             z, axis = _capped(prediction, extras), _class_axis(prediction, self.axis)
             log_p = functional.log_softmax(z, axis)
@@ -199,23 +185,24 @@ class Distillation(NamedTuple):
     reduction: str
     divergence: bool  # less the teacher's entropy
     deferred: bool = False
+    differentiable: int = 1
 
     def run(
         self,
-        prediction: Array,
-        others: Others,
-        gradient: bool = False,
+        tensors: Tensors,
+        wanted: tuple[int, ...] = (),
         grad_output: float | Array | None = None,
-        out: Array | None = None,
+        out: tuple[Array, ...] = (),
     ) -> Any:
-        """Run the kernels; None if they do not take the arguments."""
+        """Run the kernels and return the loss; None if they do not take the arguments."""
+        prediction, *others = tensors
         target, sample_weight, *teacher = (
             None if x is None else _numbers(array(x)) for x in others
         )
         if isinstance(grad_output, np.ndarray):
             grad_output = _numbers(grad_output)
         result = distillation(
-            _numbers(prediction),
+            _numbers(detached(prediction)),
             teacher[0] if len(teacher) == 1 else tuple(teacher),
             target,
             self.temperature,
@@ -225,11 +212,11 @@ class Distillation(NamedTuple):
             sample_weight,
             self.divergence,
             torch.get_num_threads(),
-            gradient,
+            bool(wanted),
             grad_output,
-            None if out is None else _numbers(out),
+            _numbers(out[0]) if wanted else None,
         )
-        return tuple(map(_bits, result)) if gradient else _bits(result)
+        return _bits(result[0] if wanted else result)
 
     def checked(self) -> Distillation:
         """Return the call with its options checked."""
@@ -240,9 +227,14 @@ class Distillation(NamedTuple):
             reduction=_check.reduction(self.reduction),
         )
 
-    def formula(self, prediction: Tensor, others: Others) -> Tensor:
+    def formula(
+        self,
+        prediction: Tensor,
+        target: Tensor | None,
+        sample_weight: Tensor | None,
+        *teacher: Tensor,
+    ) -> Tensor:
         """Compute the loss from torch's operations."""
-        target, sample_weight, *teacher = others
         z, axis = _wide(prediction), _class_axis(prediction)
         log_p = functional.log_softmax(z / self.temperature, axis)
         log_q = _wide(teacher[-1])
@@ -265,7 +257,7 @@ class Distillation(NamedTuple):
         counts = _counts(losses, target, self.ignore_index, sample_weight)
         return _reduced(losses, counts, counts, self.reduction).to(prediction.dtype)
 
-    def outputs(self, prediction: Tensor, others: Others) -> dict[str, Tensor]:
+    def outputs(self, *tensors: Any) -> dict[str, Tensor]:
         """Distillation has no extra outputs."""
         return {}
 

@@ -1,0 +1,122 @@
+"""Pointwise losses in torch: kernel calls, and formulas in torch's differentiable operations.
+
+A formula answers where the kernels do not: it says what is wrong with bad input, runs on other
+devices and under torch's transforms, and is what second derivatives are taken of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fusedloss import _check
+from fusedloss._core import pointwise_plain
+from fusedloss._loss import Array, lookup
+from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_tensors
+
+
+class Pointwise(NamedTuple):
+    """A call of a pointwise kernel; its tensors are the loss's operands and a weight."""
+
+    row: str
+    #: the loss of the same tensors in torch
+    by_torch: Callable[..., Tensor]
+    reduction: str
+    parameters: tuple[float, ...] = ()
+    differentiable: int = 2
+    weighted_mean: bool = False
+    divisor: float = 0.0  # of a sum, if it is not 0
+
+    @property
+    def deferred(self) -> bool:
+        """Whether the gradients are left to the backward pass."""
+        return self.reduction == "none"
+
+    def run(
+        self,
+        tensors: Tensors,
+        wanted: tuple[int, ...] = (),
+        grad_output: float | Array | None = None,
+        out: tuple[Array, ...] = (),
+    ) -> Any:
+        """Run the kernel and return the loss; None if it does not take the arguments."""
+        last = self.differentiable
+        *others, weight = [None if x is None else array(x) for x in tensors[last:]]
+        result = pointwise_plain(
+            self.row,
+            (*[detached(x) for x in tensors[:last]], *others),
+            weight,
+            self.parameters,
+            self.reduction,
+            self.divisor,
+            self.weighted_mean,
+            torch.get_num_threads(),
+            wanted,
+            grad_output,
+            out if wanted else None,
+            False,
+            True,  # bfloat16 comes as its bits
+        )
+        return result[0] if wanted and result is not None else result
+
+    def formula(self, *tensors: Any) -> Tensor:
+        """Compute the loss from torch's operations."""
+        return self.by_torch(*tensors)
+
+    def outputs(self, *tensors: Any) -> dict[str, Tensor]:
+        """Pointwise losses have no extra outputs."""
+        return {}
+
+
+def own_loss(
+    loss: Callable[..., Any],
+    formula: Callable[..., Tensor],
+    operands: tuple[Tensor, ...],
+    weight: Tensor | None,
+    reduction: str,
+    **options: Any,
+) -> Tensor:
+    """Compute a loss of tensors that is this package's own.
+
+    `loss` is the same of arrays, whose kernel and checks are taken; `formula` gives the losses of
+    operands of one dtype in torch's operations.
+    """
+    expect_tensors(*operands, weight)
+    if not operands[0].is_floating_point():
+        raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")
+    record = lookup(loss)
+    arguments = record.lower(*operands, weight=weight, reduction=reduction, **options)[1]
+    row, _, _, parameters, _, divisor, weighted_mean, _ = arguments
+    call = Pointwise(
+        row,
+        partial(_by_formula, partial(formula, **options), _check.reduction(reduction)),
+        reduction,
+        parameters,
+        len(record.differentiable),
+        weighted_mean,
+        divisor,
+    )
+    value: Tensor = evaluate(call, *operands, weight)
+    return value
+
+
+def _by_formula(
+    formula: Callable[..., Tensor], reduction: str, prediction: Tensor, *others: Tensor | None
+) -> Tensor:
+    """Compute losses in float32 or float64, weigh and reduce them."""
+    dtype = torch.float32 if prediction.itemsize < 4 else prediction.dtype
+    *operands, weight = [None if x is None else x.to(dtype) for x in (prediction, *others)]
+    return reduced(formula(*operands), weight, reduction).to(prediction.dtype)
+
+
+def reduced(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """Weigh and reduce losses; a mean divides by the number of elements."""
+    if weight is not None:
+        losses = losses * weight
+    if reduction == "mean":
+        return losses.mean()
+    return losses.sum() if reduction == "sum" else losses

@@ -1,0 +1,49 @@
+"""What the kernels answer as torch does, and more quickly."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, is_grad_enabled
+
+from fusedloss.torch._autograd import overridden, transformed
+
+#: More elements than any input has.
+NEVER = 1 << 62
+
+
+class BreakEven(NamedTuple):
+    """Elements of an input from which a call is worth taking from torch. Measured."""
+
+    value: int  # without a gradient
+    gradient: int  # with one
+
+
+def recognised(break_even: BreakEven, input: Any, target: Any, *others: Any) -> bool:
+    """Whether a pointwise kernel answers a call as torch does, and is quicker.
+
+    All tensors have one dtype, so that torch promotes none. Input and target have one shape;
+    whether the others broadcast to it is the kernel's to say. They are None where absent.
+    """
+    return (
+        not overridden(input, target, *others)
+        and isinstance(input, Tensor)
+        and isinstance(target, Tensor)
+        and input.numel()
+        >= (
+            break_even.gradient
+            if is_grad_enabled() and (input.requires_grad or target.requires_grad)
+            else break_even.value
+        )
+        and target.dtype is input.dtype
+        and target.shape == input.shape
+        and all([x is None or (isinstance(x, Tensor) and x.dtype is input.dtype) for x in others])
+        and not transformed()
+        and not (input.itemsize == 2 and torch.is_autocast_enabled("cpu"))
+    )
+
+
+def is_number(option: Any) -> bool:
+    """Whether an option is a plain number, and not a tensor or what torch would refuse."""
+    return isinstance(option, float | int)

@@ -1,0 +1,177 @@
+"""Divergences between distributions, element by element."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fusedloss import divergence
+from fusedloss.torch._autograd import fused
+from fusedloss.torch._pointwise import Pointwise, own_loss
+from fusedloss.torch.functional._recognition import BreakEven, recognised
+from fusedloss.torch.functional._types import Reduction
+
+KL_DIV = BreakEven(value=0, gradient=0)
+
+_NOTHING = torch.empty(0)
+
+
+# ---- Losses of torch -----------------------------------------------------------------------------
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """Kullback-Leibler divergence: `torch.nn.functional.kl_div`.
+
+    Parameters
+    ----------
+    input, target, size_average, reduce, reduction, log_target
+        As in `torch.nn.functional.kl_div`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `input` and `target`.
+
+    See Also
+    --------
+    fusedloss.kl_div : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> log_probs = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
+    >>> F.kl_div(log_probs, torch.tensor([[1.0, 0.0], [0.5, 0.5]]), reduction="batchmean")
+    tensor(0.6020)
+    """
+    if (
+        size_average is None
+        and reduce is None
+        and recognised(KL_DIV, input, target)
+        and type(log_target) is bool
+    ):
+        rows = 0
+        if reduction == "batchmean":
+            rows = input.shape[0] if input.dim() else 1
+        call = Pointwise(
+            "kl_div_of_logs" if log_target else "kl_div",
+            lambda x, t, _: functional.kl_div(x, t, reduction=reduction, log_target=log_target),
+            "sum" if rows else reduction,
+            divisor=rows,
+        )
+        loss: Tensor | None = fused(call, input, target, None)
+        if loss is not None:
+            if reduction == "mean":
+                functional.kl_div(_NOTHING, _NOTHING)  # warns of that reduction, as torch does
+            return loss
+    return functional.kl_div(input, target, size_average, reduce, reduction, log_target)
+
+
+# ---- Losses of this package ----------------------------------------------------------------------
+
+
+def js_div(
+    log_probs: Tensor,
+    log_target: Tensor,
+    *,
+    beta: float = 0.5,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Generalised Jensen-Shannon divergence; `fusedloss.js_div`.
+
+    Parameters
+    ----------
+    log_probs : Tensor of floats
+        The log-probabilities of Q.
+    log_target : Tensor, broadcastable to `log_probs`
+        Those of P.
+    beta : float in [0, 1], default 0.5
+        The weight of P; 0 gives KL(P, Q) and 1 KL(Q, P).
+    weight : Tensor, broadcastable to `log_probs`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        beta P log(P / M) + (1 - beta) Q log(Q / M) with M = beta P + (1 - beta) Q, of the
+        dtype of `log_probs`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.js_div(torch.tensor([0.5, 0.5]).log(), torch.tensor([0.9, 0.1]).log(), reduction="sum")
+    tensor(0.1017)
+    """
+    return own_loss(
+        divergence.js_div, _jensen_shannon, (log_probs, log_target), weight, reduction, beta=beta
+    )
+
+
+def _jensen_shannon(x: Tensor, t: Tensor, beta: float) -> Tensor:
+    if beta == 0:
+        return _expected(t, t - x)
+    if beta == 1:
+        return _expected(x, x - t)
+    log_m = torch.logaddexp(t + math.log(beta), x + math.log(1 - beta))
+    return beta * _expected(t, t - log_m) + (1 - beta) * _expected(x, x - log_m)
+
+
+def _expected(log_p: Tensor, ratio: Tensor) -> Tensor:
+    """Multiply probabilities by logarithms; 0 where a probability is."""
+    p = log_p.exp()
+    return p * ratio.masked_fill(p == 0, 0)
+
+
+def total_variation_loss(
+    probs: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Total variation distance; `fusedloss.total_variation_loss`.
+
+    Parameters
+    ----------
+    probs : Tensor of floats
+        The probabilities q.
+    target : Tensor, broadcastable to `probs`
+        Those of the target, p.
+    weight : Tensor, broadcastable to `probs`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        abs(p - q) / 2, of the dtype of `probs`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.total_variation_loss(torch.tensor([0.5, 0.5]), torch.tensor([0.9, 0.1]), reduction="sum")
+    tensor(0.4000)
+    """
+    return own_loss(
+        divergence.total_variation_loss, _half_absolute, (probs, target), weight, reduction
+    )
+
+
+def _half_absolute(q: Tensor, p: Tensor) -> Tensor:
+    return 0.5 * (p - q).abs()

@@ -1,0 +1,580 @@
+"""Losses of a real-valued prediction."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.nn import functional
+
+from fusedloss import regression
+from fusedloss.torch._autograd import fused
+from fusedloss.torch._pointwise import Pointwise, own_loss
+from fusedloss.torch.functional._recognition import BreakEven, is_number, recognised
+from fusedloss.torch.functional._types import Reduction
+
+ERROR = BreakEven(value=0, gradient=0)
+DENSITY = BreakEven(value=0, gradient=0)
+
+#: Numbers whose logarithms are taken, or that are divided by, are no less (as in Keras).
+EPSILON = 1e-7
+
+
+# ---- Losses of torch -----------------------------------------------------------------------------
+
+
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Absolute error: `torch.nn.functional.l1_loss`.
+
+    Parameters
+    ----------
+    input, target, size_average, reduce, reduction, weight
+        As in `torch.nn.functional.l1_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `input` and `target`.
+
+    See Also
+    --------
+    fusedloss.l1_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.l1_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]))
+    tensor(1.5000)
+    """
+    if (
+        size_average is None
+        and reduce is None
+        and recognised(ERROR, input, target, weight)
+        and (weight is None or weight.shape == input.shape)
+    ):
+        call = Pointwise(
+            "l1_loss",
+            lambda x, t, w: functional.l1_loss(x, t, reduction=reduction, weight=w),  # type: ignore[call-arg]
+            reduction,
+            weighted_mean=True,
+        )
+        loss: Tensor | None = fused(call, input, target, weight)
+        if loss is not None:
+            return loss
+    return functional.l1_loss(input, target, size_average, reduce, reduction, weight)  # type: ignore[call-arg]
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Squared error: `torch.nn.functional.mse_loss`.
+
+    Parameters
+    ----------
+    input, target, size_average, reduce, reduction, weight
+        As in `torch.nn.functional.mse_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `input` and `target`.
+
+    See Also
+    --------
+    fusedloss.mse_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.mse_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]))
+    tensor(2.5000)
+    """
+    if (
+        size_average is None
+        and reduce is None
+        and recognised(ERROR, input, target, weight)
+        and (weight is None or weight.shape == input.shape)
+    ):
+        call = Pointwise(
+            "mse_loss",
+            lambda x, t, w: functional.mse_loss(x, t, reduction=reduction, weight=w),  # type: ignore[call-arg]
+            reduction,
+            weighted_mean=True,
+        )
+        loss: Tensor | None = fused(call, input, target, weight)
+        if loss is not None:
+            return loss
+    return functional.mse_loss(input, target, size_average, reduce, reduction, weight)  # type: ignore[call-arg]
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """Squared error near the target, absolute beyond: `torch.nn.functional.smooth_l1_loss`.
+
+    Parameters
+    ----------
+    input, target, size_average, reduce, reduction, beta
+        As in `torch.nn.functional.smooth_l1_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `input` and `target`.
+
+    See Also
+    --------
+    fusedloss.smooth_l1_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.smooth_l1_loss(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 1.0]))
+    tensor(0.8125)
+    """
+    if (
+        size_average is None
+        and reduce is None
+        and recognised(ERROR, input, target)
+        and is_number(beta)
+        and beta >= 0
+    ):
+        call = Pointwise(
+            "smooth_l1_loss",
+            lambda x, t, _: functional.smooth_l1_loss(x, t, reduction=reduction, beta=beta),
+            reduction,
+            (beta,),
+        )
+        loss: Tensor | None = fused(call, input, target, None)
+        if loss is not None:
+            return loss
+    return functional.smooth_l1_loss(input, target, size_average, reduce, reduction, beta)
+
+
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Huber's loss: `torch.nn.functional.huber_loss`.
+
+    Parameters
+    ----------
+    input, target, reduction, delta, weight
+        As in `torch.nn.functional.huber_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `input` and `target`.
+
+    See Also
+    --------
+    fusedloss.huber_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.huber_loss(torch.tensor([0.6, 3.0]), torch.tensor([0.0, 1.0]))
+    tensor(0.8400)
+    """
+    if (
+        recognised(ERROR, input, target, weight)
+        and is_number(delta)
+        and delta > 0
+        and (weight is None or weight.shape == input.shape)
+    ):
+        call = Pointwise(
+            "huber_loss",
+            lambda x, t, w: functional.huber_loss(x, t, reduction, delta, w),  # type: ignore[call-arg]
+            reduction,
+            (delta,),
+        )
+        loss: Tensor | None = fused(call, input, target, weight)
+        if loss is not None:
+            return loss
+    return functional.huber_loss(input, target, reduction, delta, weight)  # type: ignore[call-arg]
+
+
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: bool | None = None,
+    eps: float = 1e-8,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Negative log-likelihood of counts: `torch.nn.functional.poisson_nll_loss`.
+
+    Parameters
+    ----------
+    input, target, log_input, full, size_average, eps, reduce, reduction
+        As in `torch.nn.functional.poisson_nll_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `input` and `target`.
+
+    See Also
+    --------
+    fusedloss.poisson_nll_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.poisson_nll_loss(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
+    tensor(0.8591)
+    """
+    if (
+        size_average is None
+        and reduce is None
+        and recognised(DENSITY, input, target)
+        and type(log_input) is bool
+        and type(full) is bool
+        and is_number(eps)
+    ):
+        call = Pointwise(
+            "poisson_nll_loss" if log_input else "poisson_nll_loss_of_rate",
+            lambda x, t, _: functional.poisson_nll_loss(
+                x, t, log_input, full, eps=eps, reduction=reduction
+            ),
+            reduction,
+            (full, eps),
+        )
+        loss: Tensor | None = fused(call, input, target, None)
+        if loss is not None:
+            return loss
+    return functional.poisson_nll_loss(
+        input, target, log_input, full, size_average, eps, reduce, reduction
+    )
+
+
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """Negative log-likelihood of a normal density: `torch.nn.functional.gaussian_nll_loss`.
+
+    Parameters
+    ----------
+    input, target, var, full, eps, reduction
+        As in `torch.nn.functional.gaussian_nll_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `input`, `target` and `var`.
+
+    See Also
+    --------
+    fusedloss.gaussian_nll_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.gaussian_nll_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]), torch.ones(2))
+    tensor(1.2500)
+    """
+    if (
+        recognised(DENSITY, input, target, var)
+        and isinstance(var, Tensor)
+        and var.shape == input.shape
+        and is_number(eps)
+    ):
+        call = Pointwise(
+            "gaussian_nll_loss",
+            lambda x, t, v, _: functional.gaussian_nll_loss(x, t, v, full, eps, reduction),
+            reduction,
+            (bool(full), eps),
+            differentiable=3,
+        )
+        loss: Tensor | None = fused(call, input, target, var, None)
+        if loss is not None:
+            return loss
+    return functional.gaussian_nll_loss(input, target, var, full, eps, reduction)
+
+
+# ---- Losses of this package ----------------------------------------------------------------------
+
+
+def log_cosh_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Logarithm of the hyperbolic cosine of the error; `fusedloss.log_cosh_loss`.
+
+    Parameters
+    ----------
+    input : Tensor of floats
+        The prediction x.
+    target : Tensor, broadcastable to `input`
+        The target t.
+    weight : Tensor, broadcastable to `input`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        log cosh(x - t), of the dtype of `input`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.log_cosh_loss(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 1.0]))
+    tensor(0.7226)
+    """
+    return own_loss(regression.log_cosh_loss, _log_cosh, (input, target), weight, reduction)
+
+
+def _log_cosh(x: Tensor, t: Tensor) -> Tensor:
+    e = x - t  # and not its absolute value, whose slope at 0 is torch's 0 twice
+    return e - functional.logsigmoid(2 * e) - math.log(2)
+
+
+def quantile_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    quantile: float = 0.5,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Pinball loss, least where the input is a quantile of the target; `fusedloss.quantile_loss`.
+
+    Parameters
+    ----------
+    input : Tensor of floats
+        The prediction x.
+    target : Tensor, broadcastable to `input`
+        The target t.
+    quantile : float in [0, 1], default 0.5
+        q.
+    weight : Tensor, broadcastable to `input`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        q max(0, t - x) + (1 - q) max(0, x - t), of the dtype of `input`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.quantile_loss(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0]), quantile=0.75)
+    tensor(0.6250)
+    """
+    return own_loss(
+        regression.quantile_loss, _pinball, (input, target), weight, reduction, quantile=quantile
+    )
+
+
+def _pinball(x: Tensor, t: Tensor, quantile: float) -> Tensor:
+    return quantile * (t - x).relu() + (1 - quantile) * (x - t).relu()
+
+
+def msle_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Squared error of logarithms; `fusedloss.msle_loss`.
+
+    Parameters
+    ----------
+    input : Tensor of floats
+        The prediction x.
+    target : Tensor, broadcastable to `input`
+        The target t.
+    weight : Tensor, broadcastable to `input`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        (log(1 + x) - log(1 + t))^2, of the dtype of `input`; x and t are no less than 1e-7.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.msle_loss(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0]))
+    tensor(0.4805)
+    """
+    return own_loss(regression.msle_loss, _squared_logarithmic, (input, target), weight, reduction)
+
+
+def _squared_logarithmic(x: Tensor, t: Tensor) -> Tensor:
+    return (x.clamp_min(EPSILON).log1p() - t.clamp_min(EPSILON).log1p()).square()
+
+
+def mape_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Absolute error in percent of the target; `fusedloss.mape_loss`.
+
+    Parameters
+    ----------
+    input : Tensor of floats
+        The prediction x.
+    target : Tensor, broadcastable to `input`
+        The target t.
+    weight : Tensor, broadcastable to `input`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        100 |x - t| / max(|t|, 1e-7), of the dtype of `input`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.mape_loss(torch.tensor([1.5, 3.0]), torch.tensor([1.0, 4.0]))
+    tensor(37.5000)
+    """
+    return own_loss(regression.mape_loss, _absolute_percentage, (input, target), weight, reduction)
+
+
+def _absolute_percentage(x: Tensor, t: Tensor) -> Tensor:
+    return 100 * (x - t).abs() / t.abs().clamp_min(EPSILON)
+
+
+def gamma_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Half the gamma deviance, but for a constant; `fusedloss.gamma_loss`.
+
+    Parameters
+    ----------
+    input : Tensor of floats
+        The logarithm x of the predicted mean.
+    target : Tensor, broadcastable to `input`
+        The target t, positive.
+    weight : Tensor, broadcastable to `input`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        x + t exp(-x), of the dtype of `input`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.gamma_loss(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
+    tensor(1.3679)
+    """
+    return own_loss(regression.gamma_loss, _gamma, (input, target), weight, reduction)
+
+
+def _gamma(x: Tensor, t: Tensor) -> Tensor:
+    return x + t * (-x).exp()
+
+
+def tweedie_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    power: float = 1.5,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Half the Tweedie deviance, but for a constant; `fusedloss.tweedie_loss`.
+
+    Parameters
+    ----------
+    input : Tensor of floats
+        The logarithm x of the predicted mean.
+    target : Tensor, broadcastable to `input`
+        The target t, not negative, and positive for powers from 2.
+    power : float, default 1.5
+        p; 1 is Poisson's deviance, 2 the gamma deviance, and 0 half the squared error of exp(x).
+    weight : Tensor, broadcastable to `input`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        exp((2 - p) x) / (2 - p) - t exp((1 - p) x) / (1 - p), of the dtype of `input`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.tweedie_loss(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
+    tensor(4.8618)
+    """
+    return own_loss(
+        regression.tweedie_loss, _tweedie, (input, target), weight, reduction, power=power
+    )
+
+
+def _tweedie(x: Tensor, t: Tensor, power: float) -> Tensor:
+    if power == 0:
+        return 0.5 * (x.exp() - t).square()
+    if power == 1:
+        return x.exp() - t * x
+    if power == 2:
+        return _gamma(x, t)
+    return ((2 - power) * x).exp() / (2 - power) - t * ((1 - power) * x).exp() / (1 - power)

@@ -1,0 +1,60 @@
+"""What the tests of the torch front share."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fusedloss.torch import functional
+from fusedloss.torch.functional._recognition import BreakEven
+from fusedloss.torch.functional.classification import RowBreakEven
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+REDUCTIONS = ["none", "mean", "sum"]
+
+#: The modules of functions, by family.
+FAMILIES = [
+    importlib.import_module(f"{functional.__name__}.{found.name}")
+    for found in pkgutil.iter_modules(functional.__path__)
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kernels_at_any_size() -> Iterator[None]:
+    """Small calls are not left to torch, which would leave little to test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in FAMILIES:
+            for name, value in vars(module).items():
+                if isinstance(value, BreakEven | RowBreakEven):
+                    patch.setattr(module, name, type(value)(*[0] * len(value)))
+        yield
+
+
+def by_kernel(loss: Tensor) -> bool:
+    """Whether a loss with a graph was computed by a kernel."""
+    return "_Attached" in type(loss.grad_fn).__name__
+
+
+def same_numbers(x: Any, dtype: Any = torch.float64) -> Any:
+    """A float tensor's numbers in another dtype, outside of its graph; anything else as it is."""
+    if isinstance(x, Tensor) and x.is_floating_point():
+        return x.detach().to(dtype)
+    return x
+
+
+def outcome(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What a call does: its result, or type and text of its error; and its warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result: Any = function(*arguments, **options)
+        except Exception as error:
+            result = type(error), str(error)
+    return result, [(warning.category, str(warning.message)) for warning in caught]
