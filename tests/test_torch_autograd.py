@@ -19,7 +19,10 @@ T = torch.nn.functional
 
 
 #: torch's own use of it
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated"),
+    pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss"),
+]
 
 
 def logits(*shape: int, dtype: Any = torch.float64, seed: int = 0) -> Tensor:
@@ -37,6 +40,7 @@ W = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
 V = torch.tensor([1.0, 0.5, 0.0, 2.0], dtype=torch.float64)
 P = logits(4, 3, seed=2).detach().softmax(1)
 TEACHER = logits(4, 3, seed=3).detach()
+SIGNS = TEACHER.sign()
 TOP = (torch.tensor([[0, 1], [2, 0], [1, 2], [0, 2]]), P[:, :2].log())
 
 #: Losses of (4, 3) predictions.
@@ -55,6 +59,27 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "soft": lambda z, **r: F.soft_cross_entropy(z, TEACHER, temperature=2.0, **r),
     "distillation": lambda z, **r: F.distillation_loss(z, TEACHER, IGNORED, temperature=2.0, **r),
     "top-k distillation": lambda z, **r: F.distillation_loss(z, TOP, Y, sample_weight=V, **r),
+    "squared error": lambda z, **r: F.mse_loss(z, TEACHER, weight=P, **r),
+    "Huber": lambda z, **r: F.huber_loss(z, TEACHER, delta=0.5, weight=P, **r),
+    "Poisson": lambda z, **r: F.poisson_nll_loss(z, P, full=True, **r),
+    "binary": lambda z, **r: F.binary_cross_entropy(z.sigmoid(), P, W, **r),
+    "binary, logits": lambda z, **r: F.binary_cross_entropy_with_logits(z, P, pos_weight=W, **r),
+    "Kullback-Leibler": lambda z, **r: F.kl_div(z.log_softmax(1), P, **r),
+    "ranking": lambda z, **r: F.margin_ranking_loss(z, TEACHER, SIGNS, 0.1, **r),
+    "log cosh": lambda z, **r: F.log_cosh_loss(z, TEACHER, weight=W, **r),
+    "quantile": lambda z, **r: F.quantile_loss(z, TEACHER, quantile=0.3, **r),
+    "squared logarithmic": lambda z, **r: F.msle_loss(z.exp(), P, **r),
+    "percentage": lambda z, **r: F.mape_loss(z, TEACHER, **r),
+    "gamma": lambda z, **r: F.gamma_loss(z, P, **r),
+    "Tweedie": lambda z, **r: F.tweedie_loss(z, P, power=1.7, weight=P, **r),
+    "Tweedie of power 0": lambda z, **r: F.tweedie_loss(z, P, power=0, **r),
+    "hinge": lambda z, **r: F.hinge_loss(z, SIGNS, **r),
+    "squared hinge": lambda z, **r: F.squared_hinge_loss(z, SIGNS, **r),
+    "exponential": lambda z, **r: F.exponential_loss(z, SIGNS, **r),
+    "sigmoid focal": lambda z, **r: F.sigmoid_focal_loss(z, P, gamma=1.5, weight=W, **r),
+    "asymmetric": lambda z, **r: F.asymmetric_loss(z, P, gamma_neg=2.5, **r),
+    "Jensen-Shannon": lambda z, **r: F.js_div(z.log_softmax(1), P.log(), beta=0.3, **r),
+    "total variation": lambda z, **r: F.total_variation_loss(z.softmax(1), P, **r),
 }
 
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
@@ -372,7 +397,9 @@ def test_dispatch_modes_see_operations() -> None:
     assert type(loss) is torch._subclasses.FakeTensor
 
 
-@pytest.mark.parametrize("name", ["plain", "capped", "focal", "distillation"])
+@pytest.mark.parametrize(
+    "name", ["plain", "capped", "focal", "distillation", "Huber", "sigmoid focal", "Tweedie"]
+)
 def test_compiled_without_a_graph_break(name: str) -> None:
     torch._dynamo.reset()
     loss = LOSSES[name]

@@ -30,6 +30,7 @@ from fusedloss.torch.functional import classification  # noqa: E402
 from torch_parts import (  # noqa: E402, F401
     DTYPES,
     REDUCTIONS,
+    assert_close,
     by_kernel,
     kernels_at_any_size,
     outcome,
@@ -40,25 +41,6 @@ T = torch.nn.functional
 
 #: The same examples in every run; a machine shared with others sets no deadline.
 PROFILE = settings(derandomize=True, deadline=None, max_examples=200)
-
-
-def assert_close(actual: Tensor, truth: Tensor, size: float, magnitude: float = 0.0) -> None:
-    """Float32 and float64 are off by a few ULP of the largest number involved, `size`.
-
-    16-bit types are computed in float32 and rounded once: by half an ULP, or half the smallest
-    number. `magnitude` is an error of that many float32 or float64 ULP more.
-    """
-    limits = torch.finfo(actual.dtype)
-    wide = torch.finfo(torch.float64 if actual.dtype is torch.float64 else torch.float32)
-    half = limits.eps / 2 if limits.bits == 16 else 0.0
-    allowed = (
-        16 * wide.eps * (size + magnitude) + half * truth.abs() + half * limits.smallest_normal
-    )
-    assert actual.shape == truth.shape
-    error = (actual.double() - truth).abs()
-    finite = truth.isfinite()
-    assert torch.equal(actual.double()[~finite].nan_to_num(), truth[~finite].nan_to_num())
-    assert bool((error <= allowed)[finite].all()), (error[finite].max(), allowed)
 
 
 def compare(
@@ -571,6 +553,7 @@ def test_autocast(dtype: Any, name: str) -> None:
 
 W = torch.tensor([0.5, 1.0, 2.0])
 V = torch.tensor([1.0, 0.5, 0.0, 2.0])
+SIGNS = Z.sign()
 INDICES = torch.tensor([[0, 1], [2, 0], [1, 2], [0, 2]])
 Q = torch.tensor([[0.7, 0.2], [0.5, 0.5], [0.9, 0.0], [0.6, 0.3]]).log()
 IGNORED = torch.tensor([0, -100, 2, 1])
@@ -599,6 +582,30 @@ OWN: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("distillation_loss", (Z.flip(0),), {"temperature": 3.0}),
     ("distillation_loss", ((INDICES, Q), Y), {"temperature": 2.0}),
     ("distillation_loss", (Z.flip(0), Y), {"alpha": 1}),
+    ("log_cosh_loss", (Z,), {}),
+    ("log_cosh_loss", (Z[0],), {"weight": V[:, None]}),
+    ("quantile_loss", (Z,), {"quantile": 0.9}),
+    ("quantile_loss", (Y[:, None],), {"quantile": 0}),
+    ("msle_loss", (Z,), {}),
+    ("mape_loss", (Z,), {"weight": W}),
+    ("mape_loss", (Y[:, None] * 0,), {}),
+    ("gamma_loss", (W,), {}),
+    ("tweedie_loss", (W,), {}),
+    ("tweedie_loss", (W,), {"power": 0}),
+    ("tweedie_loss", (W,), {"power": 1, "weight": W}),
+    ("tweedie_loss", (W,), {"power": 2}),
+    ("tweedie_loss", (W,), {"power": 2.5}),
+    ("hinge_loss", (SIGNS,), {"weight": W}),
+    ("squared_hinge_loss", (SIGNS,), {}),
+    ("exponential_loss", (SIGNS,), {}),
+    ("sigmoid_focal_loss", (P,), {}),
+    ("sigmoid_focal_loss", (SIGNS > 0,), {"alpha": None, "gamma": 0.5, "weight": W}),
+    ("asymmetric_loss", (P,), {}),
+    ("asymmetric_loss", (SIGNS > 0,), {"gamma_neg": 0.5, "gamma_pos": 0, "clip": 0, "weight": W}),
+    ("js_div", (P.flip(1).log(),), {}),
+    ("js_div", (P.flip(1).log(),), {"beta": 0, "weight": V[:, None]}),
+    ("js_div", (P.flip(1).log(),), {"beta": 1.0}),
+    ("total_variation_loss", (P.flip(1),), {"weight": W}),
 ]
 
 

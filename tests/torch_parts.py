@@ -49,6 +49,25 @@ def same_numbers(x: Any, dtype: Any = torch.float64) -> Any:
     return x
 
 
+def assert_close(actual: Tensor, truth: Tensor, size: float, magnitude: float = 0.0) -> None:
+    """Float32 and float64 are off by a few ULP of the largest number involved, `size`.
+
+    16-bit types are computed in float32 and rounded once: by half an ULP, or half the smallest
+    number. `magnitude` is an error of that many float32 or float64 ULP more.
+    """
+    limits = torch.finfo(actual.dtype)
+    wide = torch.finfo(torch.float64 if actual.dtype is torch.float64 else torch.float32)
+    half = limits.eps / 2 if limits.bits == 16 else 0.0
+    allowed = (
+        16 * wide.eps * (size + magnitude) + half * truth.abs() + half * limits.smallest_normal
+    )
+    assert actual.shape == truth.shape
+    error = (actual.double() - truth).abs()
+    finite = truth.isfinite()
+    assert torch.equal(actual.double()[~finite].nan_to_num(), truth[~finite].nan_to_num())
+    assert bool((error <= allowed)[finite].all()), (error[finite].max(), allowed)
+
+
 def outcome(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """What a call does: its result, or type and text of its error; and its warnings."""
     with warnings.catch_warnings(record=True) as caught:

@@ -45,11 +45,11 @@ class Pointwise(NamedTuple):
     ) -> Any:
         """Run the kernel and return the loss; None if it does not take the arguments."""
         last = self.differentiable
-        *others, weight = [None if x is None else array(x) for x in tensors[last:]]
+        arrays = [*map(_numbers, tensors[:last]), *map(_constants, tensors[last:])]
         result = pointwise_plain(
             self.row,
-            (*[detached(x) for x in tensors[:last]], *others),
-            weight,
+            tuple(arrays[:-1]),
+            arrays[-1],
             self.parameters,
             self.reduction,
             self.divisor,
@@ -70,6 +70,15 @@ class Pointwise(NamedTuple):
     def outputs(self, *tensors: Any) -> dict[str, Tensor]:
         """Pointwise losses have no extra outputs."""
         return {}
+
+
+def _numbers(tensor: Tensor) -> Array:
+    return detached(tensor.view(torch.uint8) if tensor.dtype is torch.bool else tensor)
+
+
+def _constants(tensor: Tensor | None) -> Array | None:
+    """Return an array that no gradient is wanted in: RuntimeError where one is."""
+    return None if tensor is None else array(tensor)
 
 
 def own_loss(

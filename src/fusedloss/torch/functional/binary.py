@@ -133,7 +133,7 @@ def soft_margin_loss(
     Returns
     -------
     Tensor
-        The loss, differentiable in `input` and `target`; finite for all finite scores.
+        The loss, differentiable in `input`; finite for all finite scores.
 
     See Also
     --------
@@ -151,6 +151,7 @@ def soft_margin_loss(
             "soft_margin_loss",
             lambda x, t, _: functional.soft_margin_loss(x, t, reduction=reduction),
             reduction,
+            differentiable=1,
         )
         loss: Tensor | None = fused(call, input, target, None)
         if loss is not None:
