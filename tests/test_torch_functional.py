@@ -697,9 +697,65 @@ def test_formulas_of_own_losses(case: Any, reduction: str, dtype: Any) -> None:
     torch.testing.assert_close(z.grad, by_formula.grad, **tolerance)
 
 
+#: Own losses that are differentiable in the target too, of arguments that have no kinks.
+IN_BOTH: list[tuple[str, tuple[Tensor, Tensor], dict[str, Any]]] = [
+    ("log_cosh_loss", (Z, P), {}),
+    ("quantile_loss", (Z, P), {"quantile": 0.75}),
+    ("msle_loss", (Z.exp(), P), {}),
+    ("mape_loss", (Z, P), {}),
+    ("gamma_loss", (Z, P), {}),
+    ("tweedie_loss", (Z, P), {}),
+    ("tweedie_loss", (Z, P), {"power": 0}),
+    ("tweedie_loss", (Z, P), {"power": 1}),
+    ("hinge_loss", (2 * Z, SIGNS), {}),
+    ("squared_hinge_loss", (2 * Z, SIGNS), {}),
+    ("exponential_loss", (Z, SIGNS), {}),
+    ("sigmoid_focal_loss", (Z, P), {"gamma": 1.5}),
+    ("sigmoid_focal_loss", (Z, P), {"alpha": None}),
+    ("asymmetric_loss", (Z, P), {"clip": 0.1}),
+    ("js_div", (Z, P.log()), {"beta": 0.25}),
+    ("js_div", (Z, P.log()), {"beta": 0}),
+    ("js_div", (Z, P.log()), {"beta": 1}),
+    ("total_variation_loss", (Z, P), {}),
+]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("case", IN_BOTH, ids=named)
+def test_own_losses_are_differentiable_in_their_targets(case: Any, reduction: str) -> None:
+    name, arguments, options = case
+    inputs = [x.double().requires_grad_() for x in arguments]
+
+    def loss(x: Tensor, t: Tensor) -> Tensor:
+        return getattr(F, name)(x, t, weight=W.double(), reduction=reduction, **options)
+
+    assert by_kernel(loss(*inputs))
+    assert torch.autograd.gradcheck(loss, inputs)
+    assert torch.autograd.gradgradcheck(loss, inputs)
+
+
+def test_every_pointwise_loss_of_this_package_is_tested_in_both_arguments() -> None:
+    of_torch = {name for name in F.__all__ if hasattr(T, name)}
+    of_several = {"l1_penalty", "l2_penalty", "perceptual_loss"}
+    by_rows = {name for name in F.__all__ if hasattr(classification, name)}
+    others = {"logistic_loss", "zero_one_loss"}  # soft_margin_loss, and one without gradients
+    tested = {case[0] for case in IN_BOTH}
+    assert tested == set(F.__all__) - of_torch - of_several - by_rows - others
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "options", "error", "match"),
     [
+        ("log_cosh_loss", (Z.long(), Y[:, None]), {}, TypeError, r"dtype torch\.int64"),
+        ("log_cosh_loss", (Z.numpy(), Z), {}, TypeError, "torch.Tensor, not ndarray"),
+        ("log_cosh_loss", (Z, Z), {"weight": 2.0}, TypeError, "torch.Tensor, not float"),
+        ("log_cosh_loss", (Z, Z[:2]), {}, RuntimeError, "must match the size"),
+        ("log_cosh_loss", (Z, Z), {"reduction": "foo"}, ValueError, "reduction is 'foo'"),
+        ("quantile_loss", (Z, Z), {"quantile": 2}, ValueError, "quantile is 2"),
+        ("tweedie_loss", (Z, Z), {"power": "2"}, TypeError, "power is '2'"),
+        ("sigmoid_focal_loss", (Z, P), {"alpha": 2}, ValueError, "alpha is 2"),
+        ("asymmetric_loss", (Z, P), {"clip": 1}, ValueError, "clip is 1"),
+        ("js_div", (Z, Z), {"beta": -1}, ValueError, "beta is -1"),
         ("focal_loss", (Z, Y), {"gamma": -1.0}, ValueError, "gamma is -1"),
         ("focal_loss", (Z, Y), {"gamma": "2"}, TypeError, "gamma is '2'"),
         ("focal_loss", (Z, Y), {"alpha": "2"}, TypeError, "alpha is '2'"),

@@ -22,7 +22,61 @@ Y = torch.tensor([0, 1, 2, 1])
 W = torch.tensor([0.5, 1.0, 2.0])
 V = torch.tensor([1.0, 0.5, 0.0, 2.0])
 P = Z.softmax(1)
+SIGNS = Z.sign()
 
+
+#: (module, the function, their inputs and options)
+POINTWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
+    ("L1Loss", "l1_loss", (Z, P), {}),
+    ("MSELoss", "mse_loss", (Z, P), {"reduction": "sum"}),
+    ("SmoothL1Loss", "smooth_l1_loss", (Z, P), {"beta": 0.25, "reduction": "none"}),
+    ("HuberLoss", "huber_loss", (Z, P), {"delta": 0.25, "reduction": "none"}),
+    ("PoissonNLLLoss", "poisson_nll_loss", (Z, P), {"full": True, "reduction": "sum"}),
+    ("PoissonNLLLoss", "poisson_nll_loss", (P, P), {"log_input": False, "eps": 0.5}),
+    ("GaussianNLLLoss", "gaussian_nll_loss", (Z, P, P), {"full": True, "eps": 0.5}),
+    ("GaussianNLLLoss", "gaussian_nll_loss", (Z, P, 0.5), {"reduction": "sum"}),
+    ("BCELoss", "binary_cross_entropy", (P, P), {"weight": W, "reduction": "sum"}),
+    (
+        "BCEWithLogitsLoss",
+        "binary_cross_entropy_with_logits",
+        (Z, P),
+        {"weight": V[:, None], "pos_weight": W, "reduction": "sum"},
+    ),
+    ("SoftMarginLoss", "soft_margin_loss", (Z, SIGNS), {"reduction": "sum"}),
+    ("LogisticLoss", "logistic_loss", (Z, SIGNS), {}),
+    ("KLDivLoss", "kl_div", (Z, P), {"reduction": "batchmean"}),
+    ("KLDivLoss", "kl_div", (Z, Z), {"log_target": True, "reduction": "none"}),
+    ("MarginRankingLoss", "margin_ranking_loss", (Z, P, SIGNS), {"margin": 0.5}),
+    ("HingeEmbeddingLoss", "hinge_embedding_loss", (Z, SIGNS), {"margin": 0.5}),
+]
+
+#: The same of modules that are called with a weight.
+WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
+    ("LogCoshLoss", "log_cosh_loss", (Z, P), {"reduction": "sum"}),
+    ("QuantileLoss", "quantile_loss", (Z, P), {"quantile": 0.9, "reduction": "none"}),
+    ("MSLELoss", "msle_loss", (P, Z.exp()), {"reduction": "sum"}),
+    ("MAPELoss", "mape_loss", (Z, P), {"reduction": "sum"}),
+    ("GammaLoss", "gamma_loss", (Z, P), {"reduction": "sum"}),
+    ("TweedieLoss", "tweedie_loss", (Z, P), {"power": 1.25, "reduction": "sum"}),
+    ("HingeLoss", "hinge_loss", (Z, SIGNS), {"reduction": "sum"}),
+    ("SquaredHingeLoss", "squared_hinge_loss", (Z, SIGNS), {"reduction": "sum"}),
+    ("ExponentialLoss", "exponential_loss", (Z, SIGNS), {"reduction": "sum"}),
+    (
+        "SigmoidFocalLoss",
+        "sigmoid_focal_loss",
+        (Z, P),
+        {"alpha": None, "gamma": 1.5, "reduction": "sum"},
+    ),
+    (
+        "AsymmetricLoss",
+        "asymmetric_loss",
+        (Z, P),
+        {"gamma_neg": 2.0, "gamma_pos": 0.5, "clip": 0.25, "reduction": "sum"},
+    ),
+    ("ZeroOneLoss", "zero_one_loss", (SIGNS, SIGNS.flip(0)), {"reduction": "sum"}),
+    ("JSDivLoss", "js_div", (Z, P.log()), {"beta": 0.25, "reduction": "sum"}),
+    ("TotalVariationLoss", "total_variation_loss", (P, P.flip(0)), {"reduction": "sum"}),
+]
 
 #: (module, its options, its inputs, the function, its options)
 MODULES: list[tuple[str, dict[str, Any], tuple[Any, ...], str, dict[str, Any]]] = [
@@ -96,6 +150,11 @@ MODULES: list[tuple[str, dict[str, Any], tuple[Any, ...], str, dict[str, Any]]] 
         },
     ),
     ("DistillationLoss", {}, (Z, Z.flip(0)), "distillation_loss", {}),
+    *[(name, options, inputs, function, options) for name, function, inputs, options in POINTWISE],
+    *[
+        (name, options, (*inputs, W), function, {**options, "weight": W})
+        for name, function, inputs, options in WEIGHTED
+    ],
 ]
 
 
@@ -108,28 +167,35 @@ def test_modules_are_their_functions(
     name: str, module_options: Any, inputs: Any, function: str, options: Any
 ) -> None:
     module = getattr(front, name)(**module_options)
-    arguments = inputs[:-1] if "sample_weight" in options else inputs
+    by_keyword = {"sample_weight", "weight"} & (options.keys() - module_options.keys())
+    arguments = inputs[:-1] if by_keyword else inputs
     expected = getattr(F, function)(*arguments, **options)
     for twin in (module, copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         torch.testing.assert_close(twin(*inputs), expected, rtol=0, atol=0)
 
 
 def test_every_module_is_tested() -> None:
-    assert {case[0] for case in MODULES} == set(front.__all__) - {"functional"}
+    assert {case[0] for case in MODULES} == set(front.modules.__all__) - {"PerceptualLoss"}
 
 
-@pytest.mark.parametrize("name", ["CrossEntropyLoss", "NLLLoss"])
-def test_modules_of_torch(name: str) -> None:
-    """torch's class, parameters in torch's order, and state."""
+@pytest.mark.parametrize("name", [name for name in front.modules.__all__ if hasattr(nn, name)])
+def test_signatures_of_modules_of_torch(name: str) -> None:
+    """torch's class, its parameters and those of its call in torch's order."""
     ours, theirs = getattr(front, name), getattr(nn, name)
-    parameters = [
-        [(p.name, p.default, p.kind) for p in inspect.signature(cls).parameters.values()]
-        for cls in (ours, theirs)
-    ]
-    assert parameters[0][: len(parameters[1])] == parameters[1]
-    module = ours(W, ignore_index=1, reduction="sum")
+    assert issubclass(ours, theirs)
+    for function in ("__init__", "forward"):
+        parameters = [
+            [(p.name, p.default, p.kind) for p in inspect.signature(each).parameters.values()]
+            for each in (getattr(ours, function), getattr(theirs, function))
+        ]
+        assert parameters[0][: len(parameters[1])] == parameters[1]
+
+
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss"])
+def test_state_of_modules_of_torch(name: str) -> None:
+    ours, theirs = getattr(front, name), getattr(nn, name)
+    module = ours(W, reduction="sum")
     twin = theirs(torch.ones(3))
-    assert isinstance(module, theirs)
     assert list(module.state_dict()) == list(twin.state_dict()) == ["weight"]
     twin.load_state_dict(module.state_dict())
     assert torch.equal(twin.weight, W)
