@@ -347,10 +347,19 @@ def _value_tolerance(
     return np.asarray(summed + double_summation(rows.size) * np.abs(truth.exact))
 
 
-# ---- Pointwise losses --------------------------------------------------------------------------
+# ---- Losses of elements and of rows ------------------------------------------------------------
 
 
 def assert_rounded(actual: ArrayLike, expected: Rounded, dtype: DTypeLike) -> None:
     """No further off than the formula's own steps may put its results in the arithmetic."""
     exact = stored(expected.exact, dtype)
     assert_within(actual, exact, expected.error + storage_rounding(exact, dtype))
+
+
+def assert_value(value: Any, expected: Rounded, dtype: DTypeLike) -> None:
+    """An array of the dtype, or for a reduced loss a float that was not rounded to it."""
+    if isinstance(value, float):
+        assert_rounded(np.float64(value), expected, compute_dtype(dtype))
+    else:
+        assert value.dtype == dtype
+        assert_rounded(value, expected, dtype)

@@ -154,7 +154,14 @@ LOSSES: dict[str, Loss] = {
     ),
     "triplet_margin_loss": Loss(
         (_real, _real, _real),
-        ({}, {"p": 1.0}, {"p": 3.0}, {"swap": True}, {"margin": 4.0, "swap": True, "p": 1.0}),
+        (
+            {},
+            {"p": 1.0},
+            {"p": 3.0},
+            {"swap": True},
+            {"p": np.inf},
+            {"margin": 4.0, "swap": True, "p": 1.0},
+        ),
         torch=_each(F.triplet_margin_loss),
         bad={"margin": (*POSITIVE, np.inf), "p": POSITIVE, "eps": (-1.0, np.nan)},
     ),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fusedloss as fl
-from checks import DTYPES, assert_rounded, compute_dtype, truth_dtype
+from checks import DTYPES, assert_rounded, assert_value, compute_dtype, truth_dtype
 from conftest import ISAS, instruction_set
 from parts import Array
 from pointwise_cases import CASES, LOG_RATE, LOGIT, REAL, Case
@@ -22,15 +22,6 @@ def truth(case: Case, arrays: list[Array], **options: Any) -> Evaluation:
     """The results, and what the formula as it is written may lose in the arithmetic."""
     exact, arithmetic = truth_dtype(arrays[0].dtype), compute_dtype(arrays[0].dtype)
     return evaluate(case.name, *arrays, dtype=exact, arithmetic=arithmetic, **options)
-
-
-def assert_value(value: Any, expected: Any, dtype: Any) -> None:
-    """An array of the dtype, or for a reduced loss a float that was not rounded to it."""
-    if isinstance(value, float):
-        assert_rounded(np.float64(value), expected, compute_dtype(dtype))
-    else:
-        assert value.dtype == dtype
-        assert_rounded(value, expected, dtype)
 
 
 @each_dtype

@@ -12,10 +12,10 @@ import pytest
 
 import fusedloss as fl
 from cases import INTEGER_DTYPES
-from checks import DTYPES, assert_rounded, assert_same_bits, compute_dtype
+from checks import DTYPES, assert_rounded, assert_same_bits, assert_value, compute_dtype
 from parts import Array
 from pointwise_cases import CASES, LOSSES, Case, Shape
-from test_pointwise import assert_value, truth
+from test_pointwise import truth
 
 #: A weighted mean; two operands; three; an option that is an array; one differentiable argument.
 KINDS = tuple(

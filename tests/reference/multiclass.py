@@ -6,7 +6,7 @@ import numpy as np
 
 from reference.elementary import product, sigmoid, softplus
 from reference.pointwise import Terms
-from reference.rowwise import at_index, first_largest, one_hot, rowwise
+from reference.rowwise import at_index, exact_part, first_largest, one_hot, rowwise
 from rounding import Numbers
 
 
@@ -123,7 +123,7 @@ def sparsemax_loss(scores: Numbers, target: Numbers) -> Terms:
     """
     right = one_hot(target, scores.shape[-1])
     z = scores - scores.max(axis=-1, keepdims=True)
-    exact = np.asarray(getattr(z, "exact", z))
+    exact = exact_part(z)
     ordered = -np.sort(-exact, axis=-1)
     count = np.arange(1, exact.shape[-1] + 1)
     size = (1 + count * ordered > ordered.cumsum(axis=-1)).sum(axis=-1, keepdims=True)

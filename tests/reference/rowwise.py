@@ -107,7 +107,16 @@ def at_index(x: Numbers, index: Array) -> Numbers:
     return np.take_along_axis(x, index[..., np.newaxis].astype(np.int64), -1)
 
 
+def exact_part(x: Numbers) -> Array:
+    return x.exact if isinstance(x, Rounded) else np.asarray(x)
+
+
 def first_largest(x: Numbers) -> Array:
     """The class of a row's largest number, the first of several."""
-    largest: Array = np.asarray(getattr(x, "exact", x)).argmax(axis=-1)
-    return largest
+    return np.asarray(exact_part(x).argmax(axis=-1))
+
+
+def shares_of_largest(x: Numbers) -> Array:
+    """1 at a row's largest number, shared by several."""
+    largest = exact_part(x) == exact_part(x).max(axis=-1, keepdims=True)
+    return np.asarray(largest / largest.sum(axis=-1, keepdims=True))

@@ -7,7 +7,7 @@ import numpy as np
 from reference.elementary import sign
 from reference.pointwise import Terms
 from reference.regression import EPSILON
-from reference.rowwise import rowwise
+from reference.rowwise import rowwise, shares_of_largest
 from rounding import Numbers
 
 #: What torch adds to squared lengths.
@@ -65,6 +65,9 @@ def _distance(x: Numbers, y: Numbers, p: float, eps: float) -> tuple[Numbers, Nu
     if p == 2:
         length = np.sqrt(_dot(d, d))
         return length, np.where(length > 0, d / length, 0.0)
+    if p == np.inf:
+        length = a.max(axis=-1, keepdims=True)
+        return length, sign(d) * shares_of_largest(a)
     length = np.power(np.power(a, p).sum(axis=-1, keepdims=True), 1 / p)
     return length, np.where(length > 0, sign(d) * np.power(a / length, p - 1), 0.0)
 

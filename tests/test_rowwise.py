@@ -1,0 +1,375 @@
+"""Every loss of rows against its formula: values, all gradients, any layout, threads, errors."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fusedloss as fl
+from cases import INTEGER_DTYPES
+from checks import (
+    DTYPES,
+    assert_rounded,
+    assert_same_bits,
+    assert_value,
+    compute_dtype,
+    truth_dtype,
+)
+from conftest import ISAS, instruction_set
+from parts import Array
+from reference.pointwise import Evaluation
+from reference.rowwise import evaluate
+from rowwise_cases import CASES, LOSSES, Case, Shape
+
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+each_loss = pytest.mark.parametrize("name", LOSSES)
+
+#: Positions and a row's length: around vectors of 2 to 16 lanes, longer than a block, one, none.
+SHAPES: tuple[Shape, ...] = (
+    (1,),
+    (9,),
+    (0, 5),
+    (40, 1),
+    (33, 2),
+    (21, 7),
+    (20, 8),
+    (19, 16),
+    (18, 17),
+    (9, 33),
+    (5, 130),
+    (2, 3001),
+    (3, 4, 5),
+    (2, 3, 2, 17),
+)
+
+
+def truth(case: Case, arrays: list[Array], **options: Any) -> Evaluation:
+    """The results, and what the formula as it is written may lose in the arithmetic."""
+    exact, arithmetic = truth_dtype(arrays[0].dtype), compute_dtype(arrays[0].dtype)
+    return evaluate(case.name, *arrays, dtype=exact, arithmetic=arithmetic, **options)
+
+
+def gradients_of(case: Case, arrays: list[Any], **options: Any) -> tuple[Any, tuple[Array, ...]]:
+    function = fl.value_and_grad(getattr(fl, case.name), argnums=case.argnums)
+    value, gradients = function(*arrays, **options)
+    return value, gradients
+
+
+def assert_right(
+    case: Case, arrays: list[Array], expected: Evaluation | None = None, **options: Any
+) -> None:
+    """Value alone, and value with gradients."""
+    dtype = arrays[0].dtype.newbyteorder("=")
+    if expected is None:
+        expected = truth(case, arrays, **options)
+    value, gradients = gradients_of(case, arrays, **options)
+    assert_value(value, expected.value, dtype)
+    alone = {name: x for name, x in options.items() if name != "grad_output"}
+    assert_value(getattr(fl, case.name)(*arrays, **alone), expected.value, dtype)
+    for gradient, exact in zip(gradients, expected.gradients, strict=True):
+        assert gradient.dtype == dtype
+        assert_rounded(gradient, exact, dtype)
+
+
+@each_dtype
+@each_case
+def test_values_and_gradients(case: Case, dtype: str, rng: np.random.Generator) -> None:
+    for shape in SHAPES:
+        arrays, options = case.draw(shape, dtype, rng)
+        arrays = case.laid_out(arrays)
+        positions = shape[:-1]
+        for reduction in ("none", "mean", "sum"):
+            grad_output = np.asarray(rng.normal(size=positions if reduction == "none" else ()))
+            given = {**options, "reduction": reduction, "grad_output": grad_output.astype(dtype)}
+            if reduction == "mean":
+                weight = np.asarray(rng.uniform(0.1, 2, size=positions))
+                given["sample_weight"] = weight.astype(dtype)
+            expected = truth(case, arrays, **given)
+            for isa in ISAS:
+                with instruction_set(isa):
+                    assert_right(case, arrays, expected, **given)
+
+
+@pytest.mark.usefixtures("isa")
+@each_case
+def test_each_gradient_alone(case: Case, rng: np.random.Generator) -> None:
+    arrays, options = case.draw((21, 7), "float32", rng)
+    _, gradients = gradients_of(case, arrays, **options)
+    for position, gradient in zip(case.argnums, gradients, strict=True):
+        _, alone = fl.value_and_grad(getattr(fl, case.name), argnums=position)(*arrays, **options)
+        assert_same_bits(alone, gradient)
+
+
+@each_case
+def test_perfect_and_hopeless_rows(case: Case, rng: np.random.Generator) -> None:
+    """Large scores, equal scores, zeros: finite losses and gradients."""
+    for dtype in DTYPES:
+        for scale in (0.0, 1e4):
+            arrays, options = case.draw((50, 9), dtype, rng)
+            if case.name == "generalized_cross_entropy":  # its gradient at 0 is infinite
+                continue
+            for position in case.argnums:
+                arrays[position] = (arrays[position] * scale).astype(dtype)
+            value, gradients = gradients_of(case, arrays, reduction="none", **options)
+            finite = np.isfinite(
+                np.asarray(truth(case, arrays, reduction="none", **options).value.exact)
+            )
+            assert np.all(np.isfinite(value[finite]))
+            for gradient in gradients:
+                assert np.all(np.isfinite(gradient))
+
+
+@each_dtype
+@each_case
+def test_nan_is_not_lost(case: Case, dtype: str, rng: np.random.Generator) -> None:
+    """A NaN makes its own row's loss NaN and that of no other row."""
+    arrays, options = case.draw((20, 9), dtype, rng)
+    for position in case.argnums:
+        spoiled = [x.copy() for x in arrays]
+        row = 13
+        column = 4 if spoiled[1].ndim == 2 or spoiled[1].dtype.kind == "f" else spoiled[1][row]
+        spoiled[position][row, column] = np.nan
+        for isa in ISAS:
+            with instruction_set(isa):
+                value = getattr(fl, case.name)(*spoiled, reduction="none", **options)
+                wrong = np.flatnonzero(np.isnan(value)).tolist()
+                assert wrong == [row]
+
+
+# ---- Arrays ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", INTEGER_DTYPES)
+@pytest.mark.parametrize(
+    "name", [name for name, loss in LOSSES.items() if loss.draws[1].__name__ == "_index"]
+)
+def test_class_indices_of_every_dtype(name: str, dtype: str, rng: np.random.Generator) -> None:
+    case = Case(name, LOSSES[name], {})
+    (prediction, target), _ = case.draw((65, 100), "float32", rng)
+    expected = gradients_of(case, [prediction, target])
+    actual = gradients_of(case, [prediction, target.astype(dtype)])
+    assert actual[0] == expected[0]
+    assert_same_bits(actual[1][0], expected[1][0])
+
+
+def odd_copies(x: Array) -> list[Array]:
+    """The same numbers, laid out in every way."""
+    gapped = np.repeat(x, 2, axis=-1)[..., ::2]
+    backwards = np.flip(np.flip(x).copy())
+    raw = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    raw[...] = x
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    swapped = x.astype(x.dtype.newbyteorder("S"))
+    return [x.copy(order="F"), gapped, backwards, raw, read_only, swapped]
+
+
+@pytest.mark.usefixtures("isa")
+@each_dtype
+@each_loss
+def test_strides(name: str, dtype: str, rng: np.random.Generator) -> None:
+    case = Case(name, LOSSES[name], {})
+    arrays = case.laid_out(case.draw((6, 5, 17), dtype, rng)[0])
+    expected = truth(case, arrays, reduction="none")
+    for given in zip(*map(odd_copies, arrays), strict=True):
+        if given[0].dtype.kind == "V":  # there is no byte-swapped bfloat16
+            continue
+        value, gradients = gradients_of(case, list(given), reduction="none")
+        assert_rounded(value, expected.value, dtype)
+        for gradient, exact in zip(gradients, expected.gradients, strict=True):
+            assert_rounded(gradient, exact, dtype)
+
+
+@each_dtype
+@each_loss
+def test_into_any_memory(name: str, dtype: str, rng: np.random.Generator) -> None:
+    case = Case(name, LOSSES[name], {})
+    arrays, _ = case.draw((37, 29), dtype, rng)
+    value, gradients = gradients_of(case, arrays)
+    gapped = np.full((37, 58), 7, dtype)
+    for out in (np.empty((29, 37), dtype).T, np.empty((37, 29), dtype)[::-1, ::-1], gapped[:, ::2]):
+        again, same = fl.value_and_grad(getattr(fl, name))(*arrays, out=out)
+        assert same is out
+        assert again == value
+        assert_same_bits(out, gradients[0])
+    assert np.all(gapped[:, 1::2] == 7)
+
+
+@each_loss
+def test_inputs_are_not_written(name: str, rng: np.random.Generator) -> None:
+    case = Case(name, LOSSES[name], {})
+    arrays, _ = case.draw((12, 9), "float32", rng)
+    before = [x.copy() for x in arrays]
+    gradients_of(case, arrays)
+    for x, copy in zip(arrays, before, strict=True):
+        assert_same_bits(x, copy)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(20_011, 10), (1021, 257)], ids=str)
+@each_loss
+def test_same_bits_for_any_number_of_threads(
+    name: str, shape: Shape, dtype: str, rng: np.random.Generator
+) -> None:
+    case = Case(name, LOSSES[name], {})
+    arrays, _ = case.draw(shape if name != "multilabel_margin_loss" else (4001, 10), dtype, rng)
+    weight = rng.uniform(0.1, 2, size=arrays[0].shape[0]).astype(dtype)
+    results = set()
+    for count in (1, 2, 3, 7):
+        value, gradients = gradients_of(case, arrays, sample_weight=weight, num_threads=count)
+        results.add((value, *(gradient.tobytes() for gradient in gradients)))
+    assert len(results) == 1
+
+
+@each_loss
+def test_of_no_row(name: str) -> None:
+    case = Case(name, LOSSES[name], {})
+    arrays, _ = case.draw((0, 4), "float32", np.random.default_rng(0))
+    for reduction, expected in (("mean", np.nan), ("sum", 0.0)):
+        value, gradients = gradients_of(case, arrays, reduction=reduction)
+        np.testing.assert_equal(value, expected)
+        assert all(gradient.shape == (0, 4) for gradient in gradients)
+
+
+# ---- Errors ------------------------------------------------------------------------------------
+
+CANARY = -12345.0
+SHAPE = (4, 3)
+
+
+def valid_arrays(name: str) -> dict[str, Array]:
+    """The arguments of a valid call, by the names that the public function gives them."""
+    arrays, _ = Case(name, LOSSES[name], {}).draw(SHAPE, "float32", np.random.default_rng(0))
+    return dict(zip(inspect.signature(getattr(fl, name)).parameters, arrays, strict=False))
+
+
+def assert_raises(name: str, error: type[Exception], match: str, **spoiled: Any) -> None:
+    """Value, and value and gradient, raise; neither out nor any input is written."""
+    given = valid_arrays(name)
+    names = tuple(given)
+    arguments = {**given, **spoiled}
+    out = arguments.pop("out", np.full(SHAPE, CANARY, "float32"))
+    positional = [arguments.pop(argument) for argument in names]
+    arrays = [x for x in (*positional, *arguments.values(), out) if isinstance(x, np.ndarray)]
+    before = [x.copy() for x in arrays]
+    function = getattr(fl, name)
+    if "out" not in spoiled:
+        with pytest.raises(error, match=match):
+            function(*positional, **arguments)
+    with pytest.raises(error, match=match):
+        fl.value_and_grad(function)(*positional, out=out, **arguments)
+    for x, copy in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(x, copy)
+
+
+@each_loss
+def test_predictions_that_are_not_taken(name: str) -> None:
+    first = next(iter(valid_arrays(name)))
+    for dtype in ("int64", "bool", "complex64", "object"):
+        spoiled = {first: np.ones(SHAPE, int).astype(dtype)}
+        assert_raises(name, TypeError, f"(?s){first}.*dtype.*float32", **spoiled)
+    for value in (None, object(), np.ma.masked_array(np.ones(SHAPE, "f"))):
+        assert_raises(name, TypeError, first, **{first: value})
+    assert_raises(name, ValueError, first, **{first: np.float32(1)})
+
+
+@each_loss
+def test_other_arguments_of_the_wrong_shape(name: str) -> None:
+    _, *others = valid_arrays(name)
+    for other in others:
+        for shape in ((5,), (4, 2), (4, 3, 1), (2, 2, 2)):
+            spoiled = np.zeros(shape, valid_arrays(name)[other].dtype)
+            match = rf"(?s){other}.*\({', '.join(map(str, shape))}"
+            assert_raises(name, ValueError, match, **{other: spoiled})
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("shape", [(40, 3), (9, 300), (2, 20, 3)], ids=str)
+@pytest.mark.parametrize(
+    "name", [name for name, loss in LOSSES.items() if loss.draws[1].__name__ == "_index"]
+)
+def test_class_out_of_range(name: str, shape: Shape, rng: np.random.Generator) -> None:
+    """The first bad class's position and number; nothing is written."""
+    case = Case(name, LOSSES[name], {})
+    for dtype, bad in (("int64", -1), ("int64", shape[-1]), ("uint8", 250)):
+        if bad < shape[-1] and bad >= 0:
+            continue
+        prediction, target = case.laid_out(case.draw(shape, "float32", rng)[0])
+        target = (target % 200).astype(dtype)
+        target.flat[7] = target.flat[-1] = bad
+        place = ", ".join(str(int(i)) for i in np.unravel_index(7, target.shape))
+        out = np.full(prediction.shape, CANARY, "float32")
+        match = rf"(?s)target\[{place}\] is {bad}\b.*{shape[-1]} classes"
+        with pytest.raises(IndexError, match=match):
+            fl.value_and_grad(getattr(fl, name))(prediction, target, out=out)
+        assert np.all(out == CANARY)
+
+
+def test_listed_class_out_of_range() -> None:
+    target = np.array([[0, -1, 7], [1, 3, -1]])  # what follows the -1 does not count
+    with pytest.raises(IndexError, match=r"(?s)target\[1, 1\] is 3.*3 classes"):
+        fl.multilabel_margin_loss(np.zeros((2, 3)), target)
+    target[1, 1] = 2
+    fl.multilabel_margin_loss(np.zeros((2, 3)), target)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        (name, option, value)
+        for name, loss in LOSSES.items()
+        for option, values in loss.bad.items()
+        for value in values
+    ],
+)
+def test_options_out_of_range(name: str, option: str, value: float) -> None:
+    match = rf"(?s)^{option} is {str(value)[:4]}.*expected"
+    assert_raises(name, ValueError, match, **{option: value})
+
+
+@each_loss
+def test_options_that_are_no_number(name: str) -> None:
+    for option in LOSSES[name].bad:
+        for value in ("0.5", [0.1, 0.2], object()):
+            assert_raises(name, TypeError, option, **{option: value})
+    assert_raises(name, ValueError, "(?s)reduction.*none.*mean.*sum", reduction="batchmean")
+    assert_raises(name, ValueError, "num_threads.*0", num_threads=0)
+
+
+@each_loss
+def test_weights_of_the_wrong_shape(name: str) -> None:
+    shapes: tuple[Shape, ...] = ((3,), (4, 3), (4, 1))
+    for shape in shapes:
+        match = rf"(?s)sample_weight.*\({', '.join(map(str, shape))}.*\(4,\)"
+        assert_raises(name, ValueError, match, sample_weight=np.ones(shape, "float32"))
+    if {"weight": "drawn"}.items() <= LOSSES[name].options[-1].items():
+        for shape in (*shapes, ()):
+            if shape == (3,):
+                continue
+            assert_raises(name, ValueError, "(?s)weight.*3", weight=np.ones(shape, "float32"))
+
+
+@each_loss
+def test_bad_outputs(name: str) -> None:
+    match = r"(?s)out.*\(3, 4\).*\(4, 3\)"
+    assert_raises(name, ValueError, match, out=np.full((3, 4), CANARY, "float32"))
+    assert_raises(name, TypeError, "(?s)out.*dtype.*float32", out=np.zeros(SHAPE))
+    assert_raises(name, TypeError, "out", out=[[0.0] * 3] * 4)
+    memory = np.full(48, 0.5, "float32")
+    first = next(iter(valid_arrays(name)))
+    prediction = memory[:12].reshape(SHAPE)
+    overlapping = {"out": memory[3:15].reshape(SHAPE), first: prediction}
+    assert_raises(name, ValueError, f"(?s)out.*overlap.*{first}", **overlapping)
+
+
+@each_loss
+def test_argnums(name: str) -> None:
+    case = Case(name, LOSSES[name], {})
+    wrong: list[Any] = [n for n in range(4) if n not in case.argnums]
+    for argnums in (*wrong, -1, (0, 0), ()):
+        with pytest.raises(ValueError, match="argnums"):
+            fl.value_and_grad(getattr(fl, name), argnums=argnums)
