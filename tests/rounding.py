@@ -130,9 +130,10 @@ class Rounded(NDArrayOperatorsMixin):
         return Rounded(self.exact[index], self.error[index], self.arithmetic)
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Rounded:
-        """The sum in the arithmetic itself, several runs of additions side by side."""
+        """The sum of runs in the arithmetic itself, and of all the runs in double."""
         count = self.exact.size // max(self.exact.sum(axis=axis).size, 1)
         ulps = min(count, LONGEST_RUN) / 2 * np.finfo(self.arithmetic).eps
+        ulps += count * np.finfo(np.float64).eps
         exact = self.exact.sum(axis=axis, keepdims=keepdims)
         error = (self.error + ulps * np.abs(self.exact)).sum(axis=axis, keepdims=keepdims)
         return Rounded(exact, np.where(np.isfinite(exact), error, 0), self.arithmetic)

@@ -37,8 +37,8 @@ def test_formulas_in_float32(
     for result, expected in pairs:
         # NumPy's float32 functions are off by up to 3 units, where the analysis counts 1
         assert_within(np.float32(result), expected.exact, 3 * expected.error)
-        # differences lose some more where they cancel, sums over nine classes a few
-        assert expected.error.mean() <= 64 * UNIT * np.abs(expected.exact).mean()
+        # some units of each step, of up to two dozen steps, and of sums over nine classes
+        assert expected.error.mean() <= 100 * UNIT * np.abs(expected.exact).mean()
 
 
 def rounded(x: Any, error: Any = 0.0) -> Rounded:

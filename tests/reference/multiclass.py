@@ -67,7 +67,7 @@ def multilabel_margin_loss(input: Numbers, target: Numbers) -> Terms:
     return Terms(value, (slope,))
 
 
-@rowwise("input", "target")
+@rowwise("input", "target", of_classes=False)
 def multilabel_soft_margin_loss(
     input: Numbers, target: Numbers, *, weight: Numbers = None
 ) -> Terms:

@@ -92,10 +92,11 @@ def triplet_margin_loss(
     by_anchor, by_positive, by_negative = near_slope - far_slope, -near_slope, far_slope
     if swap:
         other, other_slope = _distance(positive, negative, p, eps)
-        swapped = other < far
-        by_anchor = np.where(swapped, near_slope, by_anchor)
-        by_positive = np.where(swapped, -near_slope - other_slope, by_positive)
-        by_negative = np.where(swapped, other_slope, by_negative)
+        # equal distances share the slope
+        own = np.where(far < other, 1.0, np.where(far > other, 0.0, 0.5))
+        far_slope, other_slope = own * far_slope, (1 - own) * other_slope
+        by_anchor, by_positive = near_slope - far_slope, -near_slope - other_slope
+        by_negative = far_slope + other_slope
         far = np.minimum(far, other)
     gap = margin + near - far
     slopes = (np.where(gap >= 0, slope, 0.0) for slope in (by_anchor, by_positive, by_negative))
