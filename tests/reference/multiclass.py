@@ -79,7 +79,7 @@ def multilabel_soft_margin_loss(
     return Terms((share * value).sum(axis=-1), (share * slope, -share * input))
 
 
-def _softmax(z: Numbers) -> tuple[Numbers, Numbers]:
+def softmax_rows(z: Numbers) -> tuple[Numbers, Numbers]:
     """-log p = (max - z) + log(1 + the others' exponentials), and p, over the last axis."""
     top = one_hot(first_largest(z), z.shape[-1])
     maximum = z.max(axis=-1, keepdims=True)
@@ -93,7 +93,7 @@ def poly1_cross_entropy(logits: Numbers, target: Numbers, *, epsilon: float = 2.
     """-sum_c t_c log p_c + epsilon (1 - sum_c t_c p_c), t an index or probabilities (optax)."""
     index = target.ndim < logits.ndim
     t = one_hot(target, logits.shape[-1]) * 1.0 if index else target
-    negative_log_p, p = _softmax(logits)
+    negative_log_p, p = softmax_rows(logits)
     entropy = product(t, negative_log_p).sum(axis=-1)
     agreement = (t * p).sum(axis=-1, keepdims=True)
     total = t.sum(axis=-1, keepdims=True)
@@ -137,6 +137,6 @@ def sparsemax_loss(scores: Numbers, target: Numbers) -> Terms:
 @rowwise("logits", of_classes=False)
 def ranking_softmax_loss(logits: Numbers, labels: Numbers) -> Terms:
     """-sum_c y_c log softmax(z)_c of relevances y, which need not sum to 1 (optax)."""
-    negative_log_p, p = _softmax(logits)
+    negative_log_p, p = softmax_rows(logits)
     total = (labels * 1.0).sum(axis=-1, keepdims=True)
     return Terms(product(labels, negative_log_p).sum(axis=-1), (total * p - labels,))

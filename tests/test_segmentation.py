@@ -1,0 +1,245 @@
+"""Every loss of images against its formula: any layout, dtypes, threads, errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fusedloss as fl
+from cases import INTEGER_DTYPES
+from checks import (
+    DTYPES,
+    assert_rounded,
+    assert_same_bits,
+    assert_value,
+    compute_dtype,
+    truth_dtype,
+)
+from conftest import ISAS, instruction_set
+from parts import Array
+from reference.pointwise import Evaluation
+from reference.segmentation import evaluate
+from segmentation_cases import CASES, LOSSES, Case, Shape
+
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+each_loss = pytest.mark.parametrize("name", LOSSES)
+
+#: Images of no pixel axis, one and three; few classes and many; vectors' edges along both.
+SHAPES: tuple[Shape, ...] = (
+    (3, 4),
+    (2, 3, 17),
+    (1, 2, 9, 8),
+    (2, 17, 33),
+    (3, 5, 3, 4, 5),
+    (1, 130, 7),
+    (2, 1, 16),
+)
+
+
+def truth(case: Case, logits: Array, target: Array, **options: Any) -> Evaluation:
+    """The results, and what the formula as it is written may lose in the arithmetic."""
+    exact, arithmetic = truth_dtype(logits.dtype), compute_dtype(logits.dtype)
+    return evaluate(case.name, logits, target, dtype=exact, arithmetic=arithmetic, **options)
+
+
+def assert_right(case: Case, logits: Array, target: Array, **options: Any) -> None:
+    """Value alone, and value with gradient, with every instruction set."""
+    expected = truth(case, logits, target, **options)
+    function = getattr(fl, case.name)
+    alone = {name: x for name, x in options.items() if name != "grad_output"}
+    for isa in ISAS:
+        with instruction_set(isa):
+            value, gradient = fl.value_and_grad(function)(logits, target, **options)
+            for result in (value, function(logits, target, **alone)):
+                assert_value(result, expected.value, logits.dtype)
+            assert gradient.dtype == logits.dtype.newbyteorder("=")
+            assert_rounded(gradient, expected.gradients[0], logits.dtype)
+
+
+@each_dtype
+@each_case
+def test_values_and_gradients(case: Case, dtype: str, rng: np.random.Generator) -> None:
+    for k, shape in enumerate(SHAPES):
+        reduction = case.loss.reductions[k % len(case.loss.reductions)]
+        logits, target = case.draw(shape, dtype, rng)
+        options = {**case.options, "reduction": reduction}
+        scores = np.shape(evaluate(case.name, logits, target, **options).value)
+        grad_output = np.asarray(rng.normal(size=scores)).astype(dtype)
+        assert_right(case, logits, target, grad_output=grad_output, **options)
+
+
+@each_dtype
+@each_case
+def test_equal_and_large_logits(case: Case, dtype: str, rng: np.random.Generator) -> None:
+    for scale in (0, 3000):
+        if scale == 0 and case.name == "lovasz_softmax_loss":
+            continue  # equal errors may be sorted in any order, which moves the gradient
+        logits, target = case.draw((2, 5, 40), dtype, rng)
+        assert_right(case, logits * logits.dtype.type(scale), target, **case.options)
+
+
+@each_loss
+def test_nan_is_not_lost(name: str, rng: np.random.Generator) -> None:
+    case = Case(name, LOSSES[name], {}, "index")
+    logits, target = case.draw((2, 5, 40), "float32", rng)
+    logits[1, 2, 17] = np.nan
+    assert np.isnan(getattr(fl, name)(logits, target))
+    target[1, 17] = -100
+    assert np.isfinite(getattr(fl, name)(logits, target))
+
+
+@each_loss
+def test_perfect_prediction(name: str) -> None:
+    """No loss, no gradient, exactly."""
+    target = np.arange(40).reshape(2, 20) % 5
+    logits = np.where(np.arange(5)[:, None] == target[:, None], 1e4, -1e4).astype("float32")
+    value, gradient = fl.value_and_grad(getattr(fl, name))(logits, target)
+    assert value == 0
+    assert np.all(gradient == 0)
+
+
+@each_loss
+def test_nothing_counts(name: str) -> None:
+    """Every pixel ignored: scores of no pixel, or the mean of nothing; in any case no gradient."""
+    target = np.full((2, 7), -100)
+    value, gradient = fl.value_and_grad(getattr(fl, name))(np.zeros((2, 3, 7)), target)
+    expected = evaluate(name, np.zeros((2, 3, 7)), target).value
+    np.testing.assert_equal(value, float(expected))
+    assert np.all(gradient == 0)
+
+
+# ---- Arrays ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", INTEGER_DTYPES)
+@each_loss
+def test_class_indices_of_every_dtype(name: str, dtype: str, rng: np.random.Generator) -> None:
+    logits, target = Case(name, LOSSES[name], {}, "index").draw((2, 9, 50), "float32", rng)
+    expected = fl.value_and_grad(getattr(fl, name))(logits, target)
+    actual = fl.value_and_grad(getattr(fl, name))(logits, target.astype(dtype))
+    assert actual[0] == expected[0]
+    assert_same_bits(actual[1], expected[1])
+
+
+@each_loss
+def test_ignore_index(name: str, rng: np.random.Generator) -> None:
+    case = Case(name, LOSSES[name], {}, "index")
+    logits, target = case.draw((2, 4, 30), "float32", rng)
+    assert_right(case, logits, target, ignore_index=2)
+
+
+@each_dtype
+@each_loss
+def test_strides(name: str, dtype: str, rng: np.random.Generator) -> None:
+    case = Case(name, LOSSES[name], {}, "index")
+    logits, target = case.draw((2, 5, 6, 7), dtype, rng)
+    channels_last = np.moveaxis(np.moveaxis(logits, 1, -1).copy(), -1, 1)
+    gapped = np.repeat(logits, 2, axis=-1)[..., ::2]
+    for given in (channels_last, logits.copy(order="F"), gapped, np.flip(np.flip(logits).copy())):
+        assert_right(case, given, target[::-1].copy()[::-1])
+        out = np.empty_like(given)
+        value, same = fl.value_and_grad(getattr(fl, name))(given, target, out=out)
+        assert same is out
+        again, gradient = fl.value_and_grad(getattr(fl, name))(given, target)
+        assert again == value
+        assert_same_bits(out, gradient)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(3, 4, 211, 103), (1, 21, 5003)], ids=str)
+@each_loss
+def test_same_bits_for_any_number_of_threads(
+    name: str, shape: Shape, dtype: str, rng: np.random.Generator
+) -> None:
+    logits, target = Case(name, LOSSES[name], {}, "ignored").draw(shape, dtype, rng)
+    results = set()
+    for count in (1, 2, 3, 7):
+        value, gradient = fl.value_and_grad(getattr(fl, name))(logits, target, num_threads=count)
+        results.add((value, gradient.tobytes()))
+    assert len(results) == 1
+
+
+# ---- Errors ------------------------------------------------------------------------------------
+
+CANARY = -12345.0
+SHAPE = (2, 3, 4)
+VALID: dict[str, Any] = {
+    "logits": np.linspace(-1, 1, 24, dtype="float32").reshape(SHAPE),
+    "target": np.arange(8).reshape(2, 4) % 3,
+}
+
+
+def assert_raises(name: str, error: type[Exception], match: str, **spoiled: Any) -> None:
+    """Value, and value and gradient, raise; neither out nor any input is written."""
+    arguments = {**VALID, **spoiled}
+    out = arguments.pop("out", np.full(SHAPE, CANARY, "float32"))
+    positional = [arguments.pop(argument) for argument in VALID]
+    arrays = [x for x in (*positional, out) if isinstance(x, np.ndarray)]
+    before = [x.copy() for x in arrays]
+    function = getattr(fl, name)
+    if "out" not in spoiled:
+        with pytest.raises(error, match=match):
+            function(*positional, **arguments)
+    with pytest.raises(error, match=match):
+        fl.value_and_grad(function)(*positional, out=out, **arguments)
+    for x, copy in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(x, copy)
+
+
+@each_loss
+def test_bad_logits(name: str) -> None:
+    for dtype in ("int64", "bool", "complex64"):
+        spoiled = np.ones(SHAPE, int).astype(dtype)
+        assert_raises(name, TypeError, "(?s)logits.*dtype.*float32", logits=spoiled)
+    assert_raises(name, TypeError, "logits", logits=None)
+    assert_raises(name, ValueError, "logits", logits=np.zeros((2, 0, 4), "float32"))
+
+
+@each_loss
+def test_bad_targets(name: str) -> None:
+    for shape in ((2,), (2, 5), (3, 4), (2, 4, 1)):
+        match = rf"(?s)target.*\({', '.join(map(str, shape))}"
+        assert_raises(name, ValueError, match, target=np.zeros(shape, int))
+    assert_raises(name, TypeError, "(?s)target.*dtype.*integer", target=np.zeros((2, 4)))
+    target = VALID["target"].copy()
+    target[1, 2] = 5
+    match = r"(?s)target\[1, 2\] is 5.*3 classes.*ignore_index -100"
+    assert_raises(name, IndexError, match, target=target)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        (name, option, value)
+        for name, loss in LOSSES.items()
+        for option, values in loss.bad.items()
+        for value in values
+    ],
+)
+def test_options_out_of_range(name: str, option: str, value: float) -> None:
+    match = rf"(?s)^{option} is {str(value)[:4]}.*expected"
+    assert_raises(name, ValueError, match, **{option: value})
+
+
+@each_loss
+def test_other_options(name: str) -> None:
+    for option in LOSSES[name].bad:
+        assert_raises(name, TypeError, option, **{option: "1"})
+    assert_raises(name, ValueError, "reduction", reduction="batchmean")
+    if "none" not in LOSSES[name].reductions:
+        assert_raises(name, ValueError, "(?s)reduction.*none.*mean.*sum", reduction="none")
+    assert_raises(name, TypeError, "ignore_index", ignore_index=1.5)
+    assert_raises(name, ValueError, "num_threads.*0", num_threads=0)
+
+
+@each_loss
+def test_bad_outputs(name: str) -> None:
+    match = r"(?s)out.*\(2, 4, 3\).*\(2, 3, 4\)"
+    assert_raises(name, ValueError, match, out=np.full((2, 4, 3), CANARY, "float32"))
+    assert_raises(name, TypeError, "(?s)out.*dtype.*float32", out=np.zeros(SHAPE))
+    memory = np.full(48, 0.5, "float32")
+    overlapping = {"out": memory[3:27].reshape(SHAPE), "logits": memory[:24].reshape(SHAPE)}
+    assert_raises(name, ValueError, "(?s)out.*overlap.*logits", **overlapping)
