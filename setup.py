@@ -72,14 +72,14 @@ KERNEL_PARTS = sorted(glob("src/kernels/*.inc"))
 CYTHON_PARTS = sorted(glob("src/fusedloss/*.pxi"))
 
 
-def pointwise_losses() -> str:
-    """List the rows of the pointwise losses, LOSS(name), as the kernels take them: X(name) each."""
-    rows = [
+def losses(macro: str) -> str:
+    """List the losses that a macro defines, as the kernels take them: X(name) each."""
+    names = [
         match
         for part in KERNEL_PARTS
-        for match in re.findall(r"^LOSS\((\w+)\)", Path(part).read_text(), re.MULTILINE)
+        for match in re.findall(rf"^{macro}\((\w+)\)", Path(part).read_text(), re.MULTILINE)
     ]
-    return " ".join(f"X({row})" for row in rows)
+    return " ".join(f"X({name})" for name in names)
 
 
 def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, object]]:
@@ -87,7 +87,8 @@ def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, object
     table = f"fl_kernels_{variant.token}_{suffix}"
     flags = [*KERNEL_FLAGS, *variant.flags, *REALS[suffix]]
     names = [f"-DFL_TABLE={table}", f'-DFL_ISA_NAME="{variant.name}"']
-    names.append(f"-DFL_POINTWISE_LOSSES={pointwise_losses()}")
+    names.append(f"-DFL_POINTWISE_LOSSES={losses('LOSS')}")
+    names.append(f"-DFL_ROWWISE_LOSSES={losses('ROW_LOSS')}")
     return f"fusedloss_{variant.token}_{suffix}", {
         "sources": ["src/kernels/kernels.c"],
         "obj_deps": {"src/kernels/kernels.c": HEADERS + KERNEL_PARTS},

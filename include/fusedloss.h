@@ -6,8 +6,9 @@
  *   2. fl_input, fl_output            an array: pointer, dtype, strides in elements
  *   3. fl_softmax_args                one softmax-family call: inputs, sizes, options, outputs
  *   4. fl_pointwise_args              one call of a loss that is computed element by element
- *   5. fl_program, fl_run             the call as stages of independent tasks; run them on one thread
- *   6. instruction sets and threads   which kernels run, and on how many threads
+ *   5. fl_rowwise_args                one call of a loss that is computed row by row
+ *   6. fl_program, fl_run             the call as stages of independent tasks; run them on one thread
+ *   7. instruction sets and threads   which kernels run, and on how many threads
  *
  * A minimal call (8 rows, 10 classes, mean cross-entropy and its gradient):
  *
@@ -30,7 +31,7 @@
  *     ... args.value is the loss, gradient is filled ...
  *
  * No function here allocates, starts a thread or keeps state between calls,
- * but for the choice of the instruction set (section 6).
+ * but for the choice of the instruction set (section 7).
  */
 #ifndef FUSEDLOSS_H
 #define FUSEDLOSS_H
@@ -173,7 +174,7 @@ typedef struct fl_softmax_args {
 /* ---- 4. Pointwise losses ----------------------------------------------------------------- */
 
 #define FL_MAX_OPERANDS 3
-#define FL_MAX_PARAMETERS 3
+#define FL_MAX_PARAMETERS 4
 
 /*
  * A loss of one element from each operand: the prediction, the target, and with some losses a third.
@@ -217,7 +218,50 @@ typedef struct fl_pointwise_args {
 /* The number of the loss of a name ("huber_loss"); -1 if there is none. */
 int32_t fl_pointwise_loss(const char *name);
 
-/* ---- 5. Programs: stages of independent tasks -------------------------------------------- */
+/* ---- 5. Losses of rows ------------------------------------------------------------------- */
+
+/*
+ * A loss of one row from each operand: the values along the class axis, be they classes or features. FL_MEAN
+ * divides by the number of rows or the sum of their weights. gradients[k] = d sum(grad_output * reduced
+ * loss) / d operands[k]. A gradient may be the very memory of its operand (equal strides and dtype); no other
+ * overlap is allowed.
+ */
+typedef struct fl_rowwise_args {
+    /* inputs */
+    int32_t loss;                       /* by fl_rowwise_loss */
+    fl_input operands[FL_MAX_OPERANDS]; /* the first: any float dtype, which decides how the loss is computed;
+                                           the others: any dtype, class_stride 0 for one value per row */
+    fl_input target;          /* any integer dtype: a class index per row, operands[1] being absent */
+    const void *class_weight; /* classes contiguous values of the compute type, or NULL: ones */
+    fl_input sample_weight;   /* any float dtype, one value per row; absent: ones */
+    fl_input grad_output;     /* FL_NONE only: any float dtype, one value per row */
+    /* sizes */
+    int32_t ndim;
+    int64_t shape[FL_MAX_DIMS];
+    int64_t classes;
+    /* options */
+    double parameters[FL_MAX_PARAMETERS]; /* of the loss, in its order */
+    int32_t label_rows;                   /* operands[1] are class indices, those of a row ended by -1 */
+    fl_reduction reduction;
+    double grad_output_value; /* multiplies the gradients */
+    /* outputs, of the prediction's dtype or the compute type */
+    fl_output loss_values; /* FL_NONE: one value per row */
+    fl_output gradients[FL_MAX_OPERANDS];
+    double value; /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
+    /* set by fl_rowwise_program and its stages; not for the caller */
+    struct {
+        double divisor;
+        double scale; /* grad_output_value / divisor */
+        int64_t rows;
+        int64_t rows_per_task;
+        int32_t stream; /* gradients are stored past the caches */
+    } plan;
+} fl_rowwise_args;
+
+/* The number of the loss of a name ("triplet_margin_loss"); -1 if there is none. */
+int32_t fl_rowwise_loss(const char *name);
+
+/* ---- 6. Programs: stages of independent tasks -------------------------------------------- */
 
 /* What one task hands to the end of its stage, where tasks are combined in their order. */
 typedef struct fl_partial {
@@ -254,13 +298,15 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program);
 
 fl_status fl_pointwise_program(fl_pointwise_args *args, fl_program *program);
 
+fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program);
+
 /* Bytes that fl_run needs: one thread's workspace and the partials. */
 size_t fl_workspace_size(const fl_program *program);
 
 /* Run every stage on the calling thread. workspace: fl_workspace_size bytes, aligned to 64. */
 fl_status fl_run(const fl_program *program, void *args, void *workspace);
 
-/* ---- 6. Instruction sets and threads ------------------------------------------------------ */
+/* ---- 7. Instruction sets and threads ------------------------------------------------------ */
 
 /* The instruction sets compiled in, best first; NULL past the end. */
 const char *fl_isa_name(int index);

@@ -2,22 +2,12 @@
 #include "cpu.h"
 #include "dtypes.h"
 #include "layout.h"
+#include "program.h"
 #include "table.h"
-
-#include <string.h>
-
-/* Gradients from so many bytes on are stored past the caches. */
-#define STREAM_BYTES (8 * 1024 * 1024)
-/* A task's least number of elements, and the largest number of tasks. */
-#define TASK_POINTS 16384
-#define MOST_TASKS 128
 
 int32_t fl_pointwise_loss(const char *name) {
     const fl_kernels *kernels = fl_kernels_for(FL_FLOAT32);
-    const char *each;
-    for (int32_t loss = 0; kernels && (each = kernels->pointwise_name(loss)); loss++)
-        if (strcmp(each, name) == 0) return loss;
-    return -1;
+    return kernels ? fl_number_of(kernels->pointwise_name, name) : -1;
 }
 
 static fl_status check_arguments(const fl_pointwise_args *args) {
@@ -42,15 +32,9 @@ static void set_divisor(fl_pointwise_args *args, double divisor) {
     args->plan.scale = divisor == 0 ? 0 : args->grad_output_value / divisor;
 }
 
-static fl_status first_fault(const fl_partial *partials, int64_t tasks) {
-    for (int64_t task = 0; task < tasks; task++)
-        if (partials[task].status != FL_OK) return partials[task].status;
-    return FL_OK;
-}
-
 static fl_status combine_check(void *args, const fl_partial *partials, int64_t tasks) {
     (void)args;
-    return first_fault(partials, tasks);
+    return fl_first_fault(partials, tasks);
 }
 
 static fl_status combine_weights(void *args, const fl_partial *partials, int64_t tasks) {
@@ -65,7 +49,7 @@ static fl_status combine_run(void *arguments, const fl_partial *partials, int64_
     double sum = 0;
     for (int64_t task = 0; task < tasks; task++) sum += partials[task].sum;
     args->value = sum / args->plan.divisor;
-    return first_fault(partials, tasks);
+    return fl_first_fault(partials, tasks);
 }
 
 /* The strides of the arrays that are there. */
@@ -100,10 +84,9 @@ fl_status fl_pointwise_program(fl_pointwise_args *args, fl_program *program) {
     }
     args->plan.points = points;
     args->plan.stream = gradient_bytes >= STREAM_BYTES && !in_place;
-    const int64_t shared = (points + MOST_TASKS - 1) / MOST_TASKS;
-    const int64_t per_task = shared < TASK_POINTS ? TASK_POINTS : shared;
-    args->plan.points_per_task = (per_task + FL_POINTS - 1) / FL_POINTS * FL_POINTS;
-    const int64_t tasks = (points + args->plan.points_per_task - 1) / args->plan.points_per_task;
+    const int64_t shared = ceil_divide(points, MOST_TASKS);
+    args->plan.points_per_task = round_up(shared < TASK_ELEMENTS ? TASK_ELEMENTS : shared, FL_POINTS);
+    const int64_t tasks = ceil_divide(points, args->plan.points_per_task);
     set_divisor(args, args->reduction == FL_MEAN ? (double)points : args->divisor == 0 ? 1 : args->divisor);
 
     program->workspace =

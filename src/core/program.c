@@ -1,5 +1,20 @@
-/* What every family shares: names of status codes, and the single-threaded run of a program. */
-#include "fusedloss.h"
+/* What every family shares: names, and the single-threaded run of a program. */
+#include "program.h"
+
+#include <string.h>
+
+int32_t fl_number_of(const char *(*name_of)(int32_t), const char *name) {
+    const char *each;
+    for (int32_t number = 0; (each = name_of(number)); number++)
+        if (strcmp(each, name) == 0) return number;
+    return -1;
+}
+
+fl_status fl_first_fault(const fl_partial *partials, int64_t tasks) {
+    for (int64_t task = 0; task < tasks; task++)
+        if (partials[task].status != FL_OK) return partials[task].status;
+    return FL_OK;
+}
 
 const char *fl_status_name(fl_status status) {
     switch (status) {

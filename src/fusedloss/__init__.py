@@ -35,10 +35,16 @@ from fusedloss.layers import (
     l2_penalty,
     perceptual_loss,
 )
-from fusedloss.ranking import (
-    hinge_embedding_loss,
-    margin_ranking_loss,
+from fusedloss.multiclass import (
+    categorical_hinge_loss,
+    generalized_cross_entropy,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    poly1_cross_entropy,
+    sparsemax_loss,
 )
+from fusedloss.ranking import hinge_embedding_loss, margin_ranking_loss, ranking_softmax_loss
 from fusedloss.regression import (
     gamma_loss,
     gaussian_nll_loss,
@@ -60,6 +66,11 @@ from fusedloss.runtime import (
     show_config,
     threads,
 )
+from fusedloss.similarity import (
+    cosine_embedding_loss,
+    cosine_similarity_loss,
+    triplet_margin_loss,
+)
 from fusedloss.transform import grad_and_hess, value_and_grad
 
 __version__ = _version("fusedloss")
@@ -70,12 +81,16 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "categorical_cross_entropy",
+    "categorical_hinge_loss",
+    "cosine_embedding_loss",
+    "cosine_similarity_loss",
     "cross_entropy",
     "distillation_loss",
     "exponential_loss",
     "focal_loss",
     "gamma_loss",
     "gaussian_nll_loss",
+    "generalized_cross_entropy",
     "get_include",
     "get_num_threads",
     "grad_and_hess",
@@ -95,10 +110,15 @@ __all__ = [
     "margin_ranking_loss",
     "mse_loss",
     "msle_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "perceptual_loss",
     "poisson_nll_loss",
+    "poly1_cross_entropy",
     "quantile_loss",
+    "ranking_softmax_loss",
     "set_num_threads",
     "show_config",
     "sigmoid_focal_loss",
@@ -106,9 +126,11 @@ __all__ = [
     "soft_cross_entropy",
     "soft_margin_loss",
     "softmax",
+    "sparsemax_loss",
     "squared_hinge_loss",
     "threads",
     "total_variation_loss",
+    "triplet_margin_loss",
     "tweedie_loss",
     "value_and_grad",
     "zero_one_loss",

@@ -21,8 +21,13 @@ REDUCTIONS = ("none", "mean", "sum")
 OUTPUTS = ("lse", "entropy", "accuracy")
 MOST_GAMMA = 64.0
 NOTHING_IGNORED = -(2**63)  # an ignore_index that is no class of anybody
+MOST_POWER = 64.0
 MOST_DIMENSIONS = 8
 MOST_THREADS = 1 << 20
+
+#: What an operand of a loss of rows is, after the first: a row for each of the first's, one number
+#: for each row, one class index, either an index or a row, or a row of class indices ended by -1.
+ROWS, VALUES, INDICES, INDICES_OR_ROWS, LABELS = range(5)
 
 
 # ---- Arrays -----------------------------------------------------------------------------------
@@ -145,6 +150,22 @@ def finite(name: str, x: Any) -> float:
     value = number(name, x)
     if not math.isfinite(value):
         raise ValueError(f"{name} is {value}: expected a finite number")
+    return value
+
+
+def one_or_two(name: str, x: Any) -> float:
+    """Return a power as a float, if it is 1 or 2."""
+    value = number(name, x)
+    if value not in (1, 2):
+        raise ValueError(f"{name} is {x!r}: expected 1 or 2")
+    return value
+
+
+def norm(name: str, x: Any) -> float:
+    """Return the power of a norm as a float."""
+    value = number(name, x)
+    if not 1 <= value <= MOST_POWER and value != math.inf:
+        raise ValueError(f"{name} is {value}: expected a number from 1 to {MOST_POWER:g} or inf")
     return value
 
 
@@ -535,16 +556,8 @@ def pointwise(
     g = None if grad_output is None else loss_cotangent(grad_output, mode, x, shape)
     thread_count = num_threads(threads)
 
-    wanted = gradient if isinstance(gradient, tuple) else (0,) if gradient else ()
-    places = out if isinstance(gradient, tuple) and out is not None else (out,) * len(wanted)
     inputs = operands | {"weight": weight, "grad_output": grad_output}
-    for i, (k, place) in enumerate(zip(wanted, places, strict=True)):
-        if place is not None:
-            of = given[names[k]]
-            others = {name: value for name, value in inputs.items() if name != names[k]}
-            name = "out" if not isinstance(gradient, tuple) else f"out[{i}]"
-            earlier = {f"out[{j}]": places[j] for j in range(i)}
-            _output(name, place, names[k], of, others | earlier)
+    wanted, places = _places(gradient, out, given, inputs)
 
     # The kernels write gradients of the broadcast shape, in the dtype that they compute in.
     full = tuple(_flat(np.broadcast_to(y, shape)) for y in plain.values())
@@ -569,22 +582,51 @@ def pointwise(
     if not wanted:
         return result.reshape(shape) if isinstance(result, np.ndarray) else result
     value, curvature = (None, result[1]) if hessian else (result[0], None)
-    gradients = []
-    for k, place, whole in zip(wanted, places, made, strict=True):
-        of = given[names[k]]
-        dtype_of = of.dtype.newbyteorder("=") if _is_real(of.dtype) else x.dtype
-        own = _summed_to(whole.reshape(shape), of.shape)
-        if place is None:
-            place = np.empty(of.shape, dtype_of)
-        np.copyto(place, own, casting="unsafe")
-        gradients.append(place)
-    of_calls = tuple(gradients) if isinstance(gradient, tuple) else gradients[0]
+    whole = tuple(array.reshape(shape) for array in made)
+    gradients = _delivered(whole, [given[names[k]] for k in wanted], places, x.dtype)
+    of_calls = gradients if isinstance(gradient, tuple) else gradients[0]
     if hessian:
         assert curvature is not None
         return of_calls, curvature.reshape(shape)
     if isinstance(value, np.ndarray):
         value = value.reshape(shape)
     return value, of_calls
+
+
+def _places(
+    gradient: bool | tuple[int, ...],
+    out: Any,
+    given: dict[str, Array],
+    inputs: dict[str, Any],
+) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+    """Return which gradients are wanted, and where they go, checked; None: to a new array."""
+    names = tuple(given)
+    several = isinstance(gradient, tuple)
+    wanted = gradient if isinstance(gradient, tuple) else (0,) if gradient else ()
+    places = out if several and out is not None else (out,) * len(wanted)
+    for i, (k, place) in enumerate(zip(wanted, places, strict=True)):
+        if place is not None:
+            others = {name: value for name, value in inputs.items() if name != names[k]}
+            earlier = {f"out[{j}]": places[j] for j in range(i)}
+            name = f"out[{i}]" if several else "out"
+            _output(name, place, names[k], given[names[k]], others | earlier)
+    return wanted, places
+
+
+def _delivered(
+    made: tuple[Array, ...],
+    operands: list[Array],
+    places: tuple[Any, ...],
+    dtype: np.dtype[Any],
+) -> tuple[Array, ...]:
+    """Return gradients of the broadcast shape as those of the operands, in their places."""
+    gradients = []
+    for whole, operand, place in zip(made, operands, places, strict=True):
+        own = operand.dtype.newbyteorder("=") if _is_real(operand.dtype) else dtype
+        gradient = np.empty(operand.shape, own) if place is None else place
+        np.copyto(gradient, _summed_to(whole, operand.shape), casting="unsafe")
+        gradients.append(gradient)
+    return tuple(gradients)
 
 
 def _broadcast(arrays: dict[str, Array]) -> tuple[int, ...]:
@@ -697,6 +739,114 @@ def places(
                 inputs[f"{name}[{j}]"] = _output(f"{name}[{j}]", place, of, inputs[of], others_of)
         columns.append(column)
     return list(zip(*columns, strict=True))
+
+
+# ---- Losses of rows ---------------------------------------------------------------------------
+
+MOST_LABEL_CLASSES = 1 << 24
+
+
+def raise_bad_class(target: Any, classes: int, labels: bool) -> NoReturn:
+    """Raise the IndexError of the first class index that is out of range; -1 ends `labels`."""
+    array = np.asarray(target)
+    bad = (array < (-1 if labels else 0)) | (array >= classes)
+    where, value = _first("target", array, bad)
+    unless = " (and not -1)" if labels else ""
+    raise IndexError(f"{where} is {value}: out of range for {classes} classes{unless}")
+
+
+def _row_shape(arrays: dict[str, Array], first: Array) -> tuple[int, ...]:
+    """Return what rows broadcast to, which leaves the axis of classes where it is."""
+    for name, array in arrays.items():
+        if array.ndim != first.ndim:
+            raise ValueError(
+                f"{name} has shape {array.shape}: expected {first.ndim} dimensions, as in "
+                f"{first.shape}"
+            )
+    return _broadcast(arrays)
+
+
+def _labels(name: str, array: Array, shape: tuple[int, ...], axis: int) -> Array:
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {array.dtype}: expected integer class indices")
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}: expected {shape}, ended by -1")
+    if shape[axis] > MOST_LABEL_CLASSES:
+        raise ValueError(f"{name} has shape {shape}: expected at most {MOST_LABEL_CLASSES} classes")
+    return _plain(array)
+
+
+def _row_operand(name: str, array: Array, role: int, of: Array, axis: int) -> Array:
+    """Return an operand as the kernels take it for the rows of another."""
+    positions = of.shape[:axis] + of.shape[axis + 1 :]
+    if role == ROWS:
+        return _numbers(name, np.broadcast_to(array, of.shape))
+    if role == LABELS:
+        return _labels(name, array, of.shape, axis)
+    if role != VALUES:
+        return _target(array, of, axis, 0 if role == INDICES else -1)
+    if array.shape != positions:
+        raise ValueError(f"{name} has shape {array.shape}: expected {positions}, one per row")
+    return _numbers(name, array)
+
+
+def rowwise(
+    kernel: Callable[..., Any],
+    loss: str,
+    operands: dict[str, Any],
+    roles: tuple[int, ...],
+    weight: Any,
+    sample_weight: Any,
+    parameters: tuple[float, ...],
+    reduction_name: Any,
+    axis: Any,
+    threads: Any,
+    gradient: bool | tuple[int, ...],
+    grad_output: Any,
+    out: Any,
+) -> Any:
+    """Check a call of a loss of rows, mend what is only odd, and run the kernel on it."""
+    names = tuple(operands)
+    first = _prediction(names[0], operands[names[0]])
+    class_axis = _class_axis(names[0], first, axis)
+    given = {names[0]: first} | {name: _array(name, operands[name]) for name in names[1:]}
+    role_of = dict(zip(names, (ROWS, *roles), strict=True))
+    shape = _row_shape({name: x for name, x in given.items() if role_of[name] == ROWS}, first)
+    positions = shape[:class_axis] + shape[class_axis + 1 :]
+    x = _plain(np.broadcast_to(first, shape))
+    plain = {names[0]: x} | {
+        name: _row_operand(name, given[name], role_of[name], x, class_axis) for name in names[1:]
+    }
+    w = None if weight is None else _class_weight("weight", weight, x, shape[class_axis])
+    s = None if sample_weight is None else _sample_weight(sample_weight, x, positions)
+    mode = reduction(reduction_name)
+    g = None if grad_output is None else loss_cotangent(grad_output, mode, x, positions)
+    thread_count = num_threads(threads)
+    more = {"weight": weight, "sample_weight": sample_weight, "grad_output": grad_output}
+    wanted, places = _places(gradient, out, given, operands | more)
+
+    # The kernels write gradients of the broadcast shape, in the dtype that they compute in.
+    made = tuple(np.empty(shape, compute_dtype(x)) for _ in wanted)
+    folded = len(shape) > MOST_DIMENSIONS
+    arrays = (*plain.values(), s, g)
+    kernel_axis = class_axis
+    buffers = made
+    if folded:
+        arrays = tuple(_fold(y, len(shape), class_axis) for y in arrays)
+        buffers = tuple(np.ascontiguousarray(_fold(y, len(shape), class_axis)) for y in made)
+        kernel_axis = 1
+    result = kernel(
+        *(loss, arrays[:-2], roles, w, arrays[-2], parameters, mode, kernel_axis, thread_count),
+        *(wanted, arrays[-1], buffers if wanted else None),
+    )
+    if result is None:
+        raise SystemError("fusedloss: arguments that passed every check were not taken")
+    if folded:
+        result = _unfold(result, positions, class_axis)
+    if not wanted:
+        return result
+    gradients = _delivered(result[1], [given[names[k]] for k in wanted], places, x.dtype)
+    return result[0], gradients if isinstance(gradient, tuple) else gradients[0]
 
 
 # ---- Distillation -----------------------------------------------------------------------------

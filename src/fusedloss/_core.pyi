@@ -77,6 +77,35 @@ def pointwise_plain(
     hessian: bool = False,
     bits: bool = False,
 ) -> Any: ...
+def rowwise(
+    name: str,
+    operands: dict[str, Any],
+    roles: tuple[int, ...],
+    weight: Any,
+    sample_weight: Any,
+    parameters: tuple[float, ...],
+    reduction: Any,
+    axis: Any,
+    num_threads: Any,
+    gradient: bool | tuple[int, ...] = False,
+    grad_output: Any = None,
+    out: Any = None,
+) -> Any: ...
+def rowwise_plain(
+    name: str,
+    operands: tuple[Any, ...],
+    roles: tuple[int, ...],
+    weight: Any,
+    sample_weight: Any,
+    parameters: tuple[float, ...],
+    reduction: Any,
+    axis: Any,
+    num_threads: Any,
+    gradient: bool | tuple[int, ...] = False,
+    grad_output: Any = None,
+    out: Any = None,
+    bits: bool = False,
+) -> Any: ...
 def isa_names() -> list[str]: ...
 def isa_available(name: str) -> bool: ...
 def current_isa() -> str: ...

@@ -80,6 +80,23 @@ cdef extern from "fusedloss.h" nogil:
         fl_output hessian
         double value
 
+    ctypedef struct fl_rowwise_args:
+        int32_t loss
+        fl_input operands[FL_MAX_OPERANDS]
+        fl_input target
+        const void *class_weight
+        fl_input sample_weight, grad_output
+        int32_t ndim
+        int64_t shape[FL_MAX_DIMS]
+        int64_t classes
+        double parameters[FL_MAX_PARAMETERS]
+        int32_t label_rows
+        fl_reduction reduction
+        double grad_output_value
+        fl_output loss_values
+        fl_output gradients[FL_MAX_OPERANDS]
+        double value
+
     ctypedef struct fl_partial:
         fl_status status
 
@@ -100,6 +117,8 @@ cdef extern from "fusedloss.h" nogil:
     fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program)
     int32_t fl_pointwise_loss(const char *name)
     fl_status fl_pointwise_program(fl_pointwise_args *args, fl_program *program)
+    int32_t fl_rowwise_loss(const char *name)
+    fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program)
     fl_status fl_run(const fl_program *program, void *args, void *workspace)
     size_t fl_workspace_size(const fl_program *program)
     const char *fl_isa_name(int index)
@@ -278,6 +297,15 @@ cdef bint take_real(object x, Array *array, bint bits) noexcept:
     return is_real(array.dtype)
 
 
+cdef bint take_operand(object x, Array *array, bint bits) noexcept:
+    """`take` of numbers of any dtype; bits says that uint16 is the bits of bfloat16."""
+    if not take(x, array):
+        return False
+    if bits and array.dtype == FL_UINT16:
+        array.dtype = FL_BFLOAT16
+    return True
+
+
 cdef bint is_real(fl_dtype dtype) noexcept:
     return FL_FLOAT16 <= dtype <= FL_FLOAT64
 
@@ -376,6 +404,70 @@ cdef void set_output(fl_output *to, const Array *array, Py_ssize_t axis) noexcep
     set_input(<fl_input *>to, array, axis)
 
 
+cdef bint keeps_apart(
+    const Array *operands, const Array *gradients, const Array *others, Py_ssize_t count,
+    Py_ssize_t k,
+) noexcept:
+    """Whether the gradient by operand k overlaps no other array, but for being that operand."""
+    cdef const Array *g = &gradients[k]
+    cdef const Array *other
+    cdef Py_ssize_t i
+    for i in range(FL_MAX_OPERANDS):
+        other = &operands[i]
+        if other.held and not apart(&g.view, &other.view) and not (
+            i == k and g.view.buf == other.view.buf and g.dtype == other.dtype
+            and same_strides(&g.view, &other.view)
+        ):
+            return False
+        other = &gradients[i]
+        if i != k and other.held and not apart(&g.view, &other.view):
+            return False
+    for i in range(count):
+        if others[i].held and not apart(&g.view, &others[i].view):
+            return False
+    return True
+
+
+cdef list take_gradients(
+    object gradient, object out, tuple of, const Array *operands, Array *gradients,
+    const Array *others, Py_ssize_t count, fl_output *outputs, Py_ssize_t axis, bint bits,
+):
+    """The arrays of the gradients that are wanted, described to the kernels; None if one is not so.
+
+    gradient: True for that by the first operand, else a tuple of operands' numbers, and then out is
+    a tuple, too; it may not overlap the operands, nor the `count` other arrays.
+    """
+    cdef const Array *x = &operands[0]
+    cdef Array *g
+    cdef bint single = gradient is True
+    cdef tuple wanted = (0,) if single else gradient
+    cdef list made = [out] if single else [None] * len(wanted) if out is None else list(out)
+    cdef fl_dtype real = FL_FLOAT64 if x.dtype == FL_FLOAT64 else FL_FLOAT32
+    cdef Py_ssize_t i, k
+    for i in range(len(wanted)):
+        k = wanted[i]
+        g = &gradients[k]
+        if not same_shape(&operands[k].view, &x.view):
+            return None
+        if made[i] is None:
+            if k and operands[k].dtype != x.dtype:
+                return None
+            made[i] = empty_like(of[k])
+            if not take_real(made[i], g, bits):
+                return None
+        else:
+            if not take_real(made[i], g, bits) or g.view.readonly:
+                return None
+            if g.dtype != x.dtype and g.dtype != real:
+                return None
+            if not same_shape(&g.view, &x.view) or overlaps_itself(&g.view):
+                return None
+            if not keeps_apart(operands, gradients, others, count, k):
+                return None
+        set_output(&outputs[k], g, axis)
+    return made
+
+
 cdef inline int64_t as_int64(object x, bint *ok) noexcept:
     if type(x) is not int:
         ok[0] = False
@@ -387,12 +479,49 @@ cdef inline int64_t as_int64(object x, bint *ok) noexcept:
         return 0
 
 
+cdef inline Py_ssize_t as_axis(object axis, Py_ssize_t ndim, bint *ok) noexcept:
+    """The class axis, counted from 0: the second by default, or the only one."""
+    cdef int64_t position
+    if axis is None:
+        position = 1 if ndim > 1 else 0
+    else:
+        position = as_int64(axis, ok)
+        if position < 0:
+            position += ndim
+    ok[0] = ok[0] and 0 <= position < ndim
+    return position if ok[0] else 0
+
+
+cdef bint take_class_weight(
+    object weight, Array *array, fl_dtype real, Py_ssize_t classes
+) noexcept:
+    """`take` of contiguous weights of the compute type, one per class."""
+    if not take(weight, array) or array.dtype != real or array.view.ndim != 1:
+        return False
+    return array.view.shape[0] == classes and array.view.strides[0] == array.view.itemsize
+
+
 # ---- Losses -----------------------------------------------------------------------------------
 
 cdef dict REDUCTIONS = {"none": FL_NONE, "mean": FL_MEAN, "sum": FL_SUM}
+cdef dict LOSS_NUMBERS = {}
+
+
+cdef int32_t loss_number(str name, int32_t (*number_of)(const char *) noexcept nogil) except -1:
+    """The number that the kernels of a family know a loss by; names are not used twice."""
+    number = LOSS_NUMBERS.get(name)
+    if number is None:
+        number = number_of(name.encode())
+        if number < 0:
+            raise SystemError(f"no loss {name!r}")
+        LOSS_NUMBERS[name] = number
+    return number
+
+
 
 include "_softmax.pxi"
 include "_pointwise.pxi"
+include "_rowwise.pxi"
 
 
 # ---- The machine ------------------------------------------------------------------------------

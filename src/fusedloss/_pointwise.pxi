@@ -7,9 +7,6 @@ cdef struct PointwiseArrays:
     Array hessian, loss
 
 
-cdef dict LOSS_NUMBERS = {}
-
-
 def pointwise(
     str name, dict operands, weight, tuple parameters, reduction, double divisor,
     bint weighted_mean, num_threads, gradient=False, grad_output=None, out=None,
@@ -65,25 +62,6 @@ def pointwise_plain(
             release(&each[i])
 
 
-cdef int32_t loss_number(str name) except -1:
-    number = LOSS_NUMBERS.get(name)
-    if number is None:
-        number = fl_pointwise_loss(name.encode())
-        if number < 0:
-            raise SystemError(f"no pointwise loss {name!r}")
-        LOSS_NUMBERS[name] = number
-    return number
-
-
-cdef bint take_operand(object x, Array *array, bint bits) noexcept:
-    """`take` of numbers of any dtype; bits says that uint16 is the bits of bfloat16."""
-    if not take(x, array):
-        return False
-    if bits and array.dtype == FL_UINT16:
-        array.dtype = FL_BFLOAT16
-    return True
-
-
 cdef bint broadcasts(fl_input *to, const Array *array, const Py_buffer *view) noexcept:
     """Describe an array broadcast to the shape of another; False if it does not."""
     cdef Py_ssize_t d, at, missing = view.ndim - array.view.ndim
@@ -108,16 +86,13 @@ cdef object pointwise_on_arrays(
     cdef fl_pointwise_args args
     cdef fl_program program
     cdef Array *x = &arrays.operands[0]
-    cdef Array *g
-    cdef Py_ssize_t d, k, i, ndim
+    cdef Py_ssize_t d, k, ndim
     cdef int64_t threads = 0
-    cdef bint ok = True, single = gradient is True
+    cdef bint ok = True
     cdef int status
-    cdef fl_dtype real
-    cdef tuple wanted
 
     memset(&args, 0, sizeof(args))
-    args.loss = loss_number(name)
+    args.loss = loss_number(name, fl_pointwise_loss)
     if not take_real(operands[0], x, bits):
         return None
     ndim = x.view.ndim
@@ -162,33 +137,15 @@ cdef object pointwise_on_arrays(
         else:
             set_input(&args.grad_output, &arrays.grad_output, -1)
 
-    real = FL_FLOAT64 if x.dtype == FL_FLOAT64 else FL_FLOAT32
     gradients = None
     if gradient:
-        wanted = (0,) if single else gradient
-        gradients = [out] if single else [None] * len(wanted) if out is None else list(out)
-        for i in range(len(wanted)):
-            k = wanted[i]
-            g = &arrays.gradients[k]
-            if not same_shape(&arrays.operands[k].view, &x.view):
-                return None
-            if gradients[i] is None:
-                if k and arrays.operands[k].dtype != x.dtype:
-                    return None
-                gradients[i] = empty_like(operands[k])
-                if not take_real(gradients[i], g, bits):
-                    return None
-            else:
-                args.check_first = not bits and name in _check.DOMAINS
-                if not take_real(gradients[i], g, bits) or g.view.readonly:
-                    return None
-                if g.dtype != x.dtype and g.dtype != real:
-                    return None
-                if not same_shape(&g.view, &x.view) or overlaps_itself(&g.view):
-                    return None
-                if not keeps_apart(arrays, k):
-                    return None
-            set_output(&args.gradients[k], g, -1)
+        gradients = take_gradients(
+            gradient, out, operands, arrays.operands, arrays.gradients, &arrays.weight, 2,
+            args.gradients, -1, bits,
+        )
+        if gradients is None:
+            return None
+        args.check_first = not bits and out is not None and name in _check.DOMAINS
     elif out is not None:
         return None
 
@@ -215,25 +172,5 @@ cdef object pointwise_on_arrays(
         value = args.value
     if gradients is None:
         return value
-    made = gradients[0] if single else tuple(gradients)
+    made = gradients[0] if gradient is True else tuple(gradients)
     return (made, curvature) if hessian else (value, made)
-
-
-cdef bint keeps_apart(PointwiseArrays *arrays, Py_ssize_t k) noexcept:
-    """Whether the gradient by operand k overlaps no other array, but for being that operand."""
-    cdef Array *g = &arrays.gradients[k]
-    cdef Array *other
-    cdef Py_ssize_t i
-    for i in range(FL_MAX_OPERANDS):
-        other = &arrays.operands[i]
-        if other.held and not apart(&g.view, &other.view) and not (
-            i == k and g.view.buf == other.view.buf and g.dtype == other.dtype
-            and same_strides(&g.view, &other.view)
-        ):
-            return False
-        other = &arrays.gradients[i]
-        if i != k and other.held and not apart(&g.view, &other.view):
-            return False
-    if arrays.weight.held and not apart(&g.view, &arrays.weight.view):
-        return False
-    return not arrays.grad_output.held or apart(&g.view, &arrays.grad_output.view)

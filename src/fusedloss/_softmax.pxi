@@ -122,13 +122,8 @@ cdef object softmax_on_arrays(
     if not take_real(logits, z, bits):
         return None
     ndim = z.view.ndim
-    if axis is None:
-        class_axis = 1 if ndim > 1 else 0
-    else:
-        class_axis = as_int64(axis, &ok)
-        if class_axis < 0:
-            class_axis += ndim
-    if not ok or class_axis < 0 or class_axis >= ndim or ndim > FL_MAX_DIMS:
+    class_axis = as_axis(axis, ndim, &ok)
+    if not ok or ndim > FL_MAX_DIMS:
         return None
     args.classes = z.view.shape[class_axis]
     args.ignore_index = as_int64(ignore_index, &ok)
@@ -167,9 +162,7 @@ cdef object softmax_on_arrays(
 
     real = FL_FLOAT64 if z.dtype == FL_FLOAT64 else FL_FLOAT32
     if weight is not None:
-        if not take(weight, w) or w.dtype != real or w.view.ndim != 1:
-            return None
-        if w.view.shape[0] != args.classes or w.view.strides[0] != w.view.itemsize:
+        if not take_class_weight(weight, w, real, args.classes):
             return None
         args.class_weight = w.view.buf
     if sample_weight is not None:

@@ -1,4 +1,4 @@
-"""Losses of pairs, element by element."""
+"""Losses of pairs and of lists."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from fusedloss import _check
 from fusedloss._loss import Call, loss
 from fusedloss._pointwise import pointwise
+from fusedloss._rowwise import rowwise
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -133,3 +134,70 @@ def hinge_embedding_loss(
     operands = {"input": input, "target": target}
     parameters = (_check.finite("margin", margin),)
     return pointwise("hinge_embedding_loss", operands, parameters, weight, reduction, num_threads)
+
+
+@loss("logits")
+def ranking_softmax_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Listwise softmax loss: the cross-entropy of relevances that need not sum to 1.
+
+    .. math:: \ell = -\sum_i t_i \log \mathrm{softmax}(z)_i
+
+    Parameters
+    ----------
+    logits : array of floats, shape (..., L)
+        Scores :math:`z` of the items of lists: float16, bfloat16, float32 or float64.
+    labels : array of real numbers, shape (..., L)
+        The items' relevances :math:`t`, not negative.
+    where : array of bools, shape (..., L), optional
+        The items that lists have; all if absent. A list without any has no loss.
+    sample_weight : array of floats, shape (...), optional
+        A weight per list; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of lists, or by the sum of `sample_weight`.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array with one value per list, of the dtype of
+        `logits`, for "none". The mean over no list is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+
+    Notes
+    -----
+    Equivalent to ``optax.losses.ranking_softmax_loss(logits, labels, where=where)``.
+
+    References
+    ----------
+    Z. Cao et al., "Learning to rank: from pairwise approach to listwise approach", ICML 2007.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.ranking_softmax_loss([[0.0, 0.0]], [[2, 1]]), 6)
+    2.079442
+    """
+    operands = {"logits": logits, "labels": labels}
+    if where is not None:
+        operands["where"] = where
+    roles = (_check.ROWS,) * (len(operands) - 1)
+    return rowwise(
+        *("ranking_softmax_loss", operands, roles, (), reduction, num_threads),
+        sample_weight=sample_weight,
+        axis=-1,
+    )

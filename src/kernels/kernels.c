@@ -25,6 +25,8 @@
 
 #include "pointwise.inc"
 
+#include "rowwise.inc"
+
 extern const fl_kernels FL_TABLE;
 
 __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
@@ -38,4 +40,7 @@ __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
     .pointwise_weights = pointwise_weights,
     .pointwise_check = pointwise_check,
     .pointwise = pointwise,
+    .rowwise_name = rowwise_name,
+    .rowwise_check = rowwise_check,
+    .rowwise = rowwise,
 };

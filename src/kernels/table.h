@@ -11,6 +11,9 @@
 #define FL_POINTS 1024
 #define FL_POINT_BUFFERS 10
 
+/* The rows of values that the losses of rows keep. */
+#define FL_ROW_BUFFERS 8
+
 /* The most positions of a tile of softmax_columns. */
 #define FL_MOST_TILE 512
 
@@ -25,6 +28,9 @@ typedef struct fl_kernels {
     fl_task pointwise_weights;                   /* weights are summed */
     fl_task pointwise_check;                     /* operands are validated */
     fl_task pointwise;
+    const char *(*rowwise_name)(int32_t loss); /* of each loss of rows; NULL past the last */
+    fl_task rowwise_check;                     /* class indices are validated, weights summed */
+    fl_task rowwise;
 } fl_kernels;
 
 #endif

@@ -1,0 +1,184 @@
+# The losses of rows: what `_core.pyx` includes for them.
+
+# What an operand after the first is.
+cdef int VALUES = _check.VALUES
+cdef int INDICES = _check.INDICES
+cdef int INDICES_OR_ROWS = _check.INDICES_OR_ROWS
+cdef int LABELS = _check.LABELS
+
+
+cdef struct RowwiseArrays:
+    Array operands[FL_MAX_OPERANDS]
+    Array weight, sample_weight, grad_output
+    Array gradients[FL_MAX_OPERANDS]
+    Array loss
+
+
+def rowwise(
+    str name, dict operands, tuple roles, weight, sample_weight, tuple parameters, reduction, axis,
+    num_threads, gradient=False, grad_output=None, out=None,
+):
+    """One call of a loss of rows along an axis: the value, or (value, gradient).
+
+    roles: what each operand after the first is, by `_check`'s names. gradient: whether the one by the first operand is
+    wanted, or a tuple of operands' numbers: then `out` and the gradients are tuples, too.
+    """
+    result = rowwise_plain(
+        name, tuple(operands.values()), roles, weight, sample_weight, parameters, reduction, axis,
+        num_threads, gradient, grad_output, out,
+    )
+    if result is None:
+        return _check.rowwise(
+            rowwise_plain, name, operands, roles, weight, sample_weight, parameters, reduction,
+            axis, num_threads, gradient, grad_output, out,
+        )
+    return result
+
+
+def rowwise_plain(
+    str name, tuple operands, tuple roles, weight, sample_weight, tuple parameters, reduction, axis,
+    num_threads, gradient=False, grad_output=None, out=None, bint bits=False,
+):
+    """`rowwise` on plain arrays of fitting shapes; None where something is not so.
+
+    bits: the call is of another library's arrays: uint16, but for class indices, are the bits of
+    bfloat16, and None stands for a class index out of range, too.
+    """
+    cdef RowwiseArrays arrays
+    cdef Array *each = <Array *>&arrays
+    cdef size_t i
+    for i in range(sizeof(RowwiseArrays) // sizeof(Array)):
+        each[i].held = False
+    try:
+        return rowwise_on_arrays(
+            name, operands, roles, weight, sample_weight, parameters, reduction, axis, num_threads,
+            gradient, grad_output, out, bits, &arrays,
+        )
+    finally:
+        for i in range(sizeof(RowwiseArrays) // sizeof(Array)):
+            release(&each[i])
+
+
+cdef bint set_row_operand(
+    fl_rowwise_args *args, Py_ssize_t k, int role, object x, Array *array, const Py_buffer *view,
+    Py_ssize_t axis, bint bits,
+) noexcept:
+    """Describe operand k to the kernels; False if it is not what its role asks for."""
+    cdef bint whole
+    if not take(x, array):
+        return False
+    whole = same_shape(&array.view, view)
+    if role == LABELS or role == INDICES or (role == INDICES_OR_ROWS and not whole):
+        if array.dtype < FL_INT8:
+            return False
+        if role == LABELS:
+            args.label_rows = True
+            set_input(&args.operands[k], array, axis)
+            return whole
+        set_input(&args.target, array, -1)
+        return shape_without(&array.view, view, axis)
+    if bits and array.dtype == FL_UINT16:
+        array.dtype = FL_BFLOAT16
+    if role == VALUES:
+        set_input(&args.operands[k], array, -1)
+        return shape_without(&array.view, view, axis)
+    set_input(&args.operands[k], array, axis)
+    return whole and (role != INDICES_OR_ROWS or is_real(array.dtype))
+
+
+cdef object rowwise_on_arrays(
+    str name, tuple operands, tuple roles, object weight, object sample_weight, tuple parameters,
+    object reduction, object axis, object num_threads, object gradient, object grad_output,
+    object out, bint bits, RowwiseArrays *arrays,
+):
+    cdef fl_rowwise_args args
+    cdef fl_program program
+    cdef Array *x = &arrays.operands[0]
+    cdef Py_ssize_t d, at, k, ndim, class_axis
+    cdef int64_t threads = 0
+    cdef bint ok = True
+    cdef int status
+    cdef fl_dtype real
+
+    memset(&args, 0, sizeof(args))
+    args.loss = loss_number(name, fl_rowwise_loss)
+    if not take_real(operands[0], x, bits):
+        return None
+    ndim = x.view.ndim
+    class_axis = as_axis(axis, ndim, &ok)
+    if num_threads is not None:
+        threads = as_int64(num_threads, &ok)
+        ok = ok and 0 < threads < 1 << 20
+    mode = REDUCTIONS.get(reduction) if type(reduction) is str else None
+    if not ok or mode is None or ndim > FL_MAX_DIMS:
+        return None
+    args.reduction = mode
+    args.classes = x.view.shape[class_axis]
+    if args.classes == 0:
+        return None
+    at = 0
+    for d in range(ndim):
+        if d != class_axis:
+            args.shape[at] = x.view.shape[d]
+            at += 1
+    args.ndim = <int32_t>at
+    set_input(&args.operands[0], x, class_axis)
+    for k in range(1, len(operands)):
+        if not set_row_operand(
+            &args, k, roles[k - 1], operands[k], &arrays.operands[k], &x.view, class_axis, bits
+        ):
+            return None
+    real = FL_FLOAT64 if x.dtype == FL_FLOAT64 else FL_FLOAT32
+    if weight is not None:
+        if not take_class_weight(weight, &arrays.weight, real, args.classes):
+            return None
+        args.class_weight = arrays.weight.view.buf
+    if sample_weight is not None:
+        if not take_real(sample_weight, &arrays.sample_weight, bits):
+            return None
+        if not shape_without(&arrays.sample_weight.view, &x.view, class_axis):
+            return None
+        set_input(&args.sample_weight, &arrays.sample_weight, -1)
+    for k in range(len(parameters)):
+        args.parameters[k] = parameters[k]
+
+    args.grad_output_value = 1
+    if grad_output is not None:
+        if type(grad_output) is float:
+            args.grad_output_value = grad_output
+        elif args.reduction != FL_NONE or not take_real(grad_output, &arrays.grad_output, bits):
+            return None
+        elif not shape_without(&arrays.grad_output.view, &x.view, class_axis):
+            return None
+        else:
+            set_input(&args.grad_output, &arrays.grad_output, -1)
+
+    gradients = None
+    if gradient:
+        gradients = take_gradients(
+            gradient, out, operands, arrays.operands, arrays.gradients, &arrays.weight, 3,
+            args.gradients, class_axis, bits,
+        )
+        if gradients is None:
+            return None
+    elif out is not None:
+        return None
+    value = None
+    if args.reduction == FL_NONE:
+        positions = tuple([args.shape[d] for d in range(at)])
+        value = new_output(&args.loss_values, &arrays.loss, positions, operands[0].dtype, bits)
+
+    status = fl_rowwise_program(&args, &program)
+    if status == FL_OK:
+        status = run(&program, &args, <int>threads)
+    if status == FL_BAD_TARGET:
+        if bits:
+            return None
+        _check.raise_bad_class(operands[1], args.classes, args.label_rows)
+    if status != FL_OK:
+        raise SystemError(f"rowwise kernel: {fl_status_name(<fl_status>status).decode()}")
+    if value is None:
+        value = args.value
+    if gradients is None:
+        return value
+    return value, gradients[0] if gradient is True else tuple(gradients)
