@@ -326,27 +326,3 @@ def test_same_bits_for_any_number_of_threads(
             both = fl.grad_and_hess(getattr(fl, case.name))(*arrays, num_threads=count, **options)
             results.add(tuple(x.tobytes() for x in both))
     assert len(results) == 1 + case.loss.hessian
-
-
-# ---- Classes -----------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_zero_one_loss(dtype: str, rng: np.random.Generator) -> None:
-    """Of scores the largest counts; its gradient is 0."""
-    for shape in ((50, 10), (7, 3, 11)):
-        scores = rng.normal(size=shape).astype(dtype)
-        target = rng.integers(0, shape[1], size=(shape[0], *shape[2:]))
-        wrong = scores.argmax(axis=1) != target
-        value, gradient = fl.value_and_grad(fl.zero_one_loss)(scores, target, reduction="none")
-        np.testing.assert_array_equal(value, wrong)
-        assert_same_bits(gradient, np.zeros_like(scores))
-        assert fl.zero_one_loss(scores, target) == wrong.mean()
-        assert fl.zero_one_loss(scores, target, reduction="sum") == wrong.sum()
-        classes = scores.argmax(axis=1)
-        assert fl.zero_one_loss(classes, target) == wrong.mean()
-        assert fl.zero_one_loss(classes.astype(dtype), target) == wrong.mean()
-        weight = rng.uniform(0.1, 2, size=target.shape)
-        weighted = fl.zero_one_loss(classes, target, weight=weight, reduction="sum")
-        np.testing.assert_allclose(weighted, weight[wrong].sum(), rtol=1e-5)  # float32 weights

@@ -41,7 +41,8 @@ def test_formulas_in_float32(
         assert expected.error.mean() <= 100 * UNIT * np.abs(expected.exact).mean()
 
 
-def rounded(x: Any, error: Any = 0.0) -> Rounded:
+def rounded(x: Any, error: Any = 0.0) -> Any:
+    """A number of float32 arithmetic; of any type, as NumPy's functions are typed for arrays."""
     return Rounded(np.asarray(x, np.float64), error, np.float32)
 
 
@@ -81,7 +82,7 @@ def test_infinities_are_exact() -> None:
 
 
 def test_what_is_wrong_by_more_is_found_out() -> None:
-    expected: Rounded = rounded([1.0, 2.0]) * rounded(3.0)
+    expected = rounded([1.0, 2.0]) * rounded(3.0)
     assert_rounded(np.float32([3, 6]), expected, "float32")
     with pytest.raises(AssertionError, match="1 of 2 elements are off"):
         assert_rounded(np.nextafter(np.float32([3, 6]), np.float32([4, 6])), expected, "float32")
