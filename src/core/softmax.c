@@ -130,7 +130,7 @@ static void plan_columns(fl_softmax_args *args, int64_t lanes, int64_t size, fl_
 }
 
 /* Batches of rows, and the workspace that softmax_rows takes: the exponentials, with a softcap its tanh, and
- * the block maxima of two batches, and four blocks. */
+ * the block maxima of two batches, and three blocks. */
 static void plan_rows(fl_softmax_args *args, int64_t lanes, int64_t size, fl_program *program) {
     const int64_t row = round_up(args->classes, 64) * size, blocks = row / ROW_BLOCK_BYTES + 1;
     const int64_t fitting = BATCH_BYTES / row, batch = fitting < 1 ? 1 : fitting > lanes ? lanes : fitting;
@@ -138,7 +138,7 @@ static void plan_rows(fl_softmax_args *args, int64_t lanes, int64_t size, fl_pro
     args->plan.keep = args->gradient.data && !args->hessian.data && args->classes * size <= KEEP_BYTES;
     const int64_t exponentials = args->plan.keep ? batch * row : ROW_BLOCK_BYTES;
     const int64_t kept = (1 + (args->softcap != 0)) * exponentials;
-    program->workspace = (size_t)(kept + round_up(2 * batch * blocks * size, 64) + 4 * ROW_BLOCK_BYTES);
+    program->workspace = (size_t)(kept + round_up(2 * batch * blocks * size, 64) + 3 * ROW_BLOCK_BYTES);
 }
 
 /* The strides of the arrays that are there. */
