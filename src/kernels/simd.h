@@ -149,6 +149,24 @@ ALWAYS_INLINE vec blend(ivec mask, vec a, vec b) {
 #endif
 }
 
+/* Whether any lane of a is at least b. */
+ALWAYS_INLINE int any_at_least(vec a, real b) {
+#if defined(__AVX512F__) && defined(FL_DOUBLE)
+    return _mm512_cmp_pd_mask((__m512d)a, (__m512d)splat(b), _CMP_GE_OQ) != 0;
+#elif defined(__AVX512F__)
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)splat(b), _CMP_GE_OQ) != 0;
+#elif defined(__AVX2__) && defined(FL_DOUBLE)
+    return _mm256_movemask_pd((__m256d)(a >= b)) != 0;
+#elif defined(__AVX2__)
+    return _mm256_movemask_ps((__m256)(a >= b)) != 0;
+#else
+    const ivec at_least = a >= b;
+    ireal any = 0;
+    for (int i = 0; i < LANES; i++) any |= at_least[i];
+    return any != 0;
+#endif
+}
+
 /* The larger by lane; b where either is NaN. */
 ALWAYS_INLINE vec max_or_second(vec a, vec b) {
 #if defined(__AVX512F__) && defined(FL_DOUBLE)
