@@ -7,8 +7,9 @@
  *   3. fl_softmax_args                one softmax-family call: inputs, sizes, options, outputs
  *   4. fl_pointwise_args              one call of a loss that is computed element by element
  *   5. fl_rowwise_args                one call of a loss that is computed row by row
- *   6. fl_program, fl_run             the call as stages of independent tasks; run them on one thread
- *   7. instruction sets and threads   which kernels run, and on how many threads
+ *   6. fl_linear_args                 cross-entropy of logits that are a linear layer's and are never held
+ *   7. fl_program, fl_run             the call as stages of independent tasks; run them on one thread
+ *   8. instruction sets and threads   which kernels run, and on how many threads
  *
  * A minimal call (8 rows, 10 classes, mean cross-entropy and its gradient):
  *
@@ -31,7 +32,7 @@
  *     ... args.value is the loss, gradient is filled ...
  *
  * No function here allocates, starts a thread or keeps state between calls,
- * but for the choice of the instruction set (section 7).
+ * but for the choice of the instruction set (section 8).
  */
 #ifndef FUSEDLOSS_H
 #define FUSEDLOSS_H
@@ -260,8 +261,49 @@ typedef struct fl_rowwise_args {
 
 /* The number of the loss of a name ("triplet_margin_loss"); -1 if there is none. */
 int32_t fl_rowwise_loss(const char *name);
+/* ---- 6. Linear layer and cross-entropy --------------------------------------------------- */
 
-/* ---- 6. Programs: stages of independent tasks -------------------------------------------- */
+/*
+ * The loss of logits_c = sum_d input_d weight_cd + bias_c with all that fl_softmax_args says but focusing,
+ * temperature, predictions other than logits, and the Hessian. Of `softmax`, the logits are absent but for
+ * their dtype, that of the input, and so is the gradient: in its place are those of the linear layer.
+ * The logits exist in blocks, never as a whole.
+ */
+typedef struct fl_linear_args {
+    /* inputs: float16, bfloat16, float32 (computed in float) or float64 (in double), of one dtype */
+    fl_input input;  /* by position; class_stride is that of the features */
+    fl_input weight; /* strides[0]: from one class to the next; class_stride: that of the features */
+    fl_input bias;   /* strides[0]: from one class to the next */
+    /* sizes */
+    int64_t features;
+    size_t workspace;    /* about so many bytes may be used; 0 stands for 64 MiB */
+    int32_t in_bfloat16; /* factors of products may be rounded to bfloat16 */
+    fl_softmax_args softmax;
+    /* outputs of the inputs' dtype; no overlap with anything is allowed */
+    fl_output input_gradient, weight_gradient, bias_gradient;
+    /* set by fl_linear_program and its stages; not for the caller */
+    struct {
+        char *shared;          /* memory of all tasks; below, places in it, in bytes */
+        int64_t rows;          /* positions that are worked on together: a chunk */
+        int64_t chunks, chunk; /* how many, and the one at hand */
+        int64_t block;         /* classes whose weights a task packs at a time */
+        int64_t splits,
+            split;            /* ranges of classes that are worked on independently: how many, of how many, */
+        int64_t second_split; /* and in the second pass */
+        int64_t group;        /* classes whose weights' gradients are accumulated together, */
+        int64_t group_start, group_end; /* and those at hand */
+        int64_t padded_classes, padded_features;
+        int64_t terms_at, sums_at, input_at, transposed_at, logits_at, partial_at, accumulated_at, bias_at;
+        int32_t pairs;                             /* factors are pairs of bfloat16 */
+        int32_t direct;                            /* the weights' gradient is accumulated in place */
+        int32_t recompute;                         /* logits are computed again instead of kept, */
+        int32_t second;                            /* for the weights' and the bias's gradient now */
+        int32_t first_stage, second_stage, stages; /* of both passes, of the second, and the end */
+        double sum, z_sum;
+    } plan;
+} fl_linear_args;
+
+/* ---- 7. Programs: stages of independent tasks -------------------------------------------- */
 
 /* What one task hands to the end of its stage, where tasks are combined in their order. */
 typedef struct fl_partial {
@@ -279,19 +321,26 @@ typedef struct fl_stage {
     fl_status (*combine)(void *args, const fl_partial *partials, int64_t tasks);
 } fl_stage;
 
-#define FL_MAX_STAGES 4
+#define FL_MAX_STAGES 8
 
 /*
  * A call as stages run one after another. The tasks do not depend on the number of threads, so
  * neither do the results' bits. A caller with threads of its own runs the tasks of a stage in any
- * order, each thread with a workspace of its own, then calls combine.
+ * order, each thread with a workspace of its own, then calls combine. Where shared is not 0, the
+ * address of so many bytes, aligned to 64, goes to *shared_at before the first stage.
  */
 typedef struct fl_program {
     int32_t stages;
     fl_stage stage[FL_MAX_STAGES];
-    size_t workspace; /* bytes per thread, a multiple of 64 */
-    double work;      /* elements touched: a hint for the number of threads */
+    int32_t (*next)(void *args, int32_t stage); /* the stage after one; NULL: they run in order */
+    size_t workspace;                           /* bytes per thread, a multiple of 64 */
+    size_t shared;                              /* bytes that the tasks of all threads share */
+    char **shared_at;
+    double work; /* elements touched: a hint for the number of threads */
 } fl_program;
+
+/* The stage that follows one; the number of stages after the last. */
+int32_t fl_next_stage(const fl_program *program, void *args, int32_t stage);
 
 /* Check the arguments and lay out the call. Writes to *args (plan, merged dimensions) and *program. */
 fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program);
@@ -300,13 +349,15 @@ fl_status fl_pointwise_program(fl_pointwise_args *args, fl_program *program);
 
 fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program);
 
-/* Bytes that fl_run needs: one thread's workspace and the partials. */
+fl_status fl_linear_program(fl_linear_args *args, fl_program *program);
+
+/* Bytes that fl_run needs: one thread's workspace, the partials and what is shared. */
 size_t fl_workspace_size(const fl_program *program);
 
 /* Run every stage on the calling thread. workspace: fl_workspace_size bytes, aligned to 64. */
 fl_status fl_run(const fl_program *program, void *args, void *workspace);
 
-/* ---- 7. Instruction sets and threads ------------------------------------------------------ */
+/* ---- 8. Instruction sets and threads ------------------------------------------------------ */
 
 /* The instruction sets compiled in, best first; NULL past the end. */
 const char *fl_isa_name(int index);

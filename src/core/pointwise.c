@@ -89,10 +89,11 @@ fl_status fl_pointwise_program(fl_pointwise_args *args, fl_program *program) {
     const int64_t tasks = ceil_divide(points, args->plan.points_per_task);
     set_divisor(args, args->reduction == FL_MEAN ? (double)points : args->divisor == 0 ? 1 : args->divisor);
 
-    program->workspace =
-        (size_t)(FL_POINT_BUFFERS * FL_POINTS * fl_size_of(fl_compute_dtype(args->operands[0].dtype)));
-    program->work = (double)points;
-    program->stages = 0;
+    *program = (fl_program){
+        .workspace =
+            (size_t)(FL_POINT_BUFFERS * FL_POINTS * fl_size_of(fl_compute_dtype(args->operands[0].dtype))),
+        .work = (double)points,
+    };
     if (args->check_first)
         program->stage[program->stages++] = (fl_stage){kernels->pointwise_check, tasks, combine_check};
     if (args->weighted_mean && args->weight.data && args->reduction == FL_MEAN)

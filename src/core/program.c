@@ -34,13 +34,20 @@ static int64_t most_tasks(const fl_program *program) {
     return most;
 }
 
+/* The partials come after one thread's workspace and what is shared. */
 size_t fl_workspace_size(const fl_program *program) {
-    return program->workspace + (size_t)most_tasks(program) * sizeof(fl_partial);
+    return program->workspace + program->shared + (size_t)most_tasks(program) * sizeof(fl_partial);
+}
+
+int32_t fl_next_stage(const fl_program *program, void *args, int32_t stage) {
+    return program->next ? program->next(args, stage) : stage + 1;
 }
 
 fl_status fl_run(const fl_program *program, void *args, void *workspace) {
-    fl_partial *partials = (fl_partial *)((char *)workspace + program->workspace);
-    for (int32_t s = 0; s < program->stages; s++) {
+    char *shared = (char *)workspace + program->workspace;
+    fl_partial *partials = (fl_partial *)(shared + program->shared);
+    if (program->shared) *program->shared_at = shared;
+    for (int32_t s = 0; s < program->stages; s = fl_next_stage(program, args, s)) {
         const fl_stage *stage = &program->stage[s];
         for (int64_t task = 0; task < stage->tasks; task++)
             partials[task].status = stage->task(args, task, workspace, &partials[task]);

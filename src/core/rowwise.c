@@ -96,9 +96,10 @@ fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program) {
     const int64_t tasks = ceil_divide(rows, args->plan.rows_per_task);
     set_divisor(args, args->reduction == FL_MEAN ? (double)rows : 1);
 
-    program->workspace = (size_t)(FL_ROW_BUFFERS * round_up(classes * fl_size_of(real), 64));
-    program->work = (double)rows * (double)classes;
-    program->stages = 0;
+    *program = (fl_program){
+        .workspace = (size_t)(FL_ROW_BUFFERS * round_up(classes * fl_size_of(real), 64)),
+        .work = (double)rows * (double)classes,
+    };
     if (args->target.data || args->label_rows || (args->sample_weight.data && args->reduction == FL_MEAN))
         program->stage[program->stages++] = (fl_stage){kernels->rowwise_check, tasks, combine_check};
     program->stage[program->stages++] = (fl_stage){kernels->rowwise, tasks, combine_run};

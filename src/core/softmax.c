@@ -1,4 +1,5 @@
 /* The softmax family's plan: which kernel walks the logits, in which tasks, and what is combined. */
+#include "softmax.h"
 #include "cpu.h"
 #include "dtypes.h"
 #include "layout.h"
@@ -16,8 +17,6 @@
 #define TILE_BYTES (64 * 1024)
 /* Gradients from so many bytes on are stored past the caches. */
 #define STREAM_BYTES (8 * 1024 * 1024)
-/* Class indices that one task checks: worth waking a thread for. */
-#define CHECK_POSITIONS 16384
 /* A task's least number of elements, and the largest number of tasks. */
 #define TASK_ELEMENTS 16384
 #define MOST_TASKS 128
@@ -64,8 +63,7 @@ static fl_status check_options(const fl_softmax_args *args) {
     return args->kind == FL_INDEX_TARGET && args->label_smoothing == 0 ? FL_OK : FL_BAD_ARGUMENT;
 }
 
-static fl_status check_arguments(const fl_softmax_args *args) {
-    if (!args->logits.data && args->classes) return FL_BAD_ARGUMENT;
+fl_status fl_softmax_check(const fl_softmax_args *args) {
     if (args->classes < 1 || args->ndim < 0 || args->ndim > FL_MAX_DIMS) return FL_BAD_ARGUMENT;
     for (int32_t d = 0; d < args->ndim; d++)
         if (args->shape[d] < 0) return FL_BAD_ARGUMENT;
@@ -73,8 +71,7 @@ static fl_status check_arguments(const fl_softmax_args *args) {
     return status == FL_OK ? check_options(args) : status;
 }
 
-/* What a mean divides losses and z_losses by. */
-static void set_scale(fl_softmax_args *args, double weight, double counts) {
+void fl_softmax_scale(fl_softmax_args *args, double weight, double counts) {
     const int means = args->reduction == FL_MEAN;
     const double z_divisor = means ? counts : 1;
     const double divisor = !means ? 1 : args->mean_of_positions ? counts : weight;
@@ -87,16 +84,19 @@ static void set_scale(fl_softmax_args *args, double weight, double counts) {
     args->plan.z_ratio = z_divisor == 0 ? 0 : divisor / z_divisor;
 }
 
-static fl_status combine_check(void *arguments, const fl_partial *partials, int64_t tasks) {
-    fl_softmax_args *args = arguments;
+fl_status fl_softmax_combine_check(fl_softmax_args *args, const fl_partial *partials, int64_t tasks) {
     double weight = 0, counts = 0;
     for (int64_t task = 0; task < tasks; task++) {
         if (partials[task].status != FL_OK) return partials[task].status;
         weight += partials[task].weight;
         counts += partials[task].counts;
     }
-    set_scale(args, weight, counts);
+    fl_softmax_scale(args, weight, counts);
     return FL_OK;
+}
+
+static fl_status combine_check(void *args, const fl_partial *partials, int64_t tasks) {
+    return fl_softmax_combine_check(args, partials, tasks);
 }
 
 static fl_status combine_run(void *arguments, const fl_partial *partials, int64_t tasks) {
@@ -156,7 +156,8 @@ static int present_strides(fl_softmax_args *args, int64_t *strides[]) {
 }
 
 fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
-    fl_status status = check_arguments(args);
+    if (!args->logits.data) return FL_BAD_ARGUMENT;
+    fl_status status = fl_softmax_check(args);
     if (status != FL_OK) return status;
     const fl_kernels *kernels = fl_kernels_for(fl_compute_dtype(args->logits.dtype));
     if (!kernels) return FL_BAD_ARGUMENT;
@@ -175,7 +176,7 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
     args->plan.extras = args->z_loss != 0 || args->hessian.data || wants_outputs(args);
     args->plan.stream = args->gradient.data && positions * classes * gradient_size >= STREAM_BYTES &&
                         args->gradient.data != args->logits.data;
-    set_scale(args, (double)positions, (double)positions);
+    fl_softmax_scale(args, (double)positions, (double)positions);
 
     if (reads_one) {
         args->plan.tile = kernels->lanes;
@@ -190,11 +191,11 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
     if (per_task < ceil_divide(positions, MOST_TASKS)) per_task = ceil_divide(positions, MOST_TASKS);
     per_task = round_up(per_task, args->plan.tile);
     args->plan.positions_per_task = per_task;
-    args->plan.positions_per_check = CHECK_POSITIONS;
-    const int64_t tasks = ceil_divide(positions, per_task), checks = ceil_divide(positions, CHECK_POSITIONS);
+    args->plan.positions_per_check = FL_CHECK_POSITIONS;
+    const int64_t tasks = ceil_divide(positions, per_task),
+                  checks = ceil_divide(positions, FL_CHECK_POSITIONS);
 
-    program->work = (double)positions * (double)classes;
-    program->stages = 0;
+    *program = (fl_program){.workspace = program->workspace, .work = (double)positions * (double)classes};
     if (args->kind == FL_INDEX_TARGET || (args->sample_weight.data && args->reduction == FL_MEAN))
         program->stage[program->stages++] = (fl_stage){kernels->softmax_check, checks, combine_check};
     const fl_task task = reads_one ? kernels->nll_positions

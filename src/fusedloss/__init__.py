@@ -35,6 +35,7 @@ from fusedloss.layers import (
     l2_penalty,
     perceptual_loss,
 )
+from fusedloss.linear import linear_cross_entropy
 from fusedloss.multiclass import (
     categorical_hinge_loss,
     generalized_cross_entropy,
@@ -102,6 +103,7 @@ __all__ = [
     "l1_loss",
     "l1_penalty",
     "l2_penalty",
+    "linear_cross_entropy",
     "log_cosh_loss",
     "log_softmax",
     "logistic_loss",

@@ -1,5 +1,6 @@
 from typing import Any
 
+from fusedloss._check import LinearCall
 from fusedloss._loss import Extras
 
 CROSS_ENTROPY: int
@@ -105,6 +106,12 @@ def rowwise_plain(
     grad_output: Any = None,
     out: Any = None,
     bits: bool = False,
+) -> Any: ...
+def linear_cross_entropy(
+    call: LinearCall,
+    gradient: bool | tuple[int, ...] = False,
+    grad_output: Any = None,
+    out: Any = None,
 ) -> Any: ...
 def isa_names() -> list[str]: ...
 def isa_available(name: str) -> bool: ...

@@ -12,7 +12,7 @@ from cpython.buffer cimport (
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY as inf
 from libc.stdint cimport int32_t, int64_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 from libc.string cimport memset
 
 import os
@@ -96,6 +96,13 @@ cdef extern from "fusedloss.h" nogil:
         fl_output loss_values
         fl_output gradients[FL_MAX_OPERANDS]
         double value
+    ctypedef struct fl_linear_args:
+        fl_input input, weight, bias
+        int64_t features
+        size_t workspace
+        int32_t in_bfloat16
+        fl_softmax_args softmax
+        fl_output input_gradient, weight_gradient, bias_gradient
 
     ctypedef struct fl_partial:
         fl_status status
@@ -110,8 +117,9 @@ cdef extern from "fusedloss.h" nogil:
 
     ctypedef struct fl_program:
         int32_t stages
-        fl_stage stage[4]
-        size_t workspace
+        fl_stage stage[8]
+        size_t workspace, shared
+        char **shared_at
         double work
 
     fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program)
@@ -119,6 +127,8 @@ cdef extern from "fusedloss.h" nogil:
     fl_status fl_pointwise_program(fl_pointwise_args *args, fl_program *program)
     int32_t fl_rowwise_loss(const char *name)
     fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program)
+    fl_status fl_linear_program(fl_linear_args *args, fl_program *program)
+    int32_t fl_next_stage(const fl_program *program, void *args, int32_t stage)
     fl_status fl_run(const fl_program *program, void *args, void *workspace)
     size_t fl_workspace_size(const fl_program *program)
     const char *fl_isa_name(int index)
@@ -129,6 +139,9 @@ cdef extern from "fusedloss.h" nogil:
 cdef extern from "cpu.h" nogil:
     void fl_cpu_init()
     const char *fl_cpu_features()
+
+cdef extern from "memory.h" nogil:
+    void *fl_allocate(size_t size)
 
 cdef extern from "threads.h" nogil:
     void fl_threads_init()
@@ -162,8 +175,8 @@ cdef fl_status run_stages(const fl_program *program, void *args, int threads, ch
     cdef const fl_stage *stage
     cdef fl_status status
     cdef int64_t task
-    cdef int32_t s
-    for s in range(program.stages):
+    cdef int32_t s = 0
+    while s < program.stages:
         stage = &program.stage[s]
         if stage.tasks == 1:
             partials[0].status = stage.task(args, 0, workspace, &partials[0])
@@ -175,6 +188,7 @@ cdef fl_status run_stages(const fl_program *program, void *args, int threads, ch
         status = stage.combine(args, partials, stage.tasks)
         if status != FL_OK:
             return status
+        s = fl_next_stage(program, args, s)
     return FL_OK
 
 
@@ -188,22 +202,23 @@ cdef int run(const fl_program *program, void *args, int requested) except -1:
     cdef int64_t tasks = 0
     cdef int32_t s
     cdef size_t size
-    cdef char *memory
     cdef char *workspace
+    cdef char *shared
     for s in range(program.stages):
         tasks = max(tasks, program.stage[s].tasks)
     threads = fl_threads_enter(requested, program.work, tasks)
     size = fl_workspace_size(program) + <size_t>(threads - 1) * program.workspace
-    memory = <char *>malloc(size + 64)
-    if memory == NULL:
+    workspace = <char *>fl_allocate(size)
+    if workspace == NULL:
         fl_threads_leave()
         raise MemoryError(f"cannot allocate a workspace of {size} bytes")
-    workspace = <char *>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
     if threads > 1:
+        shared = workspace + <size_t>threads * program.workspace
+        if program.shared:
+            program.shared_at[0] = shared
         with nogil:
             status = run_stages(
-                program, args, threads, workspace,
-                <fl_partial *>(workspace + <size_t>threads * program.workspace),
+                program, args, threads, workspace, <fl_partial *>(shared + program.shared)
             )
     elif program.work > GIL_WORK:
         with nogil:
@@ -211,7 +226,7 @@ cdef int run(const fl_program *program, void *args, int requested) except -1:
     else:
         status = fl_run(program, args, workspace)
     fl_threads_leave()
-    free(memory)
+    free(workspace)
     return status
 
 
@@ -522,6 +537,9 @@ cdef int32_t loss_number(str name, int32_t (*number_of)(const char *) noexcept n
 include "_softmax.pxi"
 include "_pointwise.pxi"
 include "_rowwise.pxi"
+
+
+include "_linear.pxi"
 
 
 # ---- The machine ------------------------------------------------------------------------------

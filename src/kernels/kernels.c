@@ -26,6 +26,9 @@
 #include "pointwise.inc"
 
 #include "rowwise.inc"
+#include "gemm.inc"
+
+#include "linear.inc"
 
 extern const fl_kernels FL_TABLE;
 
@@ -43,4 +46,15 @@ __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
     .rowwise_name = rowwise_name,
     .rowwise_check = rowwise_check,
     .rowwise = rowwise,
+    .real = REAL_DTYPE,
+    .panel = PANEL,
+    .has_pairs = HAS_PAIRS,
+    .linear_check = linear_check,
+    .linear_pack = linear_pack,
+    .linear_logits = linear_logits,
+    .linear_finish = linear_finish,
+    .linear_gradient = linear_gradient,
+    .linear_input = linear_input,
+    .linear_sums_bytes = sizeof(row_sums),
+    .linear_terms_bytes = sizeof(row_terms),
 };

@@ -31,6 +31,12 @@ typedef struct fl_kernels {
     const char *(*rowwise_name)(int32_t loss); /* of each loss of rows; NULL past the last */
     fl_task rowwise_check;                     /* class indices are validated, weights summed */
     fl_task rowwise;
+    fl_dtype real;        /* the compute type */
+    int64_t panel;        /* the columns of a panel of packed matrices */
+    int32_t has_pairs;    /* whether pairs of bfloat16 are multiplied */
+    fl_task linear_check; /* as softmax_check */
+    fl_task linear_pack, linear_logits, linear_finish, linear_gradient, linear_input; /* see linear.inc */
+    int64_t linear_sums_bytes, linear_terms_bytes; /* what they take for a panel of positions */
 } fl_kernels;
 
 #endif

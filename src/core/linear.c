@@ -1,0 +1,236 @@
+/* The plan of linear layer and cross-entropy: chunks of positions, blocks of classes, and what fits where. */
+#include "cpu.h"
+#include "layout.h"
+#include "softmax.h"
+#include "table.h"
+
+#include <string.h>
+
+/* What a call may use unless it says otherwise. */
+#define WORKSPACE_BYTES ((int64_t)64 << 20)
+/* The threads whose own workspaces are counted in: the plan does not depend on how many there are. */
+#define THREADS 4
+/* The packed weights of a block of classes: they share L2 with a panel of the other factor. */
+#define BLOCK_BYTES (384 * 1024)
+/* With fewer rows to a chunk than these the weights and their gradient, read and written for each chunk, take
+ * more time than computing logits again. */
+#define FEWEST_ROWS 64
+/* Ranges of classes that are worked on independently: as many threads have something to do. */
+#define MOST_SPLITS 16
+
+static int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static int64_t round_up(int64_t a, int64_t to) { return ceil_divide(a, to) * to; }
+
+static int64_t at_most(int64_t a, int64_t most) { return a < most ? a : most; }
+
+static int64_t at_least(int64_t a, int64_t least) { return a > least ? a : least; }
+
+static int fits(const void *data, fl_dtype dtype, fl_dtype expected) { return !data || dtype == expected; }
+
+static fl_status check_arguments(const fl_linear_args *args) {
+    const fl_softmax_args *softmax = &args->softmax;
+    const fl_dtype dtype = args->input.dtype;
+    const int has_target = softmax->kind == FL_INDEX_TARGET || softmax->kind == FL_PROBABILITY_TARGET;
+    if (!args->input.data || !args->weight.data || args->features < 1) return FL_BAD_ARGUMENT;
+    if (!has_target || softmax->prediction != FL_LOGITS || softmax->gradient.data || softmax->hessian.data ||
+        softmax->focusing != 0 || softmax->temperature != 0)
+        return FL_BAD_ARGUMENT;
+    if (softmax->logits.dtype != dtype || args->weight.dtype != dtype ||
+        !fits(args->bias.data, args->bias.dtype, dtype) ||
+        !fits(args->input_gradient.data, args->input_gradient.dtype, dtype) ||
+        !fits(args->weight_gradient.data, args->weight_gradient.dtype, dtype) ||
+        !fits(args->bias_gradient.data, args->bias_gradient.dtype, dtype))
+        return FL_BAD_DTYPE;
+    return fl_softmax_check(softmax);
+}
+
+/* ---- What is done at the end of a stage, and which comes next ---- */
+
+static fl_status combine_check(void *arguments, const fl_partial *partials, int64_t tasks) {
+    fl_linear_args *args = arguments;
+    return fl_softmax_combine_check(&args->softmax, partials, tasks);
+}
+
+static fl_status combine_nothing(void *arguments, const fl_partial *partials, int64_t tasks) {
+    (void)arguments, (void)partials, (void)tasks;
+    return FL_OK;
+}
+
+static fl_status combine_finish(void *arguments, const fl_partial *partials, int64_t tasks) {
+    fl_linear_args *args = arguments;
+    fl_softmax_args *softmax = &args->softmax;
+    for (int64_t task = 0; task < tasks; task++) {
+        args->plan.sum += partials[task].sum;
+        args->plan.z_sum += partials[task].z_sum;
+    }
+    softmax->value = args->plan.sum / softmax->plan.divisor;
+    if (softmax->z_loss != 0) softmax->value += args->plan.z_sum / softmax->plan.z_divisor;
+    return FL_OK;
+}
+
+/*
+ * All stages but the check are run for one chunk after another. So are those of a second pass, which come
+ * last, once for every group of classes.
+ */
+static int32_t next_stage(void *arguments, int32_t stage) {
+    fl_linear_args *args = arguments;
+    const int32_t second = args->plan.second_stage, end = args->plan.stages;
+    if (stage + 1 != second && stage + 1 != end) return stage + 1;
+    if (++args->plan.chunk < args->plan.chunks) return args->plan.second ? second : args->plan.first_stage;
+    if (second == end) return end;
+    args->plan.group_start = args->plan.second ? args->plan.group_end : 0;
+    args->plan.group_end = at_most(args->plan.group_start + args->plan.group, args->softmax.classes);
+    args->plan.split = args->plan.second_split;
+    args->plan.second = 1;
+    args->plan.chunk = 0;
+    return args->plan.group_start < args->softmax.classes ? second : end;
+}
+
+/* ---- The plan ---- */
+
+static void add_stage(fl_program *program, fl_task task, int64_t tasks,
+                      fl_status (*combine)(void *, const fl_partial *, int64_t)) {
+    program->stage[program->stages++] = (fl_stage){task, tasks, combine};
+}
+
+/* The next `bytes` of the shared memory. */
+static int64_t place(fl_program *program, int64_t bytes) {
+    const int64_t at = (int64_t)program->shared;
+    program->shared += (size_t)round_up(bytes, 64);
+    return at;
+}
+
+/* Blocks and splits of classes. */
+static void plan_classes(fl_linear_args *args, int64_t panel, int64_t size) {
+    const int64_t classes = args->softmax.classes;
+    const int64_t fitting = BLOCK_BYTES / (args->plan.padded_features * size) / panel * panel;
+    const int64_t fair = round_up(ceil_divide(classes, MOST_SPLITS), panel);
+    const int64_t block = at_least(at_most(fitting, fair), panel);
+    const int64_t blocks = ceil_divide(classes, block);
+    args->plan.block = block;
+    args->plan.split = ceil_divide(blocks, at_most(blocks, MOST_SPLITS)) * block;
+    args->plan.splits = ceil_divide(classes, args->plan.split);
+}
+
+/* What has to fit into the workspace, in bytes. */
+typedef struct demand {
+    int64_t fixed, thread; /* whatever the number of rows; for each thread */
+    int64_t row, kept_row; /* for each row of a chunk, and if its logits are kept */
+} demand;
+
+static int64_t fitting_rows(int64_t bytes, int64_t row, int64_t panel) {
+    const int64_t rows = at_most(bytes / row, FL_MOST_TILE) / panel * panel;
+    return at_least(rows, panel);
+}
+
+/* Chunks of rows and groups of classes that fit the workspace, and whether logits are kept. */
+static void plan_chunks(fl_linear_args *args, const fl_kernels *kernels, int64_t size, const demand *needs) {
+    const int64_t panel = kernels->panel, positions = args->softmax.plan.positions;
+    const int64_t classes = args->plan.padded_classes, class_bytes = args->plan.padded_features * size;
+    const fl_output *weight = &args->weight_gradient;
+    const int64_t limit = (args->workspace ? (int64_t)args->workspace : WORKSPACE_BYTES) - needs->fixed;
+    const int64_t accumulated = weight->data && !args->plan.direct ? classes * class_bytes : 0;
+
+    int64_t rows = fitting_rows(limit, needs->kept_row, panel);
+    if (rows < positions) rows = fitting_rows(limit - accumulated, needs->kept_row, panel);
+    args->plan.recompute = rows < positions && rows < FEWEST_ROWS && needs->kept_row > needs->row;
+    args->plan.group = classes;
+    if (args->plan.recompute) {
+        rows = fitting_rows(accumulated ? limit / 2 : limit, needs->row, panel);
+        const int64_t left = limit - rows * needs->row;
+        if (accumulated > left) args->plan.group = at_least(left / class_bytes / panel * panel, panel);
+    }
+    args->plan.chunks = at_least(ceil_divide(positions, rows), 1);
+    args->plan.rows = at_least(round_up(ceil_divide(positions, args->plan.chunks), panel), panel);
+    const int64_t split = round_up(ceil_divide(args->plan.group, args->plan.splits), panel);
+    args->plan.second_split = split;
+}
+
+/* Where everything goes. */
+static void plan_memory(fl_linear_args *args, const fl_kernels *kernels, int64_t size, fl_program *program) {
+    const int64_t panel = kernels->panel, splits = args->plan.splits, block = args->plan.block;
+    const int64_t classes = args->plan.padded_classes, features = args->plan.padded_features;
+    const fl_output *weight = &args->weight_gradient;
+    const int has_input = args->input_gradient.data != NULL, has_bias = args->bias_gradient.data != NULL;
+    const int has_gradient = has_input || has_bias || weight->data;
+    args->plan.direct = weight->data && weight->class_stride == 1 && weight->dtype == kernels->real;
+
+    /* Weights, dense coefficients, logits of a panel, and accumulated gradients of the weights. */
+    const int64_t pairs = args->plan.pairs * (2 * block * panel + features + 2 * panel);
+    const int64_t thread = (2 * block * features + 2 * block * panel + pairs) * size + ROW_BLOCK_BYTES;
+    const int64_t row = (1 + (weight->data != NULL) + has_input * splits) * features * size +
+                        ceil_divide(kernels->linear_terms_bytes + splits * kernels->linear_sums_bytes, panel);
+    const demand needs = {
+        .fixed = has_bias * classes * size + THREADS * thread,
+        .row = row + THREADS * (1 + args->plan.pairs) * block * size,
+        .kept_row = row + (has_gradient * classes + THREADS * args->plan.pairs * block) * size,
+    };
+    plan_chunks(args, kernels, size, &needs);
+
+    const int64_t rows = args->plan.rows, again = args->plan.recompute;
+    const int64_t terms = (again ? args->plan.chunks : 1) * (rows / panel) * kernels->linear_terms_bytes;
+    const int64_t accumulated = weight->data && !args->plan.direct && args->plan.chunks > 1;
+    program->workspace = (size_t)round_up(thread + (again + args->plan.pairs) * rows * block * size, 64);
+    args->plan.terms_at = place(program, terms);
+    args->plan.sums_at = place(program, splits * (rows / panel) * kernels->linear_sums_bytes);
+    args->plan.transposed_at = place(program, rows * features * size);
+    args->plan.input_at = place(program, weight->data ? rows * features * size : 0);
+    args->plan.partial_at = place(program, has_input * splits * rows * features * size);
+    args->plan.logits_at = place(program, has_gradient && !again ? rows * classes * size : 0);
+    args->plan.bias_at = place(program, has_bias * classes * size);
+    args->plan.accumulated_at = place(program, accumulated * args->plan.group * features * size);
+}
+
+fl_status fl_linear_program(fl_linear_args *args, fl_program *program) {
+    fl_status status = check_arguments(args);
+    if (status != FL_OK) return status;
+    fl_softmax_args *softmax = &args->softmax;
+    const int64_t size = args->input.dtype == FL_FLOAT64 ? 8 : 4;
+    const fl_kernels *kernels = fl_kernels_for(size == 8 ? FL_FLOAT64 : FL_FLOAT32);
+    if (!kernels) return FL_BAD_ARGUMENT;
+
+    int64_t positions = 1;
+    for (int32_t d = 0; d < softmax->ndim; d++) positions *= softmax->shape[d];
+    if (softmax->ndim == 0) softmax->shape[softmax->ndim++] = 1;
+    softmax->plan.positions = positions;
+    softmax->plan.positions_per_check = FL_CHECK_POSITIONS;
+    softmax->plan.extras =
+        softmax->z_loss != 0 || softmax->lse.data || softmax->entropy.data || softmax->accuracy.data;
+    fl_softmax_scale(softmax, (double)positions, (double)positions);
+
+    memset(&args->plan, 0, sizeof(args->plan));
+    *program = (fl_program){
+        .next = next_stage,
+        .shared_at = &args->plan.shared,
+        .work = (double)positions * (double)softmax->classes * (double)args->features,
+    };
+    args->plan.group_end = softmax->classes;
+    args->plan.pairs = kernels->has_pairs && (args->input.dtype == FL_BFLOAT16 ||
+                                              (args->input.dtype == FL_FLOAT32 && args->in_bfloat16));
+    args->plan.padded_classes = round_up(softmax->classes, kernels->panel);
+    args->plan.padded_features = round_up(args->features, kernels->panel);
+    plan_classes(args, kernels->panel, size);
+    plan_memory(args, kernels, size, program);
+
+    const int64_t panels = args->plan.rows / kernels->panel, splits = args->plan.splits;
+    const int64_t checks = ceil_divide(positions, FL_CHECK_POSITIONS);
+    const int of_input = args->input_gradient.data != NULL;
+    const int of_layer = args->weight_gradient.data || args->bias_gradient.data;
+    if (softmax->kind == FL_INDEX_TARGET || (softmax->sample_weight.data && softmax->reduction == FL_MEAN))
+        add_stage(program, kernels->linear_check, checks, combine_check);
+    args->plan.first_stage = program->stages;
+    add_stage(program, kernels->linear_pack, panels, combine_nothing);
+    add_stage(program, kernels->linear_logits, splits, combine_nothing);
+    add_stage(program, kernels->linear_finish, panels, combine_finish);
+    if (of_input || (of_layer && !args->plan.recompute))
+        add_stage(program, kernels->linear_gradient, splits, combine_nothing);
+    if (of_input) add_stage(program, kernels->linear_input, panels, combine_nothing);
+    args->plan.second_stage = program->stages;
+    if (of_layer && args->plan.recompute) {
+        add_stage(program, kernels->linear_pack, panels, combine_nothing);
+        add_stage(program, kernels->linear_gradient, splits, combine_nothing);
+    }
+    args->plan.stages = program->stages;
+    return FL_OK;
+}

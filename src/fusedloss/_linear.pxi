@@ -1,0 +1,97 @@
+# Linear layer and cross-entropy: a part of _core.pyx.
+
+cdef struct LinearArrays:
+    Array input, weight, bias, target, class_weight, sample_weight, grad_output
+    Array input_gradient, weight_gradient, bias_gradient, loss, lse, entropy, accuracy
+
+
+def linear_cross_entropy(call, gradient=False, grad_output=None, out=None):
+    """The value of a `_check.LinearCall`, (value, gradient) or (value, gradients).
+
+    gradient: True for that by the input, or the numbers of the wanted ones.
+    """
+    cdef LinearArrays arrays
+    cdef Array *each = <Array *>&arrays
+    cdef size_t i
+    for i in range(sizeof(LinearArrays) // sizeof(Array)):
+        each[i].held = False
+    gradients = _check.LinearGradients(call, gradient, grad_output, out)
+    try:
+        value = linear_on_arrays(call, gradients, &arrays)
+    finally:
+        for i in range(sizeof(LinearArrays) // sizeof(Array)):
+            release(&each[i])
+    return value if gradient is False else (value, gradients.finish())
+
+
+cdef void hold(object x, Array *array, fl_input *to, Py_ssize_t axis) except *:
+    """Describe an array that `_check` has made plain to the kernels; nothing for None."""
+    if x is None:
+        return
+    if not take(x, array):
+        raise SystemError("fusedloss: an array that passed every check was not taken")
+    set_input(to, array, axis)
+
+
+cdef object linear_on_arrays(object call, object gradients, LinearArrays *arrays):
+    cdef fl_linear_args args
+    cdef fl_softmax_args *softmax = &args.softmax
+    cdef fl_program program
+    cdef Py_ssize_t d, positions
+    cdef int status
+    memset(&args, 0, sizeof(args))
+    positions = call.input.ndim - 1
+    hold(call.input, &arrays.input, &args.input, positions)
+    hold(call.weight, &arrays.weight, &args.weight, 1)
+    hold(call.bias, &arrays.bias, &args.bias, -1)
+    hold(call.sample_weight, &arrays.sample_weight, &softmax.sample_weight, -1)
+    if call.target.ndim > positions:
+        softmax.kind = FL_PROBABILITY_TARGET
+        hold(call.target, &arrays.target, &softmax.target, positions)
+    else:
+        hold(call.target, &arrays.target, &softmax.target, -1)
+    if call.class_weight is not None:
+        take(call.class_weight, &arrays.class_weight)
+        softmax.class_weight = arrays.class_weight.view.buf
+    args.features = arrays.input.view.shape[positions]
+    args.workspace = call.workspace
+    args.in_bfloat16 = call.precision == "medium"
+    softmax.logits.dtype = args.input.dtype
+    softmax.classes = arrays.weight.view.shape[0]
+    softmax.ndim = <int32_t>positions
+    for d in range(positions):
+        softmax.shape[d] = arrays.input.view.shape[d]
+    softmax.reduction = REDUCTIONS[call.reduction]
+    softmax.ignore_index = call.ignore_index
+    softmax.label_smoothing = call.label_smoothing
+    softmax.softcap = 0 if call.softcap is None else call.softcap
+    softmax.z_loss = call.z_loss
+    softmax.grad_output_value = 1
+    if type(gradients.grad_output) is float:
+        softmax.grad_output_value = gradients.grad_output
+    else:
+        hold(gradients.grad_output, &arrays.grad_output, &softmax.grad_output, -1)
+    hold(gradients.input, &arrays.input_gradient, <fl_input *>&args.input_gradient, positions)
+    hold(gradients.weight, &arrays.weight_gradient, <fl_input *>&args.weight_gradient, 1)
+    hold(gradients.bias, &arrays.bias_gradient, <fl_input *>&args.bias_gradient, -1)
+
+    value = None
+    shape = call.input.shape[:positions]
+    if softmax.reduction == FL_NONE:
+        value = empty(shape, call.input.dtype)
+        hold(value, &arrays.loss, <fl_input *>&softmax.loss, -1)
+    made = {name: empty(shape, call.compute_dtype) for name in call.outputs}
+    hold(made.get("lse"), &arrays.lse, <fl_input *>&softmax.lse, -1)
+    hold(made.get("entropy"), &arrays.entropy, <fl_input *>&softmax.entropy, -1)
+    hold(made.get("accuracy"), &arrays.accuracy, <fl_input *>&softmax.accuracy, -1)
+
+    status = fl_linear_program(&args, &program)
+    if status == FL_OK:
+        status = run(&program, &args, 0 if call.num_threads is None else <int>call.num_threads)
+    if status == FL_BAD_TARGET:
+        _check.raise_bad_index(call.target, softmax.classes, softmax.ignore_index)
+    if status != FL_OK:
+        raise SystemError(f"linear kernel: {fl_status_name(<fl_status>status).decode()}")
+    if value is None:
+        value = softmax.value
+    return (value, made) if made else value

@@ -1,0 +1,145 @@
+"""Losses of a linear layer whose outputs are never held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from numpy.typing import ArrayLike
+
+from fusedloss import _check, _core
+from fusedloss._loss import Call, loss
+from fusedloss.classification import Output, Reduction
+
+Precision = Literal["highest", "high", "medium"]
+
+
+@loss("input", "linear_weight", "linear_bias")
+def linear_cross_entropy(
+    input: ArrayLike,
+    linear_weight: ArrayLike,
+    target: ArrayLike,
+    *,
+    linear_bias: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    sample_weight: ArrayLike | None = None,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    shift: int = 0,
+    precision: Precision | None = None,
+    outputs: Sequence[Output] = (),
+    workspace: int | None = None,
+    num_threads: int | None = None,
+) -> Call:
+    r"""Softmax cross-entropy of a linear layer's outputs, which are never held.
+
+    `cross_entropy` of the logits :math:`z = W x + b`, with all its options.
+
+    Parameters
+    ----------
+    input : array of floats, shape (..., D)
+        The layer's inputs x, one per position: float16, bfloat16, float32 or float64.
+    linear_weight : array of floats of the same dtype, shape (C, D)
+        The layer's weights W. Any strides: the transpose of an embedding is not copied.
+    target : array
+        Class indices in [0, C): any integer dtype, shape (...); or probabilities: any float dtype,
+        shape (..., C).
+    linear_bias : array of floats of the same dtype, shape (C,), optional
+        The layer's bias b; zeros if absent.
+    weight : array of floats, shape (C,), optional
+        A weight per class; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the weights of the classes of all positions that count.
+    ignore_index : int, optional
+        Positions whose class index equals it count nothing, and their gradient is zero; -100 if
+        absent. With probabilities it may not be given.
+    label_smoothing : float in [0, 1], default 0
+        The share of the target that is spread evenly over the classes.
+    sample_weight : array of floats, shape (...), optional
+        A weight per position; ones if absent. "mean" divides by their sum, times class weights.
+    softcap : float, optional
+        A bound s on the logits, which become s tanh(z / s).
+    z_loss : float, default 0
+        A factor of the squared log-sum-exp, which is added to the loss.
+    shift : int, default 0
+        The target of position i is the one at i + shift: the last positions of `input`, along its
+        next to last axis, have none, nor are the first of `target` and `sample_weight` anyone's.
+    precision : {"highest", "high", "medium"}, optional
+        The least precision of the products of float32 arrays: "highest", the default, and "high"
+        are float32; "medium" may round their factors to bfloat16, where the CPU multiplies those.
+    outputs : sequence of {"lse", "entropy", "accuracy"}, default ()
+        What to return besides, per position: the log-sum-exp of the logits, the entropy of their
+        softmax, and 1.0 where the target class is the first largest logit.
+    workspace : int, optional
+        About how many bytes may be used besides inputs and gradients; 64 MiB if absent.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the input's dtype and the target's
+        shape for "none"; with `outputs` a tuple of it and a dict.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+    IndexError
+        For a class index that is out of range and not `ignore_index`.
+
+    Notes
+    -----
+    Logits exist for a few rows at a time, in the workspace; loss and gradients are the same bits
+    for any number of threads. float16 and bfloat16 are computed and summed in float32; where the
+    CPU multiplies bfloat16, the gradient by the logits is rounded to it first. Where the workspace
+    does not hold a float32 copy of the weights' gradient, which 16-bit dtypes take, or logits of
+    enough rows, logits are computed two more times instead.
+
+    The same in torch: ``torch.nn.functional.linear_cross_entropy(input, linear_weight, target)``.
+
+    References
+    ----------
+    .. [1] E. Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", 2024.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fusedloss as fl
+    >>> x, w = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[2.0, 0.0], [0.0, 0.0]])
+    >>> value, (dx, dw) = fl.value_and_grad(fl.linear_cross_entropy, argnums=(0, 1))(
+    ...     x, w, np.array([0, 1])
+    ... )
+    >>> round(value, 4)
+    0.41
+    >>> dw.round(4)
+    array([[-0.0596,  0.25  ],
+           [ 0.0596, -0.25  ]])
+    """
+    given = {
+        "input": input,
+        "linear_weight": linear_weight,
+        "target": target,
+        "linear_bias": linear_bias,
+        "weight": weight,
+        "sample_weight": sample_weight,
+    }
+    call = _check.linear(
+        given,
+        reduction,
+        ignore_index,
+        label_smoothing,
+        softcap,
+        z_loss,
+        shift,
+        precision,
+        outputs,
+        workspace,
+        num_threads,
+    )
+    return _core.linear_cross_entropy, (call,)
