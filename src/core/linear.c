@@ -1,6 +1,7 @@
 /* The plan of linear layer and cross-entropy: chunks of positions, blocks of classes, and what fits where. */
 #include "cpu.h"
 #include "layout.h"
+#include "program.h"
 #include "softmax.h"
 #include "table.h"
 
@@ -17,10 +18,6 @@
 #define FEWEST_ROWS 64
 /* Ranges of classes that are worked on independently: as many threads have something to do. */
 #define MOST_SPLITS 16
-
-static int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-static int64_t round_up(int64_t a, int64_t to) { return ceil_divide(a, to) * to; }
 
 static int64_t at_most(int64_t a, int64_t most) { return a < most ? a : most; }
 

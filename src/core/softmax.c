@@ -3,6 +3,7 @@
 #include "cpu.h"
 #include "dtypes.h"
 #include "layout.h"
+#include "program.h"
 #include "table.h"
 
 /* Every constant below is measured; docs/performance.md says how. */
@@ -15,11 +16,6 @@
 #define BATCH_BYTES (64 * 1024)
 /* A tile of positions takes up to so many bytes, but at least one vector of them. */
 #define TILE_BYTES (64 * 1024)
-/* Gradients from so many bytes on are stored past the caches. */
-#define STREAM_BYTES (8 * 1024 * 1024)
-/* A task's least number of elements, and the largest number of tasks. */
-#define TASK_ELEMENTS 16384
-#define MOST_TASKS 128
 
 static int absent_or(const void *data, fl_dtype dtype, fl_dtype one, fl_dtype other) {
     return !data || dtype == one || dtype == other;
@@ -111,10 +107,6 @@ static fl_status combine_run(void *arguments, const fl_partial *partials, int64_
     if (args->z_loss != 0) args->value += z_sum / args->plan.z_divisor;
     return FL_OK;
 }
-
-static int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-static int64_t round_up(int64_t a, int64_t to) { return ceil_divide(a, to) * to; }
 
 /* Tiles of positions, and the workspace that softmax_columns takes: one or two tiles of logits, and one each
  * for targets or exponentials, for the softcap and for the Hessian. */
