@@ -178,7 +178,7 @@ def test_docstring(name: str) -> None:
     if parameters:
         assert "Parameters" in sections
     for parameter in parameters:
-        alone, among_others = rf"^\*?{parameter}\b.* : ", rf"^(\w+, )*{parameter}(, \w+)*$"
+        alone, among_others = rf"^\*?{parameter}\b.* : ", rf"^(\w+, )*{parameter}(, \w+)*( : .*)?$"
         assert re.search(f"{alone}|{among_others}", docstring, re.MULTILINE), parameter
     if hasattr(getattr(fl, name), "__fusedloss__"):
         assert sections >= {"Parameters", "Returns", "Raises", "Notes", "Examples"}

@@ -136,7 +136,8 @@ def categorical_hinge_loss(
     Notes
     -----
     Equivalent to ``keras.losses.CategoricalHinge()(one_hot, scores)``. Of equal maxima the first
-    has the slope; where the hinge is 0 the slope is 0.
+    has the slope; where the hinge is 0 the slope is 0. In torch, for one-hot targets y,
+    ``(((1 - y) * scores).amax(1) - (y * scores).sum(1) + 1).clamp(0).mean()``.
 
     Examples
     --------
@@ -325,7 +326,8 @@ def poly1_cross_entropy(
     Notes
     -----
     Equivalent to ``optax.losses.poly_loss_cross_entropy(logits, one_hot, epsilon=epsilon)``, row
-    by row. 1 - p is exact to a few units in the last place where p is near 1.
+    by row. 1 - p is exact to a few units in the last place where p is near 1. In torch
+    ``torch.nn.functional.cross_entropy(logits, target) + epsilon * (1 - p_y).mean()``.
 
     References
     ----------
@@ -394,7 +396,8 @@ def generalized_cross_entropy(
     Notes
     -----
     Equivalent to ``keras.losses.CategoricalGeneralizedCrossEntropy(q)(target, probs)``. The slope
-    at a probability of 0 is infinite unless `q` is 1.
+    at a probability of 0 is infinite unless `q` is 1. In torch
+    ``((1 - probs.gather(1, target[:, None]) ** q) / q).mean()``.
 
     References
     ----------
@@ -464,8 +467,8 @@ def sparsemax_loss(
 
     Notes
     -----
-    Equivalent to ``optax.losses.multiclass_sparsemax_loss(scores, target)``, row by row. Nothing
-    is sorted.
+    Equivalent to ``optax.losses.multiclass_sparsemax_loss(scores, target)``, row by row; torch has
+    none. Nothing is sorted.
 
     References
     ----------

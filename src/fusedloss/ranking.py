@@ -180,7 +180,8 @@ def ranking_softmax_loss(
 
     Notes
     -----
-    Equivalent to ``optax.losses.ranking_softmax_loss(logits, labels, where=where)``.
+    Equivalent to ``optax.losses.ranking_softmax_loss(logits, labels, where=where)``. In torch
+    ``-(labels * torch.log_softmax(logits, -1)).sum(-1).mean()``.
 
     References
     ----------

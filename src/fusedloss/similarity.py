@@ -58,8 +58,9 @@ def cosine_similarity_loss(
 
     Notes
     -----
-    Equivalent to ``keras.losses.CosineSimilarity(axis)(target, input)``. The loss of a vector of
-    zeros is 0, and its gradient is finite.
+    Equivalent to ``keras.losses.CosineSimilarity(axis)(target, input)`` and, but for that of zeros,
+    to ``-torch.nn.functional.cosine_similarity(input, target, axis).mean()``. The loss of a vector
+    of zeros is 0, and its gradient is finite.
 
     Examples
     --------
