@@ -90,6 +90,8 @@ def read_groups(path: Path) -> tuple[list[Group], int]:
     threads = 0
     for each in json.loads(path.read_text())["benchmarks"]:
         info = each["extra_info"]
+        if "case" not in info:
+            continue  # of another table
         threads = info["num_threads"]
         case, mode, isa = cases[info["case"]], info["mode"], info["isa"]
         group = groups.setdefault((case.label, mode, isa), Group(case, mode, isa))

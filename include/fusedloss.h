@@ -261,6 +261,7 @@ typedef struct fl_rowwise_args {
 
 /* The number of the loss of a name ("triplet_margin_loss"); -1 if there is none. */
 int32_t fl_rowwise_loss(const char *name);
+
 /* ---- 6. Linear layer and cross-entropy --------------------------------------------------- */
 
 /*
@@ -293,11 +294,13 @@ typedef struct fl_linear_args {
         int64_t group;        /* classes whose weights' gradients are accumulated together, */
         int64_t group_start, group_end; /* and those at hand */
         int64_t padded_classes, padded_features;
-        int64_t terms_at, sums_at, input_at, transposed_at, logits_at, partial_at, accumulated_at, bias_at;
+        int64_t terms_at, sums_at, input_at, transposed_at, logits_at, partial_at, accumulated_at, bias_at,
+            input_sums_at;
         int32_t pairs;                             /* factors are pairs of bfloat16 */
         int32_t direct;                            /* the weights' gradient is accumulated in place */
         int32_t recompute;                         /* logits are computed again instead of kept, */
-        int32_t second;                            /* for the weights' and the bias's gradient now */
+        int32_t second;                            /* for gradients now, */
+        int32_t input_second;                      /* that by the input among them */
         int32_t first_stage, second_stage, stages; /* of both passes, of the second, and the end */
         double sum, z_sum;
     } plan;

@@ -29,8 +29,9 @@ from fusedloss.classification import Output
 from parts import Array, Quantity
 from reference.linear import evaluate_linear
 
-#: Workspaces that hold the logits of all rows, of chunks of them, and of none: computed again.
-WORKSPACES = (None, 3 * 2**20, 1)
+#: Workspaces that hold the logits of all rows; of chunks of them; where there are many classes only
+#: sums of the input's gradient, logits being computed again; and nothing.
+WORKSPACES = (None, 2**20, 2**19, 1)
 
 #: Positions, features, classes: none and one of each, primes, and around panels, tiles and blocks.
 SIZES = (
@@ -46,7 +47,7 @@ SIZES = (
     (130, 48, 2),
     (530, 5, 67),
     (21, 1030, 26),
-    (40, 3, 300),
+    (100, 8, 3000),
 )
 
 
@@ -205,12 +206,14 @@ def test_any_combination_of_options(data: st.DataObject) -> None:
 def test_same_bits_for_any_number_of_threads(
     isa: str, dtype: str, workspace: int | None, num_threads: int
 ) -> None:
-    x, weight, target, options = Linear(530, 16, 200, bias=True, ignore=True).build(dtype)
-    one = WITH_BIAS(x, weight, target, workspace=workspace, num_threads=1, **options)
-    many = WITH_BIAS(x, weight, target, workspace=workspace, num_threads=num_threads, **options)
-    assert one[0] == many[0]
-    for left, right in zip(one[1], many[1], strict=True):
-        assert_same_bits(left, right)
+    for sizes in ((530, 16, 200), (100, 8, 3000)):
+        x, weight, target, options = Linear(*sizes, bias=True, ignore=True).build(dtype)
+        options["workspace"] = workspace
+        one = WITH_BIAS(x, weight, target, num_threads=1, **options)
+        many = WITH_BIAS(x, weight, target, num_threads=num_threads, **options)
+        assert one[0] == many[0]
+        for left, right in zip(one[1], many[1], strict=True):
+            assert_same_bits(left, right)
 
 
 @pytest.mark.parametrize("workspace", WORKSPACES)

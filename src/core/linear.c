@@ -134,8 +134,12 @@ static void plan_chunks(fl_linear_args *args, const fl_kernels *kernels, int64_t
     args->plan.recompute = rows < positions && rows < FEWEST_ROWS && needs->kept_row > needs->row;
     args->plan.group = classes;
     if (args->plan.recompute) {
-        rows = fitting_rows(accumulated ? limit / 2 : limit, needs->row, panel);
-        const int64_t left = limit - rows * needs->row;
+        const int64_t sums = (positions + panel) * class_bytes; /* of the input's gradient */
+        const int second = args->input_gradient.data && (weight->data || args->bias_gradient.data);
+        args->plan.input_second = second && sums < limit / 4;
+        const int64_t free = args->plan.input_second ? limit - sums : limit;
+        rows = fitting_rows(accumulated ? free / 2 : free, needs->row, panel);
+        const int64_t left = free - rows * needs->row;
         if (accumulated > left) args->plan.group = at_least(left / class_bytes / panel * panel, panel);
     }
     args->plan.chunks = at_least(ceil_divide(positions, rows), 1);
@@ -176,6 +180,8 @@ static void plan_memory(fl_linear_args *args, const fl_kernels *kernels, int64_t
     args->plan.partial_at = place(program, has_input * splits * rows * features * size);
     args->plan.logits_at = place(program, has_gradient && !again ? rows * classes * size : 0);
     args->plan.bias_at = place(program, has_bias * classes * size);
+    args->plan.input_sums_at =
+        place(program, args->plan.input_second ? args->plan.chunks * rows * features * size : 0);
     args->plan.accumulated_at = place(program, accumulated * args->plan.group * features * size);
 }
 
@@ -220,13 +226,15 @@ fl_status fl_linear_program(fl_linear_args *args, fl_program *program) {
     add_stage(program, kernels->linear_pack, panels, combine_nothing);
     add_stage(program, kernels->linear_logits, splits, combine_nothing);
     add_stage(program, kernels->linear_finish, panels, combine_finish);
-    if (of_input || (of_layer && !args->plan.recompute))
+    const int32_t input_second = args->plan.input_second;
+    if ((of_input && !input_second) || (of_layer && !args->plan.recompute))
         add_stage(program, kernels->linear_gradient, splits, combine_nothing);
-    if (of_input) add_stage(program, kernels->linear_input, panels, combine_nothing);
+    if (of_input && !input_second) add_stage(program, kernels->linear_input, panels, combine_nothing);
     args->plan.second_stage = program->stages;
     if (of_layer && args->plan.recompute) {
         add_stage(program, kernels->linear_pack, panels, combine_nothing);
         add_stage(program, kernels->linear_gradient, splits, combine_nothing);
+        if (input_second) add_stage(program, kernels->linear_input, panels, combine_nothing);
     }
     args->plan.stages = program->stages;
     return FL_OK;

@@ -96,6 +96,7 @@ cdef extern from "fusedloss.h" nogil:
         fl_output loss_values
         fl_output gradients[FL_MAX_OPERANDS]
         double value
+
     ctypedef struct fl_linear_args:
         fl_input input, weight, bias
         int64_t features
@@ -537,8 +538,6 @@ cdef int32_t loss_number(str name, int32_t (*number_of)(const char *) noexcept n
 include "_softmax.pxi"
 include "_pointwise.pxi"
 include "_rowwise.pxi"
-
-
 include "_linear.pxi"
 
 

@@ -26,6 +26,7 @@
 #include "pointwise.inc"
 
 #include "rowwise.inc"
+
 #include "gemm.inc"
 
 #include "linear.inc"
