@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, is_grad_enabled
+from torch._C import _is_tracing
+from torch.compiler import is_compiling
 
 from fusedloss.torch._autograd import overridden, transformed
 
@@ -27,18 +29,21 @@ def recognised(break_even: BreakEven, input: Any, target: Any, *others: Any) -> 
     whether the others broadcast to it is the kernel's to say. They are None where absent.
     """
     return (
-        not overridden(input, target, *others)
+        not is_compiling()  # which reads no further
+        and not _is_tracing()
         and isinstance(input, Tensor)
         and isinstance(target, Tensor)
+        # Soon, because small calls take torch a few microseconds.
         and input.numel()
         >= (
             break_even.gradient
-            if is_grad_enabled() and (input.requires_grad or target.requires_grad)
+            if (input.requires_grad or target.requires_grad) and is_grad_enabled()
             else break_even.value
         )
         and target.dtype is input.dtype
         and target.shape == input.shape
         and all([x is None or (isinstance(x, Tensor) and x.dtype is input.dtype) for x in others])
+        and not overridden(input, target, *others)
         and not transformed()
         and not (input.itemsize == 2 and torch.is_autocast_enabled("cpu"))
     )

@@ -12,9 +12,9 @@ from fusedloss.torch._pointwise import Pointwise, own_loss, reduced
 from fusedloss.torch.functional._recognition import BreakEven, recognised
 from fusedloss.torch.functional._types import Reduction
 
-PROBABILITIES = BreakEven(value=0, gradient=0)
-LOGITS = BreakEven(value=0, gradient=0)
-SCORES = BreakEven(value=0, gradient=0)
+PROBABILITIES = BreakEven(value=1 << 9, gradient=1 << 11)
+LOGITS = BreakEven(value=1 << 12, gradient=1 << 14)
+SCORES = BreakEven(value=1 << 12, gradient=1 << 12)
 
 
 # ---- Losses of torch -----------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def binary_cross_entropy(
     >>> F.binary_cross_entropy(torch.tensor([0.4, 0.6]), torch.tensor([0.0, 1.0]))
     tensor(0.5108)
     """
-    if size_average is None and reduce is None and recognised(PROBABILITIES, input, target, weight):
+    if recognised(PROBABILITIES, input, target, weight) and size_average is None and reduce is None:
         call = Pointwise(
             "binary_cross_entropy",
             lambda x, t, w: functional.binary_cross_entropy(x, t, w, reduction=reduction),
@@ -97,9 +97,9 @@ def binary_cross_entropy_with_logits(
     tensor(0.4100)
     """
     if (
-        size_average is None
+        recognised(LOGITS, input, target, weight, pos_weight)
+        and size_average is None
         and reduce is None
-        and recognised(LOGITS, input, target, weight, pos_weight)
     ):
         call = Pointwise(
             "binary_cross_entropy_with_logits",
@@ -146,7 +146,7 @@ def soft_margin_loss(
     >>> F.soft_margin_loss(torch.tensor([2.0, 0.0]), torch.tensor([1.0, -1.0]))
     tensor(0.4100)
     """
-    if size_average is None and reduce is None and recognised(SCORES, input, target):
+    if recognised(SCORES, input, target) and size_average is None and reduce is None:
         call = Pointwise(
             "soft_margin_loss",
             lambda x, t, _: functional.soft_margin_loss(x, t, reduction=reduction),

@@ -14,7 +14,7 @@ from fusedloss.torch._pointwise import Pointwise, own_loss
 from fusedloss.torch.functional._recognition import BreakEven, recognised
 from fusedloss.torch.functional._types import Reduction
 
-KL_DIV = BreakEven(value=0, gradient=0)
+KL_DIV = BreakEven(value=1 << 12, gradient=1 << 13)
 
 _NOTHING = torch.empty(0)
 
@@ -55,9 +55,9 @@ def kl_div(
     tensor(0.6020)
     """
     if (
-        size_average is None
+        recognised(KL_DIV, input, target)
+        and size_average is None
         and reduce is None
-        and recognised(KL_DIV, input, target)
         and type(log_target) is bool
     ):
         rows = 0

@@ -9,7 +9,8 @@ from fusedloss.torch._autograd import fused
 from fusedloss.torch._pointwise import Pointwise
 from fusedloss.torch.functional._recognition import BreakEven, is_number, recognised
 
-PAIRS = BreakEven(value=0, gradient=0)
+MARGIN_RANKING_LOSS = BreakEven(value=1 << 13, gradient=1 << 9)
+HINGE_EMBEDDING_LOSS = BreakEven(value=0, gradient=0)
 
 
 def margin_ranking_loss(
@@ -46,9 +47,9 @@ def margin_ranking_loss(
     tensor(1.)
     """
     if (
-        size_average is None
+        recognised(MARGIN_RANKING_LOSS, input1, input2, target)
+        and size_average is None
         and reduce is None
-        and recognised(PAIRS, input1, input2, target)
         and isinstance(target, Tensor)
         and target.shape == input1.shape
         and is_number(margin)
@@ -102,9 +103,9 @@ def hinge_embedding_loss(
     tensor(0.6250)
     """
     if (
-        size_average is None
+        recognised(HINGE_EMBEDDING_LOSS, input, target)
+        and size_average is None
         and reduce is None
-        and recognised(PAIRS, input, target)
         and is_number(margin)
     ):
         call = Pointwise(

@@ -13,8 +13,10 @@ from fusedloss.torch._pointwise import Pointwise, own_loss
 from fusedloss.torch.functional._recognition import BreakEven, is_number, recognised
 from fusedloss.torch.functional._types import Reduction
 
-ERROR = BreakEven(value=0, gradient=0)
-DENSITY = BreakEven(value=0, gradient=0)
+L1_LOSS = BreakEven(value=1 << 15, gradient=1 << 16)
+SQUARES = BreakEven(value=1 << 17, gradient=1 << 17)
+POISSON_NLL_LOSS = BreakEven(value=1 << 12, gradient=1 << 12)
+GAUSSIAN_NLL_LOSS = BreakEven(value=0, gradient=0)
 
 #: Numbers whose logarithms are taken, or that are divided by, are no less (as in Keras).
 EPSILON = 1e-7
@@ -55,9 +57,9 @@ def l1_loss(
     tensor(1.5000)
     """
     if (
-        size_average is None
+        recognised(L1_LOSS, input, target, weight)
+        and size_average is None
         and reduce is None
-        and recognised(ERROR, input, target, weight)
         and (weight is None or weight.shape == input.shape)
     ):
         call = Pointwise(
@@ -104,9 +106,9 @@ def mse_loss(
     tensor(2.5000)
     """
     if (
-        size_average is None
+        recognised(SQUARES, input, target, weight)
+        and size_average is None
         and reduce is None
-        and recognised(ERROR, input, target, weight)
         and (weight is None or weight.shape == input.shape)
     ):
         call = Pointwise(
@@ -153,9 +155,9 @@ def smooth_l1_loss(
     tensor(0.8125)
     """
     if (
-        size_average is None
+        recognised(SQUARES, input, target)
+        and size_average is None
         and reduce is None
-        and recognised(ERROR, input, target)
         and is_number(beta)
         and beta >= 0
     ):
@@ -202,7 +204,7 @@ def huber_loss(
     tensor(0.8400)
     """
     if (
-        recognised(ERROR, input, target, weight)
+        recognised(SQUARES, input, target, weight)
         and is_number(delta)
         and delta > 0
         and (weight is None or weight.shape == input.shape)
@@ -253,9 +255,9 @@ def poisson_nll_loss(
     tensor(0.8591)
     """
     if (
-        size_average is None
+        recognised(POISSON_NLL_LOSS, input, target)
+        and size_average is None
         and reduce is None
-        and recognised(DENSITY, input, target)
         and type(log_input) is bool
         and type(full) is bool
         and is_number(eps)
@@ -308,7 +310,7 @@ def gaussian_nll_loss(
     tensor(1.2500)
     """
     if (
-        recognised(DENSITY, input, target, var)
+        recognised(GAUSSIAN_NLL_LOSS, input, target, var)
         and isinstance(var, Tensor)
         and var.shape == input.shape
         and is_number(eps)
