@@ -77,7 +77,7 @@ def losses(macro: str) -> str:
     names = [
         match
         for part in KERNEL_PARTS
-        for match in re.findall(rf"^{macro}\((\w+)\)", Path(part).read_text(), re.MULTILINE)
+        for match in re.findall(rf"^{macro}\(([\w, ]+)\)", Path(part).read_text(), re.MULTILINE)
     ]
     return " ".join(f"X({name})" for name in names)
 
@@ -89,6 +89,7 @@ def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, object
     names = [f"-DFL_TABLE={table}", f'-DFL_ISA_NAME="{variant.name}"']
     names.append(f"-DFL_POINTWISE_LOSSES={losses('LOSS')}")
     names.append(f"-DFL_ROWWISE_LOSSES={losses('ROW_LOSS')}")
+    names.append(f"-DFL_PAIR_LOSSES={losses('PAIR_LOSS')}")
     return f"fusedloss_{variant.token}_{suffix}", {
         "sources": ["src/kernels/kernels.c"],
         "obj_deps": {"src/kernels/kernels.c": HEADERS + KERNEL_PARTS},

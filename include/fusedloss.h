@@ -8,8 +8,9 @@
  *   4. fl_pointwise_args              one call of a loss that is computed element by element
  *   5. fl_rowwise_args                one call of a loss that is computed row by row
  *   6. fl_linear_args                 cross-entropy of logits that are a linear layer's and are never held
- *   7. fl_program, fl_run             the call as stages of independent tasks; run them on one thread
- *   8. instruction sets and threads   which kernels run, and on how many threads
+ *   7. fl_pairwise_args               one call of a loss of pairs of embeddings
+ *   8. fl_program, fl_run             the call as stages of independent tasks; run them on one thread
+ *   9. instruction sets and threads   which kernels run, and on how many threads
  *
  * A minimal call (8 rows, 10 classes, mean cross-entropy and its gradient):
  *
@@ -32,7 +33,7 @@
  *     ... args.value is the loss, gradient is filled ...
  *
  * No function here allocates, starts a thread or keeps state between calls,
- * but for the choice of the instruction set (section 8).
+ * but for the choice of the instruction set (section 9).
  */
 #ifndef FUSEDLOSS_H
 #define FUSEDLOSS_H
@@ -306,7 +307,71 @@ typedef struct fl_linear_args {
     } plan;
 } fl_linear_args;
 
-/* ---- 7. Programs: stages of independent tasks -------------------------------------------- */
+/* ---- 7. Losses of pairs of embeddings ---------------------------------------------------- */
+
+#define FL_MAX_PAIR_PARAMETERS 5
+
+/* What a loss is given of two embeddings a and b. */
+typedef enum fl_distance {
+    FL_DOT_PRODUCT = 0,
+    FL_COSINE_DISTANCE, /* 1 - a b */
+    FL_EUCLIDEAN,
+    FL_SQUARED_EUCLIDEAN,
+} fl_distance;
+
+/*
+ * Every anchor, a row of the embeddings, makes pairs with all references: positive ones with those of its
+ * own label, negative ones with the others. A loss is a function of one anchor's pairs, whose matrix is never
+ * held. Derivatives at distance 0 are 0.
+ * gradient = d sum(grad_output * reduced loss) / d embeddings.
+ */
+typedef struct fl_pairwise_args {
+    /* inputs; strides[0] leads from one row to the next, class_stride from one feature to the next */
+    int32_t loss;              /* by fl_pairwise_loss */
+    fl_input embeddings;       /* float16, bfloat16, float32: computed in float; float64: in double */
+    fl_input reference;        /* of the same dtype. Absent: the embeddings, none paired with itself */
+    fl_input labels;           /* of the anchors: any integer dtype. Absent: their numbers */
+    fl_input reference_labels; /* with a reference. Absent: their numbers */
+    fl_input sample_weight;    /* of the anchors: any float dtype */
+    fl_input grad_output;      /* FL_NONE only: any float dtype */
+    /* sizes */
+    int64_t rows, columns, features; /* columns: the number of references */
+    size_t workspace;                /* about so many bytes may be used; 0 stands for 64 MiB */
+    /* options */
+    double parameters[FL_MAX_PAIR_PARAMETERS]; /* of the loss, in its order */
+    fl_distance distance;
+    int32_t normalize; /* embeddings are divided by max(norm, 1e-12) first */
+    fl_reduction reduction;
+    int32_t nonzero; /* FL_MEAN counts only losses above 0 */
+    double grad_output_value;
+    /* outputs; no overlap with anything is allowed */
+    fl_output loss_values;                  /* FL_NONE: the sum of each anchor's losses */
+    fl_output gradient, reference_gradient; /* of the embeddings' dtype */
+    double value;                           /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
+    double slopes[FL_MAX_PAIR_PARAMETERS];  /* derivatives by the parameters that are learnable */
+    /* set by fl_pairwise_program and its stages; not for the caller */
+    struct {
+        char *shared; /* memory of all tasks; below, places in it, in bytes */
+        int64_t anchors_at, transposed_anchors_at, references_at, transposed_references_at;
+        int64_t labels_at, reference_labels_at, squares_at, reference_squares_at;
+        int64_t inverses_at, reference_inverses_at;
+        int64_t anchor_gradient_at, parts_at, column_sums_at, statistics_at, totals_at;
+        int64_t padded_rows, padded_columns, padded_features;
+        int64_t groups;         /* of anchors that are worked on independently, */
+        int64_t rows_per_group; /* so many each, */
+        int64_t block;          /* so many at a time */
+        int32_t gradients;      /* some are wanted */
+        int32_t counted;        /* each kind of losses is divided by a number found first */
+        int32_t gathering;      /* the stage at hand gathers statistics */
+        double factors[2];      /* of the derivatives of each kind of losses, before the sums are known */
+        double scale;           /* of the gradients, once they are */
+    } plan;
+} fl_pairwise_args;
+
+/* The number of the loss of a name ("triplet_all"); -1 if there is none. */
+int32_t fl_pairwise_loss(const char *name);
+
+/* ---- 8. Programs: stages of independent tasks -------------------------------------------- */
 
 /* What one task hands to the end of its stage, where tasks are combined in their order. */
 typedef struct fl_partial {
@@ -353,6 +418,7 @@ fl_status fl_pointwise_program(fl_pointwise_args *args, fl_program *program);
 fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program);
 
 fl_status fl_linear_program(fl_linear_args *args, fl_program *program);
+fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program);
 
 /* Bytes that fl_run needs: one thread's workspace, the partials and what is shared. */
 size_t fl_workspace_size(const fl_program *program);
@@ -360,7 +426,7 @@ size_t fl_workspace_size(const fl_program *program);
 /* Run every stage on the calling thread. workspace: fl_workspace_size bytes, aligned to 64. */
 fl_status fl_run(const fl_program *program, void *args, void *workspace);
 
-/* ---- 8. Instruction sets and threads ------------------------------------------------------ */
+/* ---- 9. Instruction sets and threads ------------------------------------------------------ */
 
 /* The instruction sets compiled in, best first; NULL past the end. */
 const char *fl_isa_name(int index);

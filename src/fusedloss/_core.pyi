@@ -2,6 +2,7 @@ from typing import Any
 
 from fusedloss._check import LinearCall
 from fusedloss._loss import Extras
+from fusedloss._pairs import PairCall
 
 CROSS_ENTROPY: int
 INDEX_TARGET: int
@@ -12,6 +13,11 @@ LOG_SOFTMAX: int
 LOGITS: int
 LOG_PROBABILITIES: int
 PROBABILITIES: int
+
+DOT_PRODUCT: int
+COSINE_DISTANCE: int
+EUCLIDEAN: int
+SQUARED_EUCLIDEAN: int
 
 def softmax(
     kind: int,
@@ -109,6 +115,12 @@ def rowwise_plain(
 ) -> Any: ...
 def linear_cross_entropy(
     call: LinearCall,
+    gradient: bool | tuple[int, ...] = False,
+    grad_output: Any = None,
+    out: Any = None,
+) -> Any: ...
+def pairwise(
+    call: PairCall,
     gradient: bool | tuple[int, ...] = False,
     grad_output: Any = None,
     out: Any = None,

@@ -22,7 +22,7 @@ import numpy
 from fusedloss import _check
 
 cdef extern from "fusedloss.h" nogil:
-    enum: FL_MAX_DIMS, FL_MAX_OPERANDS, FL_MAX_PARAMETERS
+    enum: FL_MAX_DIMS, FL_MAX_OPERANDS, FL_MAX_PARAMETERS, FL_MAX_PAIR_PARAMETERS
     ctypedef enum fl_status:
         FL_OK, FL_BAD_ARGUMENT, FL_BAD_DTYPE, FL_BAD_TARGET, FL_BAD_VALUE
     ctypedef enum fl_dtype:
@@ -105,6 +105,23 @@ cdef extern from "fusedloss.h" nogil:
         fl_softmax_args softmax
         fl_output input_gradient, weight_gradient, bias_gradient
 
+    ctypedef enum fl_distance:
+        FL_DOT_PRODUCT, FL_COSINE_DISTANCE, FL_EUCLIDEAN, FL_SQUARED_EUCLIDEAN
+
+    ctypedef struct fl_pairwise_args:
+        int32_t loss
+        fl_input embeddings, reference, labels, reference_labels, sample_weight, grad_output
+        int64_t rows, columns, features
+        double parameters[FL_MAX_PAIR_PARAMETERS]
+        fl_distance distance
+        int32_t normalize
+        fl_reduction reduction
+        int32_t nonzero
+        double grad_output_value
+        fl_output loss_values, gradient, reference_gradient
+        double value
+        double slopes[FL_MAX_PAIR_PARAMETERS]
+
     ctypedef struct fl_partial:
         fl_status status
 
@@ -129,6 +146,8 @@ cdef extern from "fusedloss.h" nogil:
     int32_t fl_rowwise_loss(const char *name)
     fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program)
     fl_status fl_linear_program(fl_linear_args *args, fl_program *program)
+    int32_t fl_pairwise_loss(const char *name)
+    fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program)
     int32_t fl_next_stage(const fl_program *program, void *args, int32_t stage)
     fl_status fl_run(const fl_program *program, void *args, void *workspace)
     size_t fl_workspace_size(const fl_program *program)
@@ -538,6 +557,15 @@ cdef int32_t loss_number(str name, int32_t (*number_of)(const char *) noexcept n
 include "_softmax.pxi"
 include "_pointwise.pxi"
 include "_rowwise.pxi"
+include "_pairwise.pxi"
+
+
+DOT_PRODUCT = FL_DOT_PRODUCT
+COSINE_DISTANCE = FL_COSINE_DISTANCE
+EUCLIDEAN = FL_EUCLIDEAN
+SQUARED_EUCLIDEAN = FL_SQUARED_EUCLIDEAN
+
+
 include "_linear.pxi"
 
 

@@ -30,6 +30,7 @@
 #include "gemm.inc"
 
 #include "linear.inc"
+#include "pairwise.inc"
 
 extern const fl_kernels FL_TABLE;
 
@@ -58,4 +59,10 @@ __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
     .linear_input = linear_input,
     .linear_sums_bytes = sizeof(row_sums),
     .linear_terms_bytes = sizeof(row_terms),
+    .pairwise_name = pairwise_name,
+    .pairwise_statistics = pairwise_statistics,
+    .pairwise_pack = pairwise_pack,
+    .pairwise_walk = pairwise_walk,
+    .pairwise_columns = pairwise_columns,
+    .pairwise_finish = pairwise_finish,
 };

@@ -134,6 +134,27 @@ ALWAYS_INLINE int any(ivec mask) {
     return bits != 0;
 }
 
+/* A bit for each lane, the first lane's the lowest. */
+ALWAYS_INLINE unsigned lane_bits(ivec mask) {
+#if defined(__AVX512F__) && defined(FL_DOUBLE)
+    return _mm512_movepi64_mask((__m512i)mask);
+#elif defined(__AVX512F__)
+    return _mm512_movepi32_mask((__m512i)mask);
+#elif defined(__AVX2__) && defined(FL_DOUBLE)
+    return (unsigned)_mm256_movemask_pd((__m256d)mask);
+#elif defined(__AVX2__)
+    return (unsigned)_mm256_movemask_ps((__m256)mask);
+#elif defined(__SSE4_1__) && defined(FL_DOUBLE)
+    return (unsigned)_mm_movemask_pd((__m128d)mask);
+#elif defined(__SSE4_1__)
+    return (unsigned)_mm_movemask_ps((__m128)mask);
+#else
+    unsigned bits = 0;
+    for (int i = 0; i < LANES; i++) bits |= (mask[i] ? 1u : 0u) << i;
+    return bits;
+#endif
+}
+
 /* Where the mask is set a, else b. */
 ALWAYS_INLINE vec blend(ivec mask, vec a, vec b) {
 #if defined(__AVX512F__) || !defined(__SSE4_1__) /* the compiler makes mask registers of this */
@@ -164,6 +185,26 @@ ALWAYS_INLINE int any_at_least(vec a, real b) {
     ireal any = 0;
     for (int i = 0; i < LANES; i++) any |= at_least[i];
     return any != 0;
+#endif
+}
+
+/* Correctly rounded; NaN below 0. */
+ALWAYS_INLINE vec square_root(vec a) {
+#if defined(__AVX512F__) && defined(FL_DOUBLE)
+    return (vec)_mm512_sqrt_pd((__m512d)a);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_sqrt_ps((__m512)a);
+#elif defined(__AVX2__) && defined(FL_DOUBLE)
+    return (vec)_mm256_sqrt_pd((__m256d)a);
+#elif defined(__AVX2__)
+    return (vec)_mm256_sqrt_ps((__m256)a);
+#elif defined(__SSE4_1__) && defined(FL_DOUBLE)
+    return (vec)_mm_sqrt_pd((__m128d)a);
+#elif defined(__SSE4_1__)
+    return (vec)_mm_sqrt_ps((__m128)a);
+#else
+    for (int i = 0; i < LANES; i++) a[i] = (real)sqrt((double)a[i]);
+    return a;
 #endif
 }
 

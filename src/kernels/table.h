@@ -17,6 +17,24 @@
 /* The most positions of a tile of softmax_columns. */
 #define FL_MOST_TILE 512
 
+/* What a group of anchors adds to a loss of pairs, by the kind of its losses. */
+typedef struct fl_pair_totals {
+    double loss[2], losses[2], nonzero[2]; /* their sum, their number, and of those above 0 */
+    double positives, negatives;           /* pairs */
+    double slopes[FL_MAX_PAIR_PARAMETERS];
+} fl_pair_totals;
+
+/* What a loss of pairs has to know before the derivatives of a row can be computed. */
+typedef enum fl_pair_statistics {
+    NO_STATISTICS,
+    LOSS_COUNTS,    /* each kind of losses has a mean of its own */
+    ROW_STATISTICS, /* a value of each anchor, which is also a reference */
+    COLUMN_SUMS,    /* the log-sum-exp of the similarities of each reference */
+} fl_pair_statistics;
+
+/* The arrays that a row of pairs takes, each as long as a row. */
+#define FL_PAIR_BUFFERS 11
+
 typedef struct fl_kernels {
     const char *isa;                             /* the instruction set's public name */
     int lanes;                                   /* values of the compute type per vector */
@@ -36,7 +54,13 @@ typedef struct fl_kernels {
     int32_t has_pairs;    /* whether pairs of bfloat16 are multiplied */
     fl_task linear_check; /* as softmax_check */
     fl_task linear_pack, linear_logits, linear_finish, linear_gradient, linear_input; /* see linear.inc */
-    int64_t linear_sums_bytes, linear_terms_bytes; /* what they take for a panel of positions */
+    int64_t linear_sums_bytes, linear_terms_bytes;           /* what they take for a panel of positions */
+    const char *(*pairwise_name)(int32_t loss);              /* of each loss of pairs; NULL past the last */
+    fl_pair_statistics (*pairwise_statistics)(int32_t loss); /* what it needs */
+    fl_task pairwise_pack;                                   /* embeddings are normalized and packed */
+    fl_task pairwise_walk;                                   /* one group's anchors */
+    fl_task pairwise_columns;                                /* groups' column sums are added up */
+    fl_task pairwise_finish;                                 /* groups' gradients are added up */
 } fl_kernels;
 
 #endif

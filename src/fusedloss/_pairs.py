@@ -1,0 +1,286 @@
+"""How a loss of pairs of embeddings is lowered to its kernel: its arguments, checked.
+
+Unlike the calls of other losses, one of these takes long enough to be checked in Python always.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fusedloss import _check, _core
+from fusedloss._loss import Array
+
+#: What a loss is given of two embeddings.
+DISTANCES = {
+    "euclidean": _core.EUCLIDEAN,
+    "squared_euclidean": _core.SQUARED_EUCLIDEAN,
+    "cosine": _core.COSINE_DISTANCE,
+}
+
+#: What the kernels have room for.
+MOST_BINS = 256
+
+REDUCTIONS = ("mean_nonzero", "mean", "sum", "none")
+
+
+class Learnable(NamedTuple):
+    """A scalar argument that is differentiable."""
+
+    given: Any
+    parameter: int  # the kernel's parameter that it decides,
+    slope: float  # and the derivative of that one by it
+
+
+@dataclass(frozen=True)
+class PairCall:
+    """A checked call: arrays as the kernels take them, and what the caller named them."""
+
+    loss: str
+    given: dict[str, Any]  # every array argument; the first are the embeddings
+    embeddings: Array
+    reference: Array | None
+    labels: Array | None
+    reference_labels: Array | None
+    sample_weight: Array | None
+    parameters: tuple[float, ...]
+    distance: int
+    normalize: bool
+    reduction: str
+    nonzero: bool
+    num_threads: int | None
+    differentiable: tuple[str, ...]
+    learnable: dict[str, Learnable] = field(default_factory=dict)
+
+    def plan(self, gradient: bool | tuple[int, ...], grad_output: Any, out: Any) -> Gradients:
+        """Say where the gradients go that `value_and_grad` asks for."""
+        return Gradients(self, gradient, grad_output, out)
+
+
+class Gradients:
+    """Where the kernels write gradients, and what becomes of them."""
+
+    def __init__(
+        self, call: PairCall, gradient: bool | tuple[int, ...], grad_output: Any, out: Any
+    ) -> None:
+        self.call = call
+        self.single = not isinstance(gradient, tuple)
+        wanted = gradient if isinstance(gradient, tuple) else (0,) if gradient else ()
+        self.names = tuple(call.differentiable[k] for k in wanted)
+        places = (out,) * len(wanted) if self.single or out is None else out
+        self.places = dict(zip(self.names, places, strict=True))
+        self.grad_output: float | Array | None = None
+        if grad_output is not None:
+            self.grad_output = _check.loss_cotangent(
+                grad_output, call.reduction, call.embeddings, call.embeddings.shape[:1]
+            )
+        self._check_places(grad_output)
+        first, second = (*call.differentiable, "")[:2]
+        self.gradient = self._made(first, call.embeddings)
+        self.reference_gradient = self._made(second, call.reference)
+
+    def _check_places(self, grad_output: Any) -> None:
+        inputs = self.call.given | {"grad_output": grad_output}
+        earlier: dict[str, Any] = {}
+        for i, (name, place) in enumerate(self.places.items()):
+            if place is None:
+                continue
+            if name in self.call.given and self.call.given[name] is None:
+                raise ValueError(f"argnums asks for the gradient by {name}, which is not given")
+            own = "out" if self.single or len(self.places) == 1 else f"out[{i}]"
+            others = {other: x for other, x in inputs.items() if other != name}
+            of = self.call.learnable[name].given if name in self.call.learnable else None
+            of = self.call.given[name] if of is None else of
+            _check._output(own, place, name, np.asarray(of), others | earlier)
+            earlier[own] = place
+
+    def _made(self, name: str, of: Array | None) -> Array | None:
+        """Where the kernels write the gradient by an array: where it goes, or a new array."""
+        if name not in self.places or name in self.call.learnable:
+            return None
+        if of is None:
+            raise ValueError(f"argnums asks for the gradient by {name}, which is not given")
+        place = self.places[name]
+        plain = place is not None and _check._plain(place) is place
+        return place if plain else np.empty(of.shape, of.dtype)
+
+    def finish(self, slopes: tuple[float, ...]) -> Any:
+        """Return the gradients, each where it was asked for."""
+        results = tuple(self._result(name, slopes) for name in self.names)
+        return results[0] if self.single else results
+
+    def _result(self, name: str, slopes: tuple[float, ...]) -> Any:
+        place = self.places[name]
+        made: Any
+        if name in self.call.learnable:
+            given, parameter, slope = self.call.learnable[name]
+            made = slopes[parameter] * slope
+            if isinstance(given, np.ndarray):
+                made = np.asarray(made, given.dtype).reshape(given.shape)
+        else:
+            made = self.gradient if name == self.call.differentiable[0] else self.reference_gradient
+        if place is None or place is made:
+            return made
+        np.copyto(place, made)
+        return place
+
+
+# ---- Checks -----------------------------------------------------------------------------------
+
+
+def _rows(name: str, x: Any) -> Array:
+    array = _check.plain_prediction(name, x)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValueError(f"{name} has shape {array.shape}: expected (N, D), one embedding per row")
+    return array
+
+
+def _labels(name: str, x: Any, of_name: str, rows: int) -> Array:
+    array = _check._array(name, x)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {array.dtype}: expected integer labels")
+    if array.shape != (rows,):
+        raise ValueError(
+            f"{name} has shape {array.shape}: expected ({rows},), one per row of {of_name}"
+        )
+    return _check._plain(array)
+
+
+def _reduction(x: Any) -> tuple[str, bool]:
+    if not isinstance(x, str) or x not in REDUCTIONS:
+        raise ValueError(f"reduction is {x!r}: expected 'mean_nonzero', 'mean', 'sum' or 'none'")
+    return ("mean", True) if x == "mean_nonzero" else (x, False)
+
+
+def scalar(name: str, x: Any, positive: bool = False) -> float:
+    """Return an argument of one number, which may be an array of one."""
+    if isinstance(x, np.ndarray) and x.size != 1:
+        raise ValueError(f"{name} has shape {x.shape}: expected one number")
+    value = x.item() if isinstance(x, np.ndarray) else x
+    return _check.positive(name, value) if positive else _check.finite(name, value)
+
+
+def bins(name: str, x: Any) -> int:
+    """Return a number of bins, checked."""
+    count = _check.integer(name, x)
+    if not 0 < count <= MOST_BINS:
+        raise ValueError(f"{name} is {count}: expected a number from 1 to {MOST_BINS}")
+    return count
+
+
+def choice(name: str, x: Any, choices: tuple[str, ...]) -> str:
+    """Return an option that is one of several words."""
+    if not isinstance(x, str) or x not in choices:
+        raise ValueError(f"{name} is {x!r}: expected {' or '.join(map(repr, choices))}")
+    return x
+
+
+# ---- Lowering ---------------------------------------------------------------------------------
+
+
+def batch(
+    loss: str,
+    embeddings: Any,
+    labels: Any,
+    ref_embeddings: Any,
+    ref_labels: Any,
+    sample_weight: Any,
+    parameters: tuple[float, ...],
+    *,
+    distance: int,
+    normalize: Any,
+    reduction: Any,
+    num_threads: Any,
+    learnable: dict[str, Learnable] | None = None,
+) -> PairCall:
+    """Return the call of a loss of labelled embeddings among themselves or with references."""
+    e = _rows("embeddings", embeddings)
+    reference = reference_labels = None
+    if (ref_embeddings is None) != (ref_labels is None):
+        absent = "ref_embeddings" if ref_embeddings is None else "ref_labels"
+        raise ValueError(f"{absent} is None: expected ref_embeddings and ref_labels together")
+    if ref_embeddings is not None:
+        reference = _reference("ref_embeddings", ref_embeddings, "embeddings", e)
+        reference_labels = _labels("ref_labels", ref_labels, "ref_embeddings", reference.shape[0])
+    mode, nonzero = _reduction(reduction)
+    weight = None
+    if sample_weight is not None:
+        weight = _check._sample_weight(sample_weight, e, e.shape[:1])
+    return PairCall(
+        loss=loss,
+        given={
+            "embeddings": embeddings,
+            "labels": labels,
+            "ref_embeddings": ref_embeddings,
+            "ref_labels": ref_labels,
+            "sample_weight": sample_weight,
+        },
+        embeddings=e,
+        reference=reference,
+        labels=_labels("labels", labels, "embeddings", e.shape[0]),
+        reference_labels=reference_labels,
+        sample_weight=weight,
+        parameters=parameters,
+        distance=distance,
+        normalize=bool(normalize),
+        reduction=mode,
+        nonzero=nonzero,
+        num_threads=_check.num_threads(num_threads),
+        differentiable=("embeddings", "ref_embeddings", *(learnable or ())),
+        learnable=learnable or {},
+    )
+
+
+def towers(
+    loss: str,
+    given: dict[str, Any],
+    sample_weight: Any,
+    parameters: tuple[float, ...],
+    *,
+    learnable: dict[str, Learnable],
+    square: bool,
+    normalize: Any,
+    reduction: Any,
+    num_threads: Any,
+) -> PairCall:
+    """Return the call of a loss of two towers, named in `given`; `square`: of equally many rows."""
+    (first, first_given), (second, second_given) = given.items()
+    a = _rows(first, first_given)
+    b = _reference(second, second_given, first, a)
+    if b.shape[0] < a.shape[0] or (square and b.shape[0] != a.shape[0]):
+        least = "" if square else "at least "
+        raise ValueError(f"{second} has {b.shape[0]} rows: expected {least}{a.shape[0]}")
+    weight = None if sample_weight is None else _check._sample_weight(sample_weight, a, a.shape[:1])
+    return PairCall(
+        loss=loss,
+        given=given | {"sample_weight": sample_weight},
+        embeddings=a,
+        reference=b,
+        labels=None,
+        reference_labels=None,
+        sample_weight=weight,
+        parameters=parameters,
+        distance=_core.DOT_PRODUCT,
+        normalize=bool(normalize),
+        reduction=_check.reduction(reduction),
+        nonzero=False,
+        num_threads=_check.num_threads(num_threads),
+        differentiable=(first, second, *learnable),
+        learnable=learnable,
+    )
+
+
+def _reference(name: str, x: Any, of_name: str, of: Array) -> Array:
+    reference = _rows(name, x)
+    if reference.dtype != of.dtype:
+        raise TypeError(
+            f"{name} has dtype {reference.dtype}: expected {of.dtype}, that of {of_name}"
+        )
+    if reference.shape[1] != of.shape[1]:
+        raise ValueError(
+            f"{name} has shape {reference.shape}: expected (M, {of.shape[1]}), the embedding size "
+            f"of {of_name}"
+        )
+    return reference

@@ -1,0 +1,719 @@
+"""Contrastive losses: softmax and its like of similarities, of which no matrix is made."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from numpy.typing import ArrayLike
+
+from fusedloss import _check, _core, _pairs
+from fusedloss._loss import Call, loss
+from fusedloss.metric import Reduction
+
+TowerReduction = Literal["mean", "sum", "none"]
+
+# ---- Embeddings and their labels ---------------------------------------------------------------
+
+
+@loss("embeddings", "ref_embeddings")
+def ntxent_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    temperature: float = 0.07,
+    normalize: bool = True,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Cross-entropy at a temperature of each positive pair against the anchor's negatives.
+
+    .. math:: \ell_{ap} = -\log \frac{e^{s_{ap}/\tau}}{e^{s_{ap}/\tau}
+              + \sum_{n \in N} e^{s_{an}/\tau}}
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
+    temperature : float, default 0.07
+        The temperature :math:`\tau`; positive.
+    normalize : bool, default True
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first: similarities
+        are cosines, else dot products.
+    ref_embeddings : array, shape (M, D), optional
+        What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
+    ref_labels : array of integers, shape (M,), optional
+        Their labels.
+    sample_weight : array of floats, shape (N,), optional
+        What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
+    reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of positive pairs, "mean_nonzero" by that of losses above 0;
+        "none" gives each anchor's sum.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the embeddings' dtype. 0 where
+        there is nothing to take a mean of.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+
+    Notes
+    -----
+    Equivalent to ``NTXentLoss(temperature)`` of pytorch-metric-learning.
+    Similarities are held for a few anchors at a time.
+
+    References
+    ----------
+    T. Chen, S. Kornblith, M. Norouzi, G. Hinton, "A Simple Framework for Contrastive Learning of
+    Visual Representations", ICML 2020.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.ntxent_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
+    1.4566
+    """
+    call = _pairs.batch(
+        "ntxent_loss",
+        embeddings,
+        labels,
+        ref_embeddings,
+        ref_labels,
+        sample_weight,
+        (_check.positive("temperature", temperature),),
+        distance=_core.DOT_PRODUCT,
+        normalize=normalize,
+        reduction=reduction,
+        num_threads=num_threads,
+    )
+    return _core.pairwise, (call,)
+
+
+@loss("embeddings", "ref_embeddings")
+def supcon_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    temperature: float = 0.1,
+    normalize: bool = True,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    reduction: Reduction = "mean_nonzero",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Supervised contrastive loss: an anchor's positives against all other embeddings.
+
+    .. math:: \ell_a = -\frac{1}{|P|} \sum_{p \in P} \log \frac{e^{s_{ap}/\tau}}{\sum_{i \in P \cup
+              N} e^{s_{ai}/\tau}}
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
+    temperature : float, default 0.1
+        The temperature :math:`\tau`; positive.
+    normalize : bool, default True
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first: similarities
+        are cosines, else dot products.
+    ref_embeddings : array, shape (M, D), optional
+        What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
+    ref_labels : array of integers, shape (M,), optional
+        Their labels.
+    sample_weight : array of floats, shape (N,), optional
+        What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
+    reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
+        "mean" divides by the number of anchors, "mean_nonzero" by that of losses above 0; "none"
+        gives each anchor's loss.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the embeddings' dtype. 0 where
+        there is nothing to take a mean of.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+
+    Notes
+    -----
+    Equivalent to ``SupConLoss(temperature)`` of pytorch-metric-learning.
+    Similarities are held for a few anchors at a time. An anchor without
+    positives or without negatives has the loss 0.
+
+    References
+    ----------
+    P. Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.supcon_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
+    1.0647
+    """
+    call = _pairs.batch(
+        "supcon_loss",
+        embeddings,
+        labels,
+        ref_embeddings,
+        ref_labels,
+        sample_weight,
+        (_check.positive("temperature", temperature),),
+        distance=_core.DOT_PRODUCT,
+        normalize=normalize,
+        reduction=reduction,
+        num_threads=num_threads,
+    )
+    return _core.pairwise, (call,)
+
+
+@loss("embeddings", "ref_embeddings")
+def multi_similarity_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: float = 2.0,
+    beta: float = 50.0,
+    base: float = 0.5,
+    normalize: bool = True,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Multi-similarity loss: soft maxima of an anchor's far positives and near negatives.
+
+    .. math:: \ell_a = \frac{1}{\alpha} \log\Big(1
+              + \sum_{p \in P} e^{-\alpha (s_{ap} - \lambda)}\Big)
+              + \frac{1}{\beta} \log\Big(1 + \sum_{n \in N} e^{\beta (s_{an} - \lambda)}\Big)
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
+    alpha : float, default 2.0
+        The factor :math:`\alpha` of positives; positive.
+    beta : float, default 50.0
+        The factor :math:`\beta` of negatives; positive.
+    base : float, default 0.5
+        The similarity :math:`\lambda` that both are compared with.
+    normalize : bool, default True
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first: similarities
+        are cosines, else dot products.
+    ref_embeddings : array, shape (M, D), optional
+        What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
+    ref_labels : array of integers, shape (M,), optional
+        Their labels.
+    sample_weight : array of floats, shape (N,), optional
+        What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
+    reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of anchors, "mean_nonzero" by that of losses above 0; "none"
+        gives each anchor's loss.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the embeddings' dtype. 0 where
+        there is nothing to take a mean of.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+
+    Notes
+    -----
+    Equivalent to ``MultiSimilarityLoss(alpha, beta, base)`` of pytorch-metric-learning.
+    Similarities are held for a few anchors at a time.
+
+    References
+    ----------
+    X. Wang, X. Han, W. Huang, D. Dong, M. R. Scott, "Multi-Similarity Loss with General Pair
+    Weighting for Deep Metric Learning", CVPR 2019.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.multi_similarity_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
+    0.3994
+    """
+    call = _pairs.batch(
+        "multi_similarity_loss",
+        embeddings,
+        labels,
+        ref_embeddings,
+        ref_labels,
+        sample_weight,
+        (
+            _check.positive("alpha", alpha),
+            _check.positive("beta", beta),
+            _check.finite("base", base),
+        ),
+        distance=_core.DOT_PRODUCT,
+        normalize=normalize,
+        reduction=reduction,
+        num_threads=num_threads,
+    )
+    return _core.pairwise, (call,)
+
+
+@loss("embeddings", "ref_embeddings")
+def circle_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    m: float = 0.4,
+    gamma: float = 80.0,
+    normalize: bool = True,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    reduction: Reduction = "mean_nonzero",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Circle loss: every similarity weighted by how far it is from its optimum.
+
+    .. math:: \ell_a = \log\Big(1 + \sum_{n \in N} e^{\gamma [s_{an} + m]_+ (s_{an} - m)}
+              \sum_{p \in P} e^{-\gamma [1 + m - s_{ap}]_+ (s_{ap} - 1 + m)}\Big)
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
+    m : float, default 0.4
+        The relaxation :math:`m`.
+    gamma : float, default 80.0
+        The scale :math:`\gamma`; positive.
+    normalize : bool, default True
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first: similarities
+        are cosines, else dot products.
+    ref_embeddings : array, shape (M, D), optional
+        What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
+    ref_labels : array of integers, shape (M,), optional
+        Their labels.
+    sample_weight : array of floats, shape (N,), optional
+        What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
+    reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
+        "mean" divides by the number of anchors, "mean_nonzero" by that of losses above 0; "none"
+        gives each anchor's loss.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the embeddings' dtype. 0 where
+        there is nothing to take a mean of.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+
+    Notes
+    -----
+    Equivalent to ``CircleLoss(m, gamma)`` of pytorch-metric-learning.
+    Similarities are held for a few anchors at a time. The weights in brackets
+    are no part of the derivative. An anchor without positives or without negatives has the loss 0.
+
+    References
+    ----------
+    Y. Sun et al., "Circle Loss: A Unified Perspective of Pair Similarity Optimization", CVPR 2020.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.circle_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
+    19.2
+    """
+    call = _pairs.batch(
+        "circle_loss",
+        embeddings,
+        labels,
+        ref_embeddings,
+        ref_labels,
+        sample_weight,
+        (_check.finite("m", m), _check.positive("gamma", gamma)),
+        distance=_core.DOT_PRODUCT,
+        normalize=normalize,
+        reduction=reduction,
+        num_threads=num_threads,
+    )
+    return _core.pairwise, (call,)
+
+
+@loss("embeddings", "ref_embeddings")
+def tuplet_margin_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    margin: float = 5.73,
+    scale: float = 64.0,
+    normalize: bool = True,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Tuplet margin loss: each positive pair, its angle less a margin, against the negatives.
+
+    .. math:: \ell_{ap} = \log\Big(1 + \sum_{n \in N} e^{s (\cos\theta_{an} - \cos(\theta_{ap}
+              - m))}\Big)
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
+    margin : float, default 5.73
+        The margin :math:`m`, in degrees.
+    scale : float, default 64.0
+        The scale :math:`s`; positive.
+    normalize : bool, default True
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first: similarities
+        are cosines, else dot products.
+    ref_embeddings : array, shape (M, D), optional
+        What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
+    ref_labels : array of integers, shape (M,), optional
+        Their labels.
+    sample_weight : array of floats, shape (N,), optional
+        What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
+    reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of positive pairs, "mean_nonzero" by that of losses above 0;
+        "none" gives each anchor's sum.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the embeddings' dtype. 0 where
+        there is nothing to take a mean of.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+
+    Notes
+    -----
+    Equivalent to ``TupletMarginLoss(margin, scale)`` of pytorch-metric-learning.
+    Similarities are held for a few anchors at a time. The derivative stays
+    finite at an angle of 0.
+
+    References
+    ----------
+    B. Yu, D. Tao, "Deep Metric Learning with Tuplet Margin Loss", ICCV 2019.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.tuplet_margin_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
+    3.9402
+    """
+    call = _pairs.batch(
+        "tuplet_margin_loss",
+        embeddings,
+        labels,
+        ref_embeddings,
+        ref_labels,
+        sample_weight,
+        (math.radians(_check.finite("margin", margin)), _check.positive("scale", scale)),
+        distance=_core.DOT_PRODUCT,
+        normalize=normalize,
+        reduction=reduction,
+        num_threads=num_threads,
+    )
+    return _core.pairwise, (call,)
+
+
+# ---- Two towers: row i of one belongs to row i of the other -------------------------------------
+
+
+@loss("query", "key", "temperature")
+def info_nce_loss(
+    query: ArrayLike,
+    key: ArrayLike,
+    *,
+    temperature: float = 0.1,
+    normalize: bool = True,
+    sample_weight: ArrayLike | None = None,
+    reduction: TowerReduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Cross-entropy of each query's key against all other keys (InfoNCE).
+
+    .. math:: \ell_i = -\log \frac{e^{s_{ii}/\tau}}{\sum_j e^{s_{ij}/\tau}}
+
+    Parameters
+    ----------
+    query : array of floats, shape (N, D)
+        Queries: float16, bfloat16, float32 or float64.
+    key : array of floats, shape (M, D)
+        Keys, of the same dtype: the first N belong to the queries, others are negatives only.
+    temperature : float, default 0.1
+        The temperature :math:`\tau`; positive.
+    normalize : bool, default True
+        Whether to divide each row by its norm (or 1e-12, if that is more) first: similarities
+        :math:`s` are cosines, else dot products.
+    sample_weight : array of floats, shape (N,), optional
+        What the loss of each row of `query`, and its part of the divisor of a mean, are
+        multiplied by.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by N; "none" gives the loss of each row.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the dtype of `query`. 0
+        where there is no row.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+
+    Notes
+    -----
+    Differentiable in both towers and the temperature. Similarities are held for a few rows at a
+    time. With ``a`` and ``b`` the normalized rows, equivalent to
+
+    ::
+
+        cross_entropy(a @ b.T / temperature, torch.arange(N))
+
+    References
+    ----------
+    A. van den Oord, Y. Li, O. Vinyals, "Representation Learning with Contrastive Predictive
+    Coding", 2018.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.info_nce_loss([[1.0, 0.0], [0.0, 1.0]], [[0.8, 0.6], [0.6, 0.8]]), 4)
+    0.1269
+    """
+    call = _pairs.towers(
+        "info_nce_loss",
+        {"query": query, "key": key},
+        sample_weight,
+        (1 / _check.positive("temperature", temperature),),
+        learnable={"temperature": _pairs.Learnable(temperature, 0, -1 / float(temperature) ** 2)},
+        square=False,
+        normalize=normalize,
+        reduction=reduction,
+        num_threads=num_threads,
+    )
+    return _core.pairwise, (call,)
+
+
+@loss("image_features", "text_features", "logit_scale")
+def clip_loss(
+    image_features: ArrayLike,
+    text_features: ArrayLike,
+    logit_scale: float | ArrayLike = 1 / 0.07,
+    *,
+    normalize: bool = True,
+    sample_weight: ArrayLike | None = None,
+    reduction: TowerReduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""CLIP's loss: the mean of InfoNCE of images against texts and of texts against images.
+
+    .. math:: \ell_i = -\frac12 \log \frac{e^{\lambda s_{ii}}}{\sum_j e^{\lambda s_{ij}}}
+              - \frac12 \log \frac{e^{\lambda s_{ii}}}{\sum_j e^{\lambda s_{ji}}}
+
+    Parameters
+    ----------
+    image_features : array of floats, shape (N, D)
+        One tower: float16, bfloat16, float32 or float64.
+    text_features : array of floats, shape (N, D)
+        The other tower, of the same dtype.
+    logit_scale : float, default 1 / 0.07
+        The scale :math:`\lambda` itself, not its logarithm; positive.
+    normalize : bool, default True
+        Whether to divide each row by its norm (or 1e-12, if that is more) first: similarities
+        :math:`s` are cosines, else dot products.
+    sample_weight : array of floats, shape (N,), optional
+        What the loss of each row of `image_features`, and its part of the divisor of a mean, are
+        multiplied by.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by N; "none" gives the loss of each row.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the dtype of `image_features`. 0
+        where there is no row.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+
+    Notes
+    -----
+    Differentiable in both towers and the scale. Similarities are held for a few rows at a
+    time. With ``a`` and ``b`` the normalized rows, equivalent to
+
+    ::
+
+        z, i = logit_scale * a @ b.T, torch.arange(N)
+        (cross_entropy(z, i) + cross_entropy(z.T, i)) / 2
+
+    References
+    ----------
+    A. Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML
+    2021.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.clip_loss([[1.0, 0.0], [0.0, 1.0]], [[0.8, 0.6], [0.6, 0.8]], 2.0), 4)
+    0.513
+    """
+    call = _pairs.towers(
+        "clip_loss",
+        {"image_features": image_features, "text_features": text_features},
+        sample_weight,
+        (_pairs.scalar("logit_scale", logit_scale, positive=True),),
+        learnable={"logit_scale": _pairs.Learnable(logit_scale, 0, 1.0)},
+        square=True,
+        normalize=normalize,
+        reduction=reduction,
+        num_threads=num_threads,
+    )
+    return _core.pairwise, (call,)
+
+
+@loss("image_features", "text_features", "logit_scale", "logit_bias")
+def siglip_loss(
+    image_features: ArrayLike,
+    text_features: ArrayLike,
+    logit_scale: float | ArrayLike = 10.0,
+    logit_bias: float | ArrayLike = -10.0,
+    *,
+    normalize: bool = True,
+    sample_weight: ArrayLike | None = None,
+    reduction: TowerReduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""SigLIP's loss: the logistic loss of every pair of an image and a text.
+
+    .. math:: \ell_i = \sum_j \log\big(1 + e^{-y_{ij} (\lambda s_{ij} + b)}\big), \qquad
+              y_{ij} = \begin{cases} 1 & i = j \\ -1 & \text{else} \end{cases}
+
+    Parameters
+    ----------
+    image_features : array of floats, shape (N, D)
+        One tower: float16, bfloat16, float32 or float64.
+    text_features : array of floats, shape (N, D)
+        The other tower, of the same dtype.
+    logit_scale : float, default 10
+        The scale :math:`\lambda` itself, not its logarithm.
+    logit_bias : float, default -10
+        The bias :math:`b`.
+    normalize : bool, default True
+        Whether to divide each row by its norm (or 1e-12, if that is more) first: similarities
+        :math:`s` are cosines, else dot products.
+    sample_weight : array of floats, shape (N,), optional
+        What the loss of each row of `image_features`, and its part of the divisor of a mean, are
+        multiplied by.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by N; "none" gives the loss of each row.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the dtype of `image_features`. 0
+        where there is no row.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+
+    Notes
+    -----
+    Differentiable in both towers, the scale and the bias. Similarities are held for a few rows at a
+    time. With ``a`` and ``b`` the normalized rows, equivalent to
+
+    ::
+
+        z = logit_scale * a @ b.T + logit_bias
+        -logsigmoid(z * (2 * torch.eye(N) - 1)).sum() / N
+
+    References
+    ----------
+    X. Zhai, B. Mustafa, A. Kolesnikov, L. Beyer, "Sigmoid Loss for Language Image Pre-Training",
+    ICCV 2023.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.siglip_loss([[1.0, 0.0], [0.0, 1.0]], [[0.8, 0.6], [0.6, 0.8]], 2.0, -1.0), 4)
+    1.2356
+    """
+    call = _pairs.towers(
+        "siglip_loss",
+        {"image_features": image_features, "text_features": text_features},
+        sample_weight,
+        (_pairs.scalar("logit_scale", logit_scale), _pairs.scalar("logit_bias", logit_bias)),
+        learnable={
+            "logit_scale": _pairs.Learnable(logit_scale, 0, 1.0),
+            "logit_bias": _pairs.Learnable(logit_bias, 1, 1.0),
+        },
+        square=True,
+        normalize=normalize,
+        reduction=reduction,
+        num_threads=num_threads,
+    )
+    return _core.pairwise, (call,)

@@ -1,0 +1,530 @@
+"""Losses of pairs: against pytorch-metric-learning, enumeration, and their own invariants."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from pytorch_metric_learning import distances, losses, miners, reducers
+
+import fusedloss as fl
+
+Array = NDArray[Any]
+
+
+class ExactLp(distances.LpDistance):
+    """Distances without the cancellation of torch.cdist's default, so that duplicates are at 0."""
+
+    def compute_mat(self, query_emb: Any, ref_emb: Any) -> Any:
+        mode = "donot_use_mm_for_euclid_dist"
+        return torch.cdist(query_emb, ref_emb, compute_mode=mode)
+
+
+REDUCERS = {"mean_nonzero": reducers.AvgNonZeroReducer, "mean": reducers.MeanReducer}
+
+DISTANCES: dict[str, Callable[[bool], Any]] = {
+    "euclidean": lambda normalize: ExactLp(normalize_embeddings=normalize),
+    "squared_euclidean": lambda normalize: ExactLp(normalize_embeddings=normalize, power=2),
+    "cosine": lambda normalize: (
+        distances.CosineSimilarity()
+        if normalize
+        else distances.DotProductSimilarity(normalize_embeddings=False)
+    ),
+}
+
+#: Losses, their options, and the peer's of the same options. (The peer's margin loss rounds beta to
+#: float32, its circle loss cuts off the logarithm from 20 on.)
+PEERS: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
+    "contrastive_loss": ({"pos_margin": 0.3, "neg_margin": 1.1}, losses.ContrastiveLoss),
+    "margin_loss": ({"margin": 0.2, "beta": 1.25}, losses.MarginLoss),
+    "ntxent_loss": ({"temperature": 0.2}, losses.NTXentLoss),
+    "supcon_loss": ({"temperature": 0.2}, losses.SupConLoss),
+    "multi_similarity_loss": ({"alpha": 2, "beta": 20, "base": 0.4}, losses.MultiSimilarityLoss),
+    "circle_loss": ({"m": 0.3, "gamma": 2}, losses.CircleLoss),
+    "lifted_structure_loss": ({"neg_margin": 1.2, "pos_margin": 0.1}, losses.LiftedStructureLoss),
+    "generalized_lifted_structure_loss": (
+        {"neg_margin": 1.2, "pos_margin": 0.1},
+        losses.GeneralizedLiftedStructureLoss,
+    ),
+    "nca_loss": ({"softmax_scale": 3}, losses.NCALoss),
+    "tuplet_margin_loss": ({"margin": 6.0, "scale": 20}, losses.TupletMarginLoss),
+    "ranked_list_loss": (
+        {"margin": 0.4, "Tn": 3.0, "imbalance": 0.4, "Tp": 1.0},
+        losses.RankedListLoss,
+    ),
+    "fast_ap_loss": ({"num_bins": 7}, losses.FastAPLoss),
+}
+
+LP = {
+    "contrastive_loss",
+    "margin_loss",
+    "lifted_structure_loss",
+    "generalized_lifted_structure_loss",
+    "ranked_list_loss",
+}
+SQUARED = {"nca_loss", "fast_ap_loss"}
+WITHOUT_REFERENCE = {"lifted_structure_loss", "ranked_list_loss", "fast_ap_loss"}
+
+
+def batch(kind: str) -> tuple[Array, Array]:
+    """The embeddings and labels of a kind, always the same."""
+    rng = np.random.default_rng(list(kind.encode()))
+    n, d, classes = {"large": (170, 40, 30), "few": (140, 9, 2), "wide": (50, 1100, 4)}.get(
+        kind, (37, 11, 5)
+    )
+    e = rng.standard_normal((n, d))
+    y = rng.integers(0, classes, n)
+    if kind == "duplicates":
+        e[3], e[5], e[9] = e[4], e[6], e[4]
+        y[3] = y[4]
+        y[5] = y[6] + 1
+    if kind == "one class":
+        y[:] = 7
+    if kind == "distinct":
+        y = np.arange(n)
+    if kind == "one":
+        return e[:1], y[:1]
+    return e, y
+
+
+BATCHES = ("random", "large", "few", "wide", "duplicates", "one class", "distinct", "one")
+
+
+def peer(loss: str, options: dict[str, Any], **more: Any) -> Any:
+    if loss in LP:
+        more.setdefault("distance", ExactLp())
+    if loss in SQUARED:
+        more.setdefault("distance", ExactLp(power=2))
+    return PEERS[loss][1](**options, **more)
+
+
+def of_peer(
+    function: Callable[..., Any], e: Array, *arguments: Any, wanted: tuple[Any, ...] = ()
+) -> tuple[float, Any]:
+    """The peer's value and gradients, by the embeddings first."""
+    x = torch.tensor(e, dtype=torch.float64, requires_grad=True)
+    value = function(x, *arguments)
+    if not value.requires_grad:
+        return float(value), np.zeros_like(e)
+    gradients = torch.autograd.grad(value, (x, *wanted), allow_unused=True)
+    arrays = [np.zeros(e.shape) if g is None else g.numpy() for g in gradients]
+    return float(value.detach()), arrays[0] if not wanted else arrays
+
+
+def assert_same(ours: Any, theirs: Any, tolerance: float) -> None:
+    """Equal relative to the largest element; the gradient of a loss that vanishes is tiny.
+
+    Where the peer has NaN, the derivative of an angle of 0 or the mean of nothing, any number does.
+    """
+    assert np.isfinite(ours).all()
+    theirs = np.where(np.isfinite(theirs), theirs, ours)
+    size = max(np.abs(theirs).max(initial=0), 1e-3)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * size)
+
+
+#: Sums of some hundred products in double; the peers' losses have a few roundings more.
+EXACT = 1e-10
+#: Similarities and distances are rounded to 2^-24, their square roots to sqrt(2^-24 / 2^8) at worst
+#: (closer pairs are computed from differences), and enter exponents with factors of 20.
+SINGLE = 1e-3
+
+
+@functools.cache
+def expected_of_peer(loss: str, kind: str) -> tuple[float, Array]:
+    e, y = batch(kind)
+    return of_peer(peer(loss, PEERS[loss][0]), e, torch.tensor(y))
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+@pytest.mark.parametrize("loss", PEERS)
+def test_value_and_gradient_are_the_peers(loss: str, kind: str, isa: str) -> None:
+    e, y = batch(kind)
+    options, _ = PEERS[loss]
+    expected = expected_of_peer(loss, kind)
+    for dtype, tolerance in ((np.float64, EXACT), (np.float32, SINGLE)):
+        value, gradient = fl.value_and_grad(getattr(fl, loss))(e.astype(dtype), y, **options)
+        assert gradient.dtype == dtype
+        assert_same(value, expected[0], tolerance)
+        assert_same(gradient, expected[1], tolerance)
+
+
+@pytest.mark.parametrize("reduction", REDUCERS)
+@pytest.mark.parametrize("loss", sorted(set(PEERS) - {"margin_loss"}))
+def test_reductions_are_the_peers(loss: str, reduction: str) -> None:
+    e, y = batch("random")
+    options, _ = PEERS[loss]
+    expected = of_peer(peer(loss, options, reducer=REDUCERS[reduction]()), e, torch.tensor(y))
+    value, gradient = fl.value_and_grad(getattr(fl, loss))(e, y, reduction=reduction, **options)
+    assert_same(value, expected[0], EXACT)
+    assert_same(gradient, expected[1], EXACT)
+
+
+@pytest.mark.parametrize("loss", sorted(set(PEERS) - WITHOUT_REFERENCE))
+def test_reference_embeddings_are_the_peers(loss: str) -> None:
+    e, y = batch("random")
+    r, z = batch("large")
+    r, z = r[:, : e.shape[1]].copy(), z % 5
+    options, _ = PEERS[loss]
+    x = torch.tensor(r, requires_grad=True)
+    value, (by_e, by_r) = of_peer(
+        lambda q: peer(loss, options)(q, torch.tensor(y), ref_emb=x, ref_labels=torch.tensor(z)),
+        e,
+        wanted=(x,),
+    )
+    function = getattr(fl, loss)
+    at = function.__fusedloss__.parameters.index("ref_embeddings")
+    ours, gradients = fl.value_and_grad(function, argnums=(0, at))(
+        e, y, ref_embeddings=r, ref_labels=z, **options
+    )
+    assert_same(ours, value, EXACT)
+    assert_same(gradients[0], by_e, EXACT)
+    assert_same(gradients[1], by_r, EXACT)
+
+
+# ---- Triplets ---------------------------------------------------------------------------------
+
+
+def mined(mining: str, distance: Any, margin: float) -> Any:
+    if mining == "semihard":
+        return miners.TripletMarginMiner(margin, "semihard", distance=distance)
+    if mining == "hard":
+        return miners.BatchHardMiner(distance=distance)
+    if mining == "easy":
+        return miners.BatchEasyHardMiner("easy", "hard", distance=distance)
+    return lambda e, y: None
+
+
+@functools.cache
+def expected_triplets(
+    mining: str, distance: str, kind: str, reduction: str, normalize: bool
+) -> tuple[float, Array]:
+    e, y = batch(kind)
+    metric = DISTANCES[distance](normalize)
+    loss = losses.TripletMarginLoss(0.3, distance=metric, reducer=REDUCERS[reduction]())
+    miner = mined(mining, metric, 0.3)
+    return of_peer(lambda x, t: loss(x, t, miner(x, t)), e, torch.tensor(y))
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("mining", ["all", "semihard", "hard", "easy"])
+@pytest.mark.parametrize("reduction", REDUCERS)
+def test_triplets_are_the_peers(
+    mining: str, distance: str, kind: str, reduction: str, isa: str
+) -> None:
+    e, y = batch(kind)
+    for normalize in (False, True):
+        expected = expected_triplets(mining, distance, kind, reduction, normalize)
+        value, gradient = fl.value_and_grad(fl.triplet_loss)(
+            e,
+            y,
+            margin=0.3,
+            mining=mining,
+            distance=distance,
+            normalize=normalize,
+            reduction=reduction,
+        )
+        assert_same(value, expected[0], EXACT)
+        assert_same(gradient, expected[1], EXACT)
+
+
+@functools.cache
+def enumerated(kind: str, mining: str, margin: float, soft: bool) -> tuple[float, Array]:
+    """Every triplet of its own, in float64: the mean and its gradient."""
+    e, y = batch(kind)
+    difference = e[:, None] - e[None]
+    d = np.sqrt((difference**2).sum(-1))
+    total, count, slope = 0.0, 0, np.zeros_like(d)
+    for a in range(len(e)):
+        positives = np.flatnonzero((y == y[a]) & (np.arange(len(e)) != a))
+        negatives = np.flatnonzero(y != y[a])
+        for p in positives:
+            chosen = negatives
+            if mining == "semihard":
+                farther = (d[a, negatives] > d[a, p]) & (d[a, negatives] <= d[a, p] + margin)
+                chosen = negatives[farther]
+            if mining == "semihard_closest" and len(negatives):
+                beyond = negatives[d[a, negatives] > d[a, p]]
+                closest = beyond[np.argmin(d[a, beyond])] if len(beyond) else None
+                chosen = [negatives[np.argmax(d[a, negatives])] if closest is None else closest]
+            for n in chosen:
+                x = d[a, p] - d[a, n] + margin
+                weight = 1 / (1 + np.exp(-x)) if soft else float(x > 0)
+                total += np.logaddexp(0, x) if soft else max(0, x)
+                count += 1
+                slope[a, p] += weight
+                slope[a, n] -= weight
+    rate = np.divide(slope, d, out=np.zeros_like(d), where=d > 0)
+    gradient = (rate[:, :, None] * difference).sum(1) - (rate[:, :, None] * difference).sum(0)
+    return (total / count, gradient / count) if count else (0.0, gradient)
+
+
+@pytest.mark.parametrize("mining", ["all", "semihard", "semihard_closest"])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("kind", BATCHES)
+@pytest.mark.parametrize("margin", [0.5, -0.2])
+def test_triplets_are_those_enumerated(
+    mining: str, soft: bool, kind: str, margin: float, isa: str
+) -> None:
+    """With few classes an anchor has positives enough for its negatives to be sorted."""
+    e, y = batch(kind)
+    value, gradient = fl.value_and_grad(fl.triplet_loss)(
+        e, y, margin=margin, mining=mining, soft=soft, reduction="mean"
+    )
+    expected = enumerated(kind, mining, margin, soft)
+    assert_same(value, expected[0], EXACT)
+    assert_same(gradient, expected[1], EXACT)
+
+
+# ---- Two towers -------------------------------------------------------------------------------
+
+
+def logits(a: Any, b: Any, scale: Any) -> Any:
+    return scale * torch.nn.functional.normalize(a) @ torch.nn.functional.normalize(b).T
+
+
+def info_nce(a: Any, b: Any, temperature: Any) -> Any:
+    return torch.nn.functional.cross_entropy(logits(a, b, 1 / temperature), torch.arange(len(a)))
+
+
+def clip(a: Any, b: Any, scale: Any) -> Any:
+    z, target = logits(a, b, scale), torch.arange(len(a))
+    cross_entropy = torch.nn.functional.cross_entropy
+    return (cross_entropy(z, target) + cross_entropy(z.T, target)) / 2
+
+
+def siglip(a: Any, b: Any, scale: Any, bias: Any) -> Any:
+    sign = 2 * torch.eye(len(a)) - 1
+    return -torch.nn.functional.logsigmoid(sign * (logits(a, b, scale) + bias)).sum() / len(a)
+
+
+TOWERS = {
+    "info_nce_loss": (info_nce, {"temperature": 0.3}, 25),
+    "clip_loss": (clip, {"logit_scale": 12.0}, 0),
+    "siglip_loss": (siglip, {"logit_scale": 9.0, "logit_bias": -2.5}, 0),
+}
+
+
+@pytest.mark.parametrize("rows", [1, 2, 33, 300])
+@pytest.mark.parametrize("loss", TOWERS)
+def test_towers_are_torchs(loss: str, rows: int, isa: str, rng: np.random.Generator) -> None:
+    formula, options, more = TOWERS[loss]
+    a, b = rng.standard_normal((rows, 21)), rng.standard_normal((rows + more, 21))
+    x, y = torch.tensor(a, requires_grad=True), torch.tensor(b, requires_grad=True)
+    scalars = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in options.values()]
+    expected = formula(x, y, *scalars)
+    gradients = torch.autograd.grad(expected, (x, y, *scalars))
+    function = getattr(fl, loss)
+    names = function.__fusedloss__.parameters
+    argnums = (0, 1, *(names.index(name) for name in options))
+    for dtype, tolerance in ((np.float64, EXACT), (np.float32, SINGLE)):
+        value, ours = fl.value_and_grad(function, argnums=argnums)(
+            a.astype(dtype), b.astype(dtype), **options
+        )
+        assert_same(value, float(expected.detach()), tolerance)
+        for own, theirs in zip(ours, gradients, strict=True):
+            assert_same(own, theirs.numpy(), tolerance)
+
+
+# ---- What holds for all of them ---------------------------------------------------------------
+
+EVERY = {**{name: options for name, (options, _) in PEERS.items()}, "triplet_loss": {"margin": 0.4}}
+
+
+@pytest.mark.parametrize("loss", EVERY)
+def test_bits_do_not_depend_on_threads(loss: str, rng: np.random.Generator) -> None:
+    e = rng.standard_normal((700, 33)).astype(np.float32)
+    y = rng.integers(0, 60, 700)
+    results = {
+        (value, gradient.tobytes())
+        for n in (1, 2, 3, 7)
+        for value, gradient in [
+            fl.value_and_grad(getattr(fl, loss))(e, y, num_threads=n, **EVERY[loss])
+        ]
+    }
+    assert len(results) == 1
+
+
+def test_bits_of_towers_do_not_depend_on_threads(rng: np.random.Generator) -> None:
+    a, b = rng.standard_normal((2, 500, 20)).astype(np.float32)
+    function = fl.value_and_grad(fl.clip_loss, argnums=(0, 1, 2))
+    results = set()
+    for n in (1, 2, 3, 7):
+        value, (by_a, by_b, by_scale) = function(a, b, 5.0, num_threads=n)
+        results.add((value, by_a.tobytes(), by_b.tobytes(), by_scale))
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("loss", EVERY)
+def test_none_adds_up_and_weights_anchors(loss: str) -> None:
+    if loss == "lifted_structure_loss":  # its pairs belong to two anchors
+        with pytest.raises(ValueError, match="'mean_nonzero' or 'mean' or 'sum'"):
+            fl.lifted_structure_loss(*batch("random"), reduction="none")  # type: ignore[arg-type]
+        return
+    e, y = batch("random")
+    weight = np.linspace(0.5, 2, len(e))
+    function, options = getattr(fl, loss), EVERY[loss]
+    each = function(e, y, reduction="none", **options)
+    assert_same(function(e, y, reduction="sum", **options), each.sum(), EXACT)
+    weighted = function(e, y, reduction="none", sample_weight=weight, **options)
+    assert_same(weighted, weight * each, EXACT)
+    _, gradient = fl.value_and_grad(function)(
+        e, y, reduction="sum", sample_weight=weight, **options
+    )
+    _, as_cotangent = fl.value_and_grad(function)(
+        e, y, reduction="none", grad_output=weight, **options
+    )
+    assert_same(gradient, as_cotangent, EXACT)
+    mean = function(e, y, reduction="mean", sample_weight=weight, **options)
+    assert_same(mean, function(e, y, reduction="mean", sample_weight=3 * weight, **options), EXACT)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("loss", EVERY)
+def test_16_bits_are_computed_in_float32(loss: str, dtype: Any) -> None:
+    """Only the gradient is rounded to them: half a unit of 8 or 11 bits."""
+    e, y = batch("random")
+    short = e.astype(dtype)
+    value, gradient = fl.value_and_grad(getattr(fl, loss))(short, y, **EVERY[loss])
+    expected, wide = fl.value_and_grad(getattr(fl, loss))(
+        short.astype(np.float32), y, **EVERY[loss]
+    )
+    assert value == expected
+    assert gradient.dtype == dtype
+    np.testing.assert_array_equal(gradient, wide.astype(dtype))
+
+
+@pytest.mark.parametrize("loss", EVERY)
+def test_layout_does_not_matter(loss: str) -> None:
+    e, y = batch("random")
+    value, gradient = fl.value_and_grad(getattr(fl, loss))(e, y, **EVERY[loss])
+    wide = np.zeros((2 * len(e), 3 * e.shape[1]))
+    wide[::2, ::-3] = e
+    for x, t in (
+        (np.asfortranarray(e), y.astype(np.int16)),
+        (wide[::2, ::-3], np.repeat(y, 2)[::2].astype(np.uint8)),
+        (e.astype(">f8"), y.astype(">i4")),
+    ):
+        out = np.zeros((e.shape[1], 2 * len(e)))[:, ::2].T
+        other, where = fl.value_and_grad(getattr(fl, loss))(x, t, out=out, **EVERY[loss])
+        assert where is out
+        assert other == value
+        np.testing.assert_array_equal(out, gradient)
+
+
+def test_labels_differ_in_any_bit() -> None:
+    e = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    few = fl.ntxent_loss(e, np.array([0, 0, 1]))
+    assert few > 0
+    assert fl.ntxent_loss(e, np.array([5, 5, 5 + 2**40])) == few
+    assert fl.ntxent_loss(e.astype(np.float32), np.array([5, 5, 5 + 2**40])) == pytest.approx(few)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean"])
+def test_near_pairs_keep_their_digits(distance: str, rng: np.random.Generator) -> None:
+    """Embeddings a thousandth apart, far from the origin: nothing is left of their dot products."""
+    e = (1 + 1e-3 * rng.standard_normal((40, 16))).astype(np.float32)
+    y = rng.integers(0, 4, 40)
+    options: dict[str, Any] = {"margin": 1e-3, "distance": distance, "reduction": "mean"}
+    exact, by_exact = fl.value_and_grad(fl.triplet_loss)(e.astype(np.float64), y, **options)
+    value, gradient = fl.value_and_grad(fl.triplet_loss)(e, y, **options)
+    # Sums of 16 squares and of some thousand triplets in float32.
+    np.testing.assert_allclose(value, exact, rtol=1e-5)
+    assert_same(gradient, by_exact, 1e-5)
+
+
+@pytest.mark.parametrize("loss", EVERY)
+def test_nothing_costs_nothing(loss: str) -> None:
+    value, gradient = fl.value_and_grad(getattr(fl, loss))(
+        np.zeros((0, 4)), np.zeros(0, int), **EVERY[loss]
+    )
+    assert value == 0
+    assert gradient.shape == (0, 4)
+
+
+def test_nan_is_not_hidden() -> None:
+    e, y = batch("random")
+    e[3, 2] = np.nan
+    for loss, options in EVERY.items():
+        assert np.isnan(getattr(fl, loss)(e, y, **options)), loss
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        (
+            {"embeddings": np.zeros(3)},
+            ValueError,
+            r"embeddings has shape \(3,\): expected \(N, D\)",
+        ),
+        ({"embeddings": np.zeros((3, 2), int)}, TypeError, "embeddings has dtype int64"),
+        ({"labels": np.zeros(3)}, TypeError, "labels has dtype float64: expected integer labels"),
+        ({"labels": np.zeros(2, int)}, ValueError, r"labels has shape \(2,\): expected \(3,\)"),
+        ({"margin": "x"}, TypeError, "margin is 'x': expected a number"),
+        ({"mining": "some"}, ValueError, "mining is 'some': expected 'all' or 'hard'"),
+        ({"distance": "lp"}, ValueError, "distance is 'lp'"),
+        ({"reduction": "max"}, ValueError, "reduction is 'max': expected 'mean_nonzero'"),
+        ({"ref_labels": np.zeros(3, int)}, ValueError, "ref_embeddings is None"),
+        (
+            {"ref_embeddings": np.zeros((3, 2), np.float32), "ref_labels": np.zeros(3, int)},
+            TypeError,
+            "ref_embeddings has dtype float32: expected float64",
+        ),
+        (
+            {"ref_embeddings": np.zeros((3, 5)), "ref_labels": np.zeros(3, int)},
+            ValueError,
+            r"ref_embeddings has shape \(3, 5\): expected \(M, 2\)",
+        ),
+        ({"sample_weight": np.ones(2)}, ValueError, r"sample_weight has shape \(2,\)"),
+        ({"num_threads": 0}, ValueError, "num_threads is 0"),
+    ],
+)
+def test_errors_say_what_is_wrong(
+    arguments: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    given = {"embeddings": np.zeros((3, 2)), "labels": np.zeros(3, int), **arguments}
+    with pytest.raises(error, match=text):
+        fl.triplet_loss(given.pop("embeddings"), given.pop("labels"), **given)
+
+
+def test_gradients_go_where_they_may() -> None:
+    e, y = batch("random")
+    function = fl.value_and_grad(fl.ntxent_loss)
+    _, gradient = function(e, y)
+    own = e.copy()
+    assert function(own, y, out=own)[1] is own
+    np.testing.assert_array_equal(own, gradient)
+    memory = np.zeros((len(e) + 1, e.shape[1]))
+    memory[:-1] = e
+    with pytest.raises(ValueError, match="out overlaps embeddings"):
+        function(memory[:-1], y, out=memory[1:])
+    at = fl.ntxent_loss.__fusedloss__.parameters.index("ref_embeddings")  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="ref_embeddings, which is not given"):
+        fl.value_and_grad(fl.ntxent_loss, argnums=at)(e, y)
+
+
+MEMORY = """
+import numpy as np, fusedloss as fl
+n = 6000
+e = np.random.default_rng(0).standard_normal((n, 64)).astype(np.float32)
+y = np.arange(n) // 4
+out = np.empty_like(e)
+function = fl.value_and_grad(fl.triplet_loss)
+function(e[:500], y[:500])
+open("/proc/self/clear_refs", "w").write("5")
+peak = lambda: int([l for l in open("/proc/self/status") if l.startswith("VmHWM")][0].split()[1])
+before = peak()
+function(e, y, out=out)
+print(peak() - before)
+"""
+
+
+def test_memory_is_that_of_the_workspace(run_python: Callable[..., str]) -> None:
+    """One matrix of all pairs would take 144 MB; the workspace is 64 MiB."""
+    assert int(run_python(MEMORY)) < 64 * 1024
