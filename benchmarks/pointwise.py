@@ -21,11 +21,11 @@ def _computation(name: str, loss: Loss) -> Computation:
         return Inputs(tuple(np.asarray(x).astype(given.dtype) for x in arrays), {})
 
     def formula(torch: Any) -> Callable[..., Any]:
-        own = getattr(torch.nn.functional, name, None)
         each = loss.formula
-        if own is None and each is not None:
-            return lambda *arrays: each(*arrays).mean()
-        return own
+        if hasattr(torch.nn.functional, name) or each is None:
+            own: Callable[..., Any] = getattr(torch.nn.functional, name)
+            return own
+        return lambda *arrays: each(*arrays).mean()
 
     return Computation(name, getattr(fl, name), inputs, formula)
 

@@ -10,12 +10,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from pytorch_metric_learning import distances, losses, miners, reducers
 
 import fusedloss as fl
-
-Array = NDArray[Any]
+from parts import Array
 
 
 class ExactLp(distances.LpDistance):
@@ -304,7 +302,7 @@ def siglip(a: Any, b: Any, scale: Any, bias: Any) -> Any:
     return -torch.nn.functional.logsigmoid(sign * (logits(a, b, scale) + bias)).sum() / len(a)
 
 
-TOWERS = {
+TOWERS: dict[str, tuple[Callable[..., Any], dict[str, float], int]] = {
     "info_nce_loss": (info_nce, {"temperature": 0.3}, 25),
     "clip_loss": (clip, {"logit_scale": 12.0}, 0),
     "siglip_loss": (siglip, {"logit_scale": 9.0, "logit_bias": -2.5}, 0),
