@@ -9,8 +9,9 @@
  *   5. fl_rowwise_args                one call of a loss that is computed row by row
  *   6. fl_linear_args                 cross-entropy of logits that are a linear layer's and are never held
  *   7. fl_pairwise_args               one call of a loss of pairs of embeddings
- *   8. fl_program, fl_run             the call as stages of independent tasks; run them on one thread
- *   9. instruction sets and threads   which kernels run, and on how many threads
+ *   8. fl_segmentation_args           sums over images' pixels, and gradients of what is made of them
+ *   9. fl_program, fl_run             the call as stages of independent tasks; run them on one thread
+ *  10. instruction sets and threads   which kernels run, and on how many threads
  *
  * A minimal call (8 rows, 10 classes, mean cross-entropy and its gradient):
  *
@@ -33,7 +34,7 @@
  *     ... args.value is the loss, gradient is filled ...
  *
  * No function here allocates, starts a thread or keeps state between calls,
- * but for the choice of the instruction set (section 9).
+ * but for the choice of the instruction set (section 10).
  */
 #ifndef FUSEDLOSS_H
 #define FUSEDLOSS_H
@@ -371,7 +372,44 @@ typedef struct fl_pairwise_args {
 /* The number of the loss of a name ("triplet_all"); -1 if there is none. */
 int32_t fl_pairwise_loss(const char *name);
 
-/* ---- 8. Programs: stages of independent tasks -------------------------------------------- */
+/* ---- 8. Losses of images ------------------------------------------------------------------ */
+
+/*
+ * What overlap losses are made of. With p the softmax of the logits over the classes and t the labels, those
+ * of a class index being one-hot, of the pixels whose index is not ignore_index:
+ *   without a gradient   sums, of each image n, for each class c at sums[n][3c]:
+ *                        sum p_c t_c, sum p_c (1 - t_c), sum (1 - p_c) t_c;
+ *                        at sums[n][3 classes]: sum of sum_c t_c (-log p_c), number of pixels
+ *   with a gradient      that of a loss whose derivative by p_c is slopes[n][2c] + slopes[n][2c + 1] t_c, and
+ *                        by the sum of sum_c t_c (-log p_c) entropy_slope
+ * Class indices are validated where sums are wanted.
+ */
+typedef struct fl_segmentation_args {
+    /* inputs */
+    fl_input logits;     /* any float dtype, which decides how the sums are computed */
+    fl_input target;     /* any integer dtype, or probabilities of any float dtype with a class axis */
+    int32_t soft_target; /* it is the latter */
+    const double *slopes;
+    double entropy_slope;
+    /* sizes */
+    int32_t ndim; /* of positions: the images, then their pixels */
+    int64_t shape[FL_MAX_DIMS];
+    int64_t classes;
+    /* options */
+    int64_t ignore_index;
+    /* outputs */
+    double *sums;       /* room for 3 classes + 2 values for each of the stage's tasks, by the time it runs */
+    fl_output gradient; /* of the logits' dtype or the compute type; it may be the logits' memory */
+    /* set by fl_segmentation_program; not for the caller */
+    struct {
+        int64_t pixels; /* of an image */
+        int64_t pixels_per_task;
+        int64_t tasks_per_image;
+        int64_t tile; /* pixels that are worked on together */
+    } plan;
+} fl_segmentation_args;
+
+/* ---- 9. Programs: stages of independent tasks -------------------------------------------- */
 
 /* What one task hands to the end of its stage, where tasks are combined in their order. */
 typedef struct fl_partial {
@@ -419,6 +457,7 @@ fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program);
 
 fl_status fl_linear_program(fl_linear_args *args, fl_program *program);
 fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program);
+fl_status fl_segmentation_program(fl_segmentation_args *args, fl_program *program);
 
 /* Bytes that fl_run needs: one thread's workspace, the partials and what is shared. */
 size_t fl_workspace_size(const fl_program *program);
@@ -426,7 +465,7 @@ size_t fl_workspace_size(const fl_program *program);
 /* Run every stage on the calling thread. workspace: fl_workspace_size bytes, aligned to 64. */
 fl_status fl_run(const fl_program *program, void *args, void *workspace);
 
-/* ---- 9. Instruction sets and threads ------------------------------------------------------ */
+/* ---- 10. Instruction sets and threads ------------------------------------------------------ */
 
 /* The instruction sets compiled in, best first; NULL past the end. */
 const char *fl_isa_name(int index);

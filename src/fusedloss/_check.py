@@ -1031,6 +1031,30 @@ class LinearGradients:
         return tuple(self._results) if self._several else self._results[0]
 
 
+# ---- Losses of images -------------------------------------------------------------------------
+
+
+def segmentation(
+    logits: Any, target: Any, out: Any, soft: bool
+) -> tuple[Array, Array, tuple[int, ...]]:
+    """Return logits and target as the kernels take them, with pixels, and the logits' own shape.
+
+    soft: whether the target may be probabilities. An `out` is checked, too.
+    """
+    given = _prediction("logits", logits)
+    if given.ndim < 2:
+        raise ValueError(f"logits has shape {given.shape}: expected (N, C) or (N, C, d1, ...)")
+    axis = _class_axis("logits", given, None)
+    y = _target(target, given, axis, -1 if soft else 0)
+    if out is not None:
+        _output("out", out, "logits", given, {"target": target})
+    z = _plain(given)
+    if not 2 < z.ndim <= MOST_DIMENSIONS:
+        z = z.reshape(*z.shape[:2], math.prod(z.shape[2:]))
+        y = y.reshape(z.shape if y.ndim == given.ndim else (len(z), z.shape[2]))
+    return z, y, given.shape
+
+
 # ---- Distillation -----------------------------------------------------------------------------
 
 
@@ -1064,7 +1088,7 @@ def distillation(
             )
     y = None if target is None else _target(target, given, axis, 0)
     if y is not None:
-        _indices("target", y, given.shape[axis], ignore_index)
+        class_indices("target", y, given.shape[axis], ignore_index)
     weights = np.ones(positions)
     if sample_weight is not None:
         weights = _sample_weight(sample_weight, given, positions).astype(np.float64)
@@ -1099,11 +1123,12 @@ def _top_k(name: str, teacher: Any, logits: Array, axis: int) -> tuple[Array, Ar
         raise ValueError(
             f"{name}[1] has shape {log_probs.shape}: expected {indices.shape}, that of {name}[0]"
         )
-    _indices(f"{name}[0]", indices, logits.shape[axis], None)
+    class_indices(f"{name}[0]", indices, logits.shape[axis], None)
     return indices, log_probs
 
 
-def _indices(name: str, indices: Array, classes: int, ignore_index: int | None) -> None:
+def class_indices(name: str, indices: Array, classes: int, ignore_index: int | None) -> None:
+    """Raise the IndexError of a class index out of range, if there is one."""
     bad = (indices < 0) | (indices >= classes)
     if ignore_index is not None:
         bad &= indices != ignore_index

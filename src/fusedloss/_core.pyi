@@ -125,6 +125,19 @@ def pairwise(
     grad_output: Any = None,
     out: Any = None,
 ) -> Any: ...
+def segmentation_sums(
+    logits: Any, target: Any, ignore_index: int, num_threads: int | None, bits: bool = False
+) -> Any: ...
+def segmentation_gradient(
+    logits: Any,
+    target: Any,
+    ignore_index: int,
+    num_threads: int | None,
+    slopes: Any,
+    entropy_slope: float,
+    out: Any,
+    bits: bool = False,
+) -> Any: ...
 def isa_names() -> list[str]: ...
 def isa_available(name: str) -> bool: ...
 def current_isa() -> str: ...

@@ -121,6 +121,17 @@ cdef extern from "fusedloss.h" nogil:
         fl_output loss_values, gradient, reference_gradient
         double value
         double slopes[FL_MAX_PAIR_PARAMETERS]
+    ctypedef struct fl_segmentation_args:
+        fl_input logits, target
+        int32_t soft_target
+        const double *slopes
+        double entropy_slope
+        int32_t ndim
+        int64_t shape[FL_MAX_DIMS]
+        int64_t classes
+        int64_t ignore_index
+        double *sums
+        fl_output gradient
 
     ctypedef struct fl_partial:
         fl_status status
@@ -149,6 +160,7 @@ cdef extern from "fusedloss.h" nogil:
     int32_t fl_pairwise_loss(const char *name)
     fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program)
     int32_t fl_next_stage(const fl_program *program, void *args, int32_t stage)
+    fl_status fl_segmentation_program(fl_segmentation_args *args, fl_program *program)
     fl_status fl_run(const fl_program *program, void *args, void *workspace)
     size_t fl_workspace_size(const fl_program *program)
     const char *fl_isa_name(int index)
@@ -567,6 +579,7 @@ SQUARED_EUCLIDEAN = FL_SQUARED_EUCLIDEAN
 
 
 include "_linear.pxi"
+include "_segmentation.pxi"
 
 
 # ---- The machine ------------------------------------------------------------------------------

@@ -31,6 +31,7 @@
 
 #include "linear.inc"
 #include "pairwise.inc"
+#include "segmentation.inc"
 
 extern const fl_kernels FL_TABLE;
 
@@ -65,4 +66,6 @@ __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
     .pairwise_walk = pairwise_walk,
     .pairwise_columns = pairwise_columns,
     .pairwise_finish = pairwise_finish,
+    .segmentation_sums = segmentation_sums,
+    .segmentation_gradient = segmentation_gradient,
 };

@@ -61,6 +61,8 @@ typedef struct fl_kernels {
     fl_task pairwise_walk;                                   /* one group's anchors */
     fl_task pairwise_columns;                                /* groups' column sums are added up */
     fl_task pairwise_finish;                                 /* groups' gradients are added up */
+    fl_task segmentation_sums;
+    fl_task segmentation_gradient;
 } fl_kernels;
 
 #endif
