@@ -71,7 +71,7 @@ def test_values_and_gradients(case: Case, dtype: str, rng: np.random.Generator) 
         assert_right(case, logits, target, grad_output=grad_output, **options)
 
 
-#: Equal errors, those of saturated logits too, may be sorted in any order, which moves the gradient.
+#: Equal errors, those of saturated logits too, are sorted in any order, which moves the gradient.
 UNSORTED = [case for case in CASES if case.name != "lovasz_softmax_loss"]
 
 

@@ -63,8 +63,8 @@ def dice_loss(
 
     Notes
     -----
-    nnU-Net's ``SoftDiceLoss(apply_nonlin=softmax)`` plus 1. The probabilities are never an array; in
-    torch they are one, ``torch.softmax(logits, 1)``, and so are one-hot labels.
+    nnU-Net's ``SoftDiceLoss(apply_nonlin=softmax)`` plus 1. The probabilities are never an array;
+    in torch they are one, ``torch.softmax(logits, 1)``, and so are one-hot labels.
 
     References
     ----------
