@@ -93,7 +93,7 @@ class Gradients:
             others = {other: x for other, x in inputs.items() if other != name}
             of = self.call.learnable[name].given if name in self.call.learnable else None
             of = self.call.given[name] if of is None else of
-            _check._output(own, place, name, np.asarray(of), others | earlier)
+            _check.as_output(own, place, name, np.asarray(of), others | earlier)
             earlier[own] = place
 
     def _made(self, name: str, of: Array | None) -> Array | None:
@@ -103,7 +103,7 @@ class Gradients:
         if of is None:
             raise ValueError(f"argnums asks for the gradient by {name}, which is not given")
         place = self.places[name]
-        plain = place is not None and _check._plain(place) is place
+        plain = place is not None and _check.as_plain(place) is place
         return place if plain else np.empty(of.shape, of.dtype)
 
     def finish(self, slopes: tuple[float, ...]) -> Any:
@@ -138,14 +138,14 @@ def _rows(name: str, x: Any) -> Array:
 
 
 def _labels(name: str, x: Any, of_name: str, rows: int) -> Array:
-    array = _check._array(name, x)
+    array = _check.as_array(name, x)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}: expected integer labels")
     if array.shape != (rows,):
         raise ValueError(
             f"{name} has shape {array.shape}: expected ({rows},), one per row of {of_name}"
         )
-    return _check._plain(array)
+    return _check.as_plain(array)
 
 
 def _reduction(x: Any) -> tuple[str, bool]:
@@ -207,7 +207,7 @@ def batch(
     mode, nonzero = _reduction(reduction)
     weight = None
     if sample_weight is not None:
-        weight = _check._sample_weight(sample_weight, e, e.shape[:1])
+        weight = _check.weight_of_samples(sample_weight, e, e.shape[:1])
     return PairCall(
         loss=loss,
         given={
@@ -252,7 +252,9 @@ def towers(
     if b.shape[0] < a.shape[0] or (square and b.shape[0] != a.shape[0]):
         least = "" if square else "at least "
         raise ValueError(f"{second} has {b.shape[0]} rows: expected {least}{a.shape[0]}")
-    weight = None if sample_weight is None else _check._sample_weight(sample_weight, a, a.shape[:1])
+    weight = (
+        None if sample_weight is None else _check.weight_of_samples(sample_weight, a, a.shape[:1])
+    )
     return PairCall(
         loss=loss,
         given=given | {"sample_weight": sample_weight},

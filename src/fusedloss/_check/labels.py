@@ -1,0 +1,107 @@
+"""Classes: their axis, targets, weights, and indices out of range."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from fusedloss._check.operands import (
+    FLOAT_DTYPES,
+    as_array,
+    as_floats,
+    as_plain,
+    as_prediction,
+    compute_dtype,
+    first_bad,
+    is_real,
+)
+from fusedloss._check.options import integer
+from fusedloss._loss import Array
+
+NOTHING_IGNORED = -(2**63)  # an ignore_index that is no class of anybody
+
+
+def classes(name: str, x: Any) -> int:
+    """Return the number of classes of a prediction whose axis of classes is the usual one."""
+    array = as_prediction(name, x)
+    return int(array.shape[axis_of_classes(name, array, None)])
+
+
+def axis_of_classes(name: str, logits: Array, axis: Any) -> int:
+    if logits.ndim == 0:
+        raise ValueError(f"{name} is 0-dimensional: expected an axis of classes")
+    if axis is None:
+        axis = 1 if logits.ndim > 1 else 0
+    position = integer("axis", axis)
+    if not -logits.ndim <= position < logits.ndim:
+        raise ValueError(f"axis is {position}: out of range for {name} of shape {logits.shape}")
+    if logits.shape[position] == 0:
+        raise ValueError(f"{name} has shape {logits.shape}: expected at least one class")
+    return position % logits.ndim
+
+
+def class_target(target: Any, logits: Array, axis: int, kind: int) -> Array:
+    """kind: less than 0 if the target may be of either kind, 0 for class indices, else 1."""
+    array = as_array("target", target)
+    positions = logits.shape[:axis] + logits.shape[axis + 1 :]
+    if array.shape == logits.shape and kind != 0:
+        if not is_real(array.dtype):
+            raise TypeError(
+                f"target has dtype {array.dtype}: expected float probabilities, its shape being "
+                f"that of the logits, or class indices of shape {positions}"
+            )
+        exact = array.dtype.newbyteorder("=").name in FLOAT_DTYPES
+        return as_plain(array, None if exact else logits.dtype)
+    if array.shape != positions or kind > 0:
+        either = "" if kind == 0 else f" or {logits.shape} (probabilities)"
+        raise ValueError(
+            f"target has shape {array.shape}: expected {positions} (class indices){either} for "
+            f"logits of shape {logits.shape}"
+        )
+    if array.dtype.kind not in "iu":
+        either = "" if kind == 0 else f", or probabilities of the logits' shape {logits.shape}"
+        raise TypeError(f"target has dtype {array.dtype}: expected integer class indices{either}")
+    return as_plain(array)
+
+
+def weight_of_classes(name: str, weight: Any, logits: Array, classes: int) -> Array:
+    array = as_floats(name, weight)
+    if array.shape != (classes,):
+        raise ValueError(f"{name} has shape {array.shape}: expected ({classes},), one per class")
+    return np.ascontiguousarray(as_plain(array, compute_dtype(logits)))
+
+
+def weight_of_samples(weight: Any, logits: Array, positions: tuple[int, ...]) -> Array:
+    array = as_floats("sample_weight", weight)
+    if array.shape != positions:
+        raise ValueError(
+            f"sample_weight has shape {array.shape}: expected {positions}, one per position"
+        )
+    exact = array.dtype.newbyteorder("=").name in FLOAT_DTYPES
+    return as_plain(array, None if exact else logits.dtype)
+
+
+def raise_bad_index(target: Any, classes: int, ignore_index: int) -> NoReturn:
+    """Raise the IndexError of the first class index that is out of range."""
+    array = np.asarray(target)
+    bad = ((array < 0) | (array >= classes)) & (array != ignore_index)
+    ignored = None if ignore_index == NOTHING_IGNORED else ignore_index
+    _raise_bad_index("target", array, bad, classes, ignored)
+
+
+def _raise_bad_index(
+    name: str, array: Array, bad: Array, classes: int, ignore_index: int | None
+) -> NoReturn:
+    where, value = first_bad(name, array, bad)
+    unless = "" if ignore_index is None else f" (and not ignore_index {ignore_index})"
+    raise IndexError(f"{where} is {value}: out of range for {classes} classes{unless}")
+
+
+def class_indices(name: str, indices: Array, classes: int, ignore_index: int | None) -> None:
+    """Raise the IndexError of a class index out of range, if there is one."""
+    bad = (indices < 0) | (indices >= classes)
+    if ignore_index is not None:
+        bad &= indices != ignore_index
+    if bad.any():
+        _raise_bad_index(name, indices, bad, classes, ignore_index)

@@ -1,0 +1,193 @@
+"""Calls of a linear layer with cross-entropy."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fusedloss._check.labels import class_target, weight_of_classes, weight_of_samples
+from fusedloss._check.operands import MOST_DIMENSIONS, compute_dtype, plain_prediction
+from fusedloss._check.options import (
+    in_range,
+    integer,
+    not_negative,
+    num_threads,
+    one_of,
+    outputs,
+    positive,
+    reduction,
+    workspace_size,
+)
+from fusedloss._check.results import as_output, loss_cotangent, takes_output
+from fusedloss._loss import Array
+
+PRECISIONS = ("highest", "high", "medium")
+
+
+#: What the loss of a linear layer is differentiable in.
+LINEAR_DIFFERENTIABLE = ("input", "linear_weight", "linear_bias")
+
+
+class LinearCall(NamedTuple):
+    """A call of linear_cross_entropy, checked, its arrays as the kernels take them."""
+
+    given: dict[str, Any]  # the arrays as the caller gave them, by name
+    input: Array
+    weight: Array
+    target: Array
+    bias: Array | None
+    class_weight: Array | None
+    sample_weight: Array | None
+    reduction: str
+    ignore_index: int
+    label_smoothing: float
+    softcap: float | None
+    z_loss: float
+    shift: int
+    precision: str
+    outputs: tuple[str, ...]
+    workspace: int
+    num_threads: int | None
+    compute_dtype: np.dtype[Any]
+
+
+def linear(
+    given: dict[str, Any],
+    reduction_name: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    softcap: Any,
+    z_loss: Any,
+    shift: Any,
+    precision: Any,
+    output_names: Any,
+    workspace: Any,
+    threads: Any,
+) -> LinearCall:
+    """Check a call of linear_cross_entropy; `given` are its arrays."""
+    x = plain_prediction("input", given["input"])
+    weight = plain_prediction("linear_weight", given["linear_weight"])
+    if weight.ndim != 2:
+        raise ValueError(
+            f"linear_weight has shape {weight.shape}: expected 2 dimensions, (classes, features)"
+        )
+    classes, features = weight.shape
+    if classes == 0 or features == 0:
+        raise ValueError(
+            f"linear_weight has shape {weight.shape}: expected at least one class and one feature"
+        )
+    if x.ndim == 0 or x.shape[-1] != features:
+        raise ValueError(
+            f"input has shape {x.shape}: expected (..., {features}), the features of linear_weight "
+            f"of shape {weight.shape}"
+        )
+    if x.ndim > MOST_DIMENSIONS + 1:
+        raise ValueError(
+            f"input has {x.ndim} dimensions: expected at most {MOST_DIMENSIONS + 1}, reshape it"
+        )
+    _same_dtype("linear_weight", weight, x)
+    bias = None
+    if given["linear_bias"] is not None:
+        bias = plain_prediction("linear_bias", given["linear_bias"])
+        _same_dtype("linear_bias", bias, x)
+        if bias.shape != (classes,):
+            raise ValueError(f"linear_bias has shape {bias.shape}: expected ({classes},)")
+
+    # The logits' shape and dtype, without memory.
+    logits = np.broadcast_to(np.zeros((), x.dtype), (*x.shape[:-1], classes))
+    axis = x.ndim - 1
+    target = class_target(given["target"], logits, axis, -1)
+    is_index = target.ndim < logits.ndim
+    if ignore_index is None:
+        ignore_index = -100
+    elif not is_index:
+        raise ValueError("ignore_index is given: expected class indices, target has probabilities")
+    w, s = given["weight"], given["sample_weight"]
+    class_weight = None if w is None else weight_of_classes("weight", w, x, classes)
+    sample_weight = None if s is None else weight_of_samples(s, x, x.shape[:-1])
+
+    steps = _shift(shift, x)
+    if steps:
+        x = x[..., :-steps, :]
+        target = target[..., steps:] if is_index else target[..., steps:, :]
+        sample_weight = None if sample_weight is None else sample_weight[..., steps:]
+    return LinearCall(
+        given,
+        x,
+        weight,
+        target,
+        bias,
+        class_weight,
+        sample_weight,
+        reduction(reduction_name),
+        integer("ignore_index", ignore_index),
+        in_range("label_smoothing", label_smoothing, 0, 1),
+        None if softcap is None else positive("softcap", softcap),
+        not_negative("z_loss", z_loss),
+        steps,
+        "highest" if precision is None else one_of("precision", precision, PRECISIONS),
+        outputs(output_names),
+        workspace_size(workspace),
+        num_threads(threads),
+        compute_dtype(x),
+    )
+
+
+def _same_dtype(name: str, array: Array, like: Array) -> None:
+    if array.dtype != like.dtype:
+        raise TypeError(f"{name} has dtype {array.dtype}: expected {like.dtype}, that of input")
+
+
+def _shift(shift: Any, x: Array) -> int:
+    steps = integer("shift", shift)
+    if steps < 0:
+        raise ValueError(f"shift is {steps}: expected a number of at least 0")
+    if steps and x.ndim < 2:
+        raise ValueError(f"shift is {steps}: expected an input of shape (..., length, features)")
+    if steps and steps > x.shape[-2]:
+        raise ValueError(f"shift is {steps}: expected at most {x.shape[-2]}, the input's length")
+    return steps
+
+
+class LinearGradients:
+    """Where the gradients of a call of linear_cross_entropy go."""
+
+    def __init__(
+        self, call: LinearCall, gradient: bool | tuple[int, ...], grad_output: Any, out: Any
+    ) -> None:
+        self._several = isinstance(gradient, tuple)
+        wanted = gradient if isinstance(gradient, tuple) else (0,) if gradient else ()
+        places = out if self._several and out is not None else (out,) * len(wanted)
+        self.grad_output: Any = 1.0
+        if grad_output is not None:
+            positions = call.input.shape[:-1]
+            self.grad_output = loss_cotangent(grad_output, call.reduction, call.input, positions)
+        inputs = call.given | {"grad_output": grad_output}
+        self._results: list[Array] = []
+        self._written: dict[str, Array] = {}
+        for i, (k, place) in enumerate(zip(wanted, places, strict=True)):
+            name = LINEAR_DIFFERENTIABLE[k]
+            if call.given[name] is None:
+                raise ValueError(f"{name} is None: there is no gradient by it")
+            of = np.asarray(call.given[name])
+            made = np.empty(of.shape, of.dtype.newbyteorder("="))
+            if place is not None:
+                label = f"out[{i}]" if self._several else "out"
+                inputs[label] = as_output(label, place, name, of, inputs)
+                made = place if takes_output(place, of, ()) else made
+            self._results.append(made if place is None else place)
+            self._written[name] = made
+        self.weight = self._written.get("linear_weight")
+        self.bias = self._written.get("linear_bias")
+        self.input = self._written.get("input")
+        if self.input is not None and call.shift:
+            self.input[..., -call.shift :, :] = 0
+            self.input = self.input[..., : -call.shift, :]
+
+    def finish(self) -> Array | tuple[Array, ...]:
+        """Return the gradients in the order in which they are wanted."""
+        for result, written in zip(self._results, self._written.values(), strict=True):
+            if result is not written:
+                np.copyto(result, written)
+        return tuple(self._results) if self._several else self._results[0]

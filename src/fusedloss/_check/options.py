@@ -1,0 +1,154 @@
+"""Options of a call: numbers, names, and their ranges."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fusedloss._loss import Extras
+
+REDUCTIONS = ("none", "mean", "sum")
+OUTPUTS = ("lse", "entropy", "accuracy")
+MOST_GAMMA = 64.0
+MOST_POWER = 64.0
+MOST_THREADS = 1 << 20
+
+
+def number(name: str, x: Any) -> float:
+    """Return an option as a float."""
+    try:
+        if isinstance(x, str):
+            raise TypeError
+        return float(x)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {x!r}: expected a number") from None
+
+
+def in_range(name: str, x: Any, lowest: float, highest: float) -> float:
+    """Return an option as a float, if it lies in a closed range."""
+    value = number(name, x)
+    if not lowest <= value <= highest:
+        raise ValueError(f"{name} is {value}: expected a number from {lowest:g} to {highest:g}")
+    return value
+
+
+def positive(name: str, x: Any) -> float:
+    """Return an option as a float, if it is positive and finite."""
+    value = number(name, x)
+    if not 0 < value < np.inf:
+        raise ValueError(f"{name} is {value}: expected a positive number")
+    return value
+
+
+def not_negative(name: str, x: Any) -> float:
+    """Return an option as a float, if it is finite and not negative."""
+    value = number(name, x)
+    if not 0 <= value < np.inf:
+        raise ValueError(f"{name} is {value}: expected a number of at least 0")
+    return value
+
+
+def less_than_one(name: str, x: Any) -> float:
+    """Return an option as a float, if it is at least 0 and less than 1."""
+    value = number(name, x)
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} is {value}: expected a number of at least 0 and less than 1")
+    return value
+
+
+def finite(name: str, x: Any) -> float:
+    """Return an option as a float, if it is finite."""
+    value = number(name, x)
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}: expected a finite number")
+    return value
+
+
+def one_or_two(name: str, x: Any) -> float:
+    """Return a power as a float, if it is 1 or 2."""
+    value = number(name, x)
+    if value not in (1, 2):
+        raise ValueError(f"{name} is {x!r}: expected 1 or 2")
+    return value
+
+
+def norm(name: str, x: Any) -> float:
+    """Return the power of a norm as a float."""
+    value = number(name, x)
+    if not 1 <= value <= MOST_POWER and value != math.inf:
+        raise ValueError(f"{name} is {value}: expected a number from 1 to {MOST_POWER:g} or inf")
+    return value
+
+
+def one_of(name: str, x: Any, choices: Iterable[str]) -> str:
+    """Return a name, if it is one of the choices."""
+    *others, last = map(repr, choices)
+    if not isinstance(x, str) or repr(str(x)) not in (*others, last):
+        raise ValueError(f"{name} is {x!r}: expected {', '.join(others)} or {last}")
+    return str(x)
+
+
+def outputs(names: Any) -> tuple[str, ...]:
+    """Return the names of extra outputs, checked."""
+    if names == ():
+        return ()
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"outputs is {names!r}: expected a tuple of names out of {OUTPUTS}")
+    listed = tuple(names)
+    for name in listed:
+        if not isinstance(name, str) or name not in OUTPUTS:
+            raise ValueError(f"outputs holds {name!r}: expected names out of {OUTPUTS}")
+    return listed
+
+
+def checked_extras(extras: Extras | None) -> Extras | None:
+    """Return the options of few calls, checked."""
+    if extras is None:
+        return None
+    return extras._replace(
+        gamma=in_range("gamma", extras.gamma, 0, MOST_GAMMA),
+        temperature=positive("temperature", extras.temperature),
+        softcap=None if extras.softcap is None else positive("softcap", extras.softcap),
+        z_loss=not_negative("z_loss", extras.z_loss),
+    )
+
+
+def integer(name: str, x: Any) -> int:
+    """Return an option as a 64-bit integer."""
+    try:
+        if isinstance(x, (bool, np.bool_)):
+            raise TypeError
+        value = operator.index(x)
+    except TypeError:
+        raise TypeError(f"{name} is {x!r}: expected an integer") from None
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} is {value}: expected a 64-bit integer")
+    return value
+
+
+def num_threads(x: Any) -> int | None:
+    """Return a call's number of threads, checked."""
+    if x is None:
+        return None
+    count = integer("num_threads", x)
+    if not 0 < count < MOST_THREADS:
+        raise ValueError(f"num_threads is {count}: expected a positive number of threads")
+    return count
+
+
+def reduction(x: Any) -> str:
+    """Return a reduction's name, checked."""
+    return one_of("reduction", x, REDUCTIONS)
+
+
+def workspace_size(workspace: Any) -> int:
+    if workspace is None:
+        return 0
+    size = integer("workspace", workspace)
+    if size <= 0:
+        raise ValueError(f"workspace is {size}: expected a positive number of bytes")
+    return size

@@ -1,0 +1,146 @@
+"""Calls of pointwise losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from fusedloss._check.operands import (
+    FLOAT_DTYPES,
+    MOST_DIMENSIONS,
+    as_array,
+    as_numbers,
+    as_plain,
+    as_prediction,
+    broadcast,
+    compute_dtype,
+    first_bad,
+    is_real,
+)
+from fusedloss._check.options import REDUCTIONS, num_threads, one_of, reduction
+from fusedloss._check.results import delivered, gradient_places, loss_cotangent
+from fusedloss._loss import Array
+
+#: Of operands that a loss is not defined everywhere in: name, lowest and highest value.
+DOMAINS: dict[str, dict[int, tuple[str, float, float]]] = {
+    "binary_cross_entropy": {0: ("probs", 0, 1), 1: ("target", 0, 1)},
+    "gaussian_nll_loss": {2: ("var", 0, np.inf)},
+}
+
+
+def raise_bad_value(loss: str, operands: tuple[Any, ...]) -> NoReturn:
+    """Raise the ValueError of the first value that is outside of a loss's domain."""
+    for k, (name, lowest, highest) in DOMAINS[loss].items():
+        array = np.asarray(operands[k])
+        bad = ~((array >= lowest) & (array <= highest))
+        if bad.any():
+            where, value = first_bad(name, array, bad)
+            limits = (
+                f"at least {lowest:g}" if highest == np.inf else f"in [{lowest:g}, {highest:g}]"
+            )
+            raise ValueError(f"{where} is {value}: expected a value {limits}")
+    raise SystemError(f"{loss}: no value is out of range")
+
+
+def pointwise(
+    kernel: Callable[..., Any],
+    loss: str,
+    operands: dict[str, Any],
+    weight: Any,
+    parameters: tuple[float, ...],
+    reduction_name: Any,
+    divisor: float,
+    weighted_mean: bool,
+    threads: Any,
+    gradient: bool | tuple[int, ...],
+    grad_output: Any,
+    out: Any,
+    hessian: bool,
+) -> Any:
+    """Check a call of a pointwise loss, mend what is only odd, and run the kernel on it."""
+    names = tuple(operands)
+    given = {names[0]: as_prediction(names[0], operands[names[0]])}
+    given |= {name: as_array(name, operands[name]) for name in names[1:]}
+    x = as_plain(given[names[0]])
+    plain = {names[0]: x} | {name: as_numbers(name, given[name]) for name in names[1:]}
+    w = None if weight is None else as_numbers("weight", weight)
+    shape = broadcast(plain if w is None else plain | {"weight": w})
+    mode = reduction(reduction_name)
+    g = None if grad_output is None else loss_cotangent(grad_output, mode, x, shape)
+    thread_count = num_threads(threads)
+
+    inputs = operands | {"weight": weight, "grad_output": grad_output}
+    wanted, places = gradient_places(gradient, out, given, inputs)
+
+    # The kernels write gradients of the broadcast shape, in the dtype that they compute in.
+    full = tuple(_flat(np.broadcast_to(y, shape)) for y in plain.values())
+    dtype = compute_dtype(x)
+    made = tuple(np.empty(_folded(shape), dtype) for _ in wanted)
+    result = kernel(
+        loss,
+        full,
+        None if w is None else _flat(np.broadcast_to(w, shape)),
+        parameters,
+        mode,
+        divisor,
+        weighted_mean,
+        thread_count,
+        wanted,
+        _flat(g) if isinstance(g, np.ndarray) else g,
+        made if wanted else None,
+        hessian,
+    )
+    if result is None:
+        raise SystemError("fusedloss: arguments that passed every check were not taken")
+    if not wanted:
+        return result.reshape(shape) if isinstance(result, np.ndarray) else result
+    value, curvature = (None, result[1]) if hessian else (result[0], None)
+    whole = tuple(array.reshape(shape) for array in made)
+    gradients = delivered(whole, [given[names[k]] for k in wanted], places, x.dtype)
+    of_calls = gradients if isinstance(gradient, tuple) else gradients[0]
+    if hessian:
+        assert curvature is not None
+        return of_calls, curvature.reshape(shape)
+    if isinstance(value, np.ndarray):
+        value = value.reshape(shape)
+    return value, of_calls
+
+
+def _folded(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape if len(shape) <= MOST_DIMENSIONS else (math.prod(shape),)
+
+
+def _flat(array: Array) -> Array:
+    """Return an array of more dimensions than the kernels take as one dimension."""
+    return array.reshape(_folded(array.shape))
+
+
+def batch_mean(name: str, x: Any, reduction: Any) -> tuple[Any, float]:
+    """Return a reduction that may be "batchmean" as one of the kernels', and its divisor."""
+    mode = one_of("reduction", reduction, (*REDUCTIONS, "batchmean"))
+    if mode != "batchmean":
+        return mode, 0.0
+    shape = as_array(name, x).shape
+    rows = shape[0] if shape else 1
+    return ("sum", float(rows)) if rows else ("mean", 0.0)  # of no row: the mean of nothing
+
+
+def scores_or_classes(prediction: Any, target: Any) -> tuple[Array, Array, bool]:
+    """Return a prediction and its target, and whether the prediction is one of scores.
+
+    Integer classes become 0 where they are right and 1 where they are not, the target 0: no float
+    holds every integer.
+    """
+    x, t = as_array("prediction", prediction), as_array("target", target)
+    if is_real(x.dtype):
+        return x, t, x.ndim == t.ndim + 1
+    if x.dtype.kind not in "biu":
+        raise TypeError(
+            f"prediction has dtype {x.dtype}: expected integers or {' or '.join(FLOAT_DTYPES)}"
+        )
+    t = as_numbers("target", t)
+    broadcast({"prediction": x, "target": t})
+    return np.asarray(x != t).astype(np.float64), np.zeros(()), False

@@ -1,0 +1,170 @@
+"""Where gradients go, and what they are multiplied by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fusedloss._check.operands import as_array, as_floats, as_plain, compute_dtype, is_real
+from fusedloss._loss import Array
+
+
+def cotangent(grad_output: Any, value: Array, out: Any) -> Array:
+    """Return what a helper's gradient is multiplied by: an array like its value, ones if absent."""
+    if grad_output is None:
+        return np.ones_like(value)
+    array = as_floats("grad_output", grad_output)
+    _refuse_overlap("out", out, {"grad_output": array})
+    if array.shape != value.shape:
+        raise ValueError(f"grad_output has shape {array.shape}: expected {value.shape}")
+    return array.astype(value.dtype, copy=False)
+
+
+def _cotangent(grad_output: Any) -> Array:
+    array = as_array("grad_output", grad_output)
+    if array.dtype.kind not in "fiu" and not is_real(array.dtype):
+        raise TypeError(f"grad_output has dtype {array.dtype}: expected real numbers")
+    return array
+
+
+def scalar_cotangent(grad_output: Any, of: str) -> float:
+    """Return what the gradient of a reduced loss is multiplied by."""
+    array = _cotangent(grad_output)
+    if array.shape != ():
+        raise ValueError(f"grad_output has shape {array.shape}: expected a scalar for {of}")
+    return float(array)
+
+
+def loss_cotangent(
+    grad_output: Any, reduction: str, logits: Array, positions: tuple[int, ...]
+) -> Any:
+    """Return what a loss's gradient is multiplied by: a float, or an array for "none"."""
+    if reduction != "none":
+        return scalar_cotangent(grad_output, f"reduction={reduction!r}")
+    array = _cotangent(grad_output)
+    if array.shape != positions:
+        raise ValueError(
+            f"grad_output has shape {array.shape}: expected {positions} for reduction='none'"
+        )
+    return as_plain(array, compute_dtype(logits))
+
+
+def as_output(name: str, out: Any, of_name: str, of: Array, inputs: dict[str, Any]) -> Array:
+    """Check where the gradient of `of` goes; `inputs` are what it may not overlap."""
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a {type(out).__name__}: expected a NumPy array")
+    dtype = of.dtype.newbyteorder("=")
+    if out.dtype != dtype or not out.dtype.isnative:
+        raise TypeError(f"{name} has dtype {out.dtype}: expected {dtype}, that of {of_name}")
+    if out.shape != of.shape:
+        raise ValueError(f"{name} has shape {out.shape}: expected {of.shape}, that of {of_name}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} is read-only")
+    if not _same_memory(out, of) and _shares_memory(out, of):
+        raise ValueError(f"{name} overlaps {of_name} without being the same memory")
+    if _overlaps_itself(out):
+        raise ValueError(f"{name} has strides {out.strides}: several elements share memory")
+    _refuse_overlap(name, out, inputs)
+    return out
+
+
+def _refuse_overlap(name: str, out: Any, inputs: dict[str, Any]) -> None:
+    if isinstance(out, np.ndarray):
+        for other, x in inputs.items():
+            if x is not None and _shares_memory(out, np.asarray(x)):
+                raise ValueError(f"{name} overlaps {other}")
+
+
+def _same_memory(a: Array, b: Array) -> bool:
+    return a.ctypes.data == b.ctypes.data and a.strides == b.strides and a.shape == b.shape
+
+
+def _shares_memory(a: Array, b: Array) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10**6)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Whether elements share memory, as far as strides tell: each must clear all smaller ones."""
+    reach = array.itemsize
+    if array.size == 0:
+        return False
+    dimensions = zip(array.strides, array.shape, strict=True)
+    for stride, size in sorted((abs(stride), size) for stride, size in dimensions if size > 1):
+        if stride < reach:
+            return True
+        reach += stride * (size - 1)
+    return False
+
+
+def takes_output(out: Any, z: Array, inputs: tuple[Any, ...]) -> bool:
+    """Whether the kernels can write straight to a checked output."""
+    if out is None or type(out) is not np.ndarray or as_plain(out) is not out:
+        return False
+    apart = _same_memory(out, z) or not np.may_share_memory(out, z)
+    return apart and not any(
+        isinstance(x, np.ndarray) and np.may_share_memory(out, x) for x in inputs
+    )
+
+
+def place(out: Any, of: Array) -> Array:
+    """Return where the kernels write a gradient that goes to a checked `out`, or to a new array."""
+    return out if takes_output(out, of, ()) else np.empty(of.shape, of.dtype)
+
+
+def zeros_like(name: str, of: Array, out: Any, inputs: dict[str, Any]) -> Array:
+    """Return a gradient of zeros, in `out` if that is given."""
+    if out is None:
+        return np.zeros(of.shape, of.dtype.newbyteorder("="))
+    place = as_output("out", out, name, of, inputs)
+    place[...] = 0
+    return place
+
+
+def gradient_places(
+    gradient: bool | tuple[int, ...],
+    out: Any,
+    given: dict[str, Array],
+    inputs: dict[str, Any],
+) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+    """Return which gradients are wanted, and where they go, checked; None: to a new array."""
+    names = tuple(given)
+    several = isinstance(gradient, tuple)
+    wanted = gradient if isinstance(gradient, tuple) else (0,) if gradient else ()
+    places = out if several and out is not None else (out,) * len(wanted)
+    for i, (k, place) in enumerate(zip(wanted, places, strict=True)):
+        if place is not None:
+            others = {name: value for name, value in inputs.items() if name != names[k]}
+            earlier = {f"out[{j}]": places[j] for j in range(i)}
+            name = f"out[{i}]" if several else "out"
+            as_output(name, place, names[k], given[names[k]], others | earlier)
+    return wanted, places
+
+
+def delivered(
+    made: tuple[Array, ...],
+    operands: list[Array],
+    places: tuple[Any, ...],
+    dtype: np.dtype[Any],
+) -> tuple[Array, ...]:
+    """Return gradients of the broadcast shape as those of the operands, in their places."""
+    gradients = []
+    for whole, operand, place in zip(made, operands, places, strict=True):
+        own = operand.dtype.newbyteorder("=") if is_real(operand.dtype) else dtype
+        gradient = np.empty(operand.shape, own) if place is None else place
+        np.copyto(gradient, _summed_to(whole, operand.shape), casting="unsafe")
+        gradients.append(gradient)
+    return tuple(gradients)
+
+
+def _summed_to(array: Array, shape: tuple[int, ...]) -> Array:
+    """Return an array summed over what was broadcast to its shape."""
+    missing = array.ndim - len(shape)
+    stretched = (d + missing for d, size in enumerate(shape) if size != array.shape[d + missing])
+    axes = (*range(missing), *stretched)
+    if not axes:
+        return array
+    return np.asarray(array.sum(axes, np.float64, keepdims=True)).reshape(shape)

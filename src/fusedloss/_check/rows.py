@@ -1,0 +1,139 @@
+"""Calls of losses of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from fusedloss._check.labels import (
+    axis_of_classes,
+    class_target,
+    weight_of_classes,
+    weight_of_samples,
+)
+from fusedloss._check.operands import (
+    MOST_DIMENSIONS,
+    as_array,
+    as_numbers,
+    as_plain,
+    as_prediction,
+    broadcast,
+    compute_dtype,
+    first_bad,
+)
+from fusedloss._check.options import num_threads, reduction
+from fusedloss._check.results import delivered, gradient_places, loss_cotangent
+from fusedloss._check.softmax_family import fold, unfold
+from fusedloss._loss import Array
+
+#: What an operand of a loss of rows is, after the first: a row for each of the first's, one number
+#: for each row, one class index, either an index or a row, or a row of class indices ended by -1.
+ROWS, VALUES, INDICES, INDICES_OR_ROWS, LABELS = range(5)
+
+
+MOST_LABEL_CLASSES = 1 << 24
+
+
+def raise_bad_class(target: Any, classes: int, labels: bool) -> NoReturn:
+    """Raise the IndexError of the first class index that is out of range; -1 ends `labels`."""
+    array = np.asarray(target)
+    bad = (array < (-1 if labels else 0)) | (array >= classes)
+    where, value = first_bad("target", array, bad)
+    unless = " (and not -1)" if labels else ""
+    raise IndexError(f"{where} is {value}: out of range for {classes} classes{unless}")
+
+
+def _row_shape(arrays: dict[str, Array], first: Array) -> tuple[int, ...]:
+    """Return what rows broadcast to, which leaves the axis of classes where it is."""
+    for name, array in arrays.items():
+        if array.ndim != first.ndim:
+            raise ValueError(
+                f"{name} has shape {array.shape}: expected {first.ndim} dimensions, as in "
+                f"{first.shape}"
+            )
+    return broadcast(arrays)
+
+
+def _labels(name: str, array: Array, shape: tuple[int, ...], axis: int) -> Array:
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {array.dtype}: expected integer class indices")
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}: expected {shape}, ended by -1")
+    if shape[axis] > MOST_LABEL_CLASSES:
+        raise ValueError(f"{name} has shape {shape}: expected at most {MOST_LABEL_CLASSES} classes")
+    return as_plain(array)
+
+
+def _row_operand(name: str, array: Array, role: int, of: Array, axis: int) -> Array:
+    """Return an operand as the kernels take it for the rows of another."""
+    positions = of.shape[:axis] + of.shape[axis + 1 :]
+    if role == ROWS:
+        return as_numbers(name, np.broadcast_to(array, of.shape))
+    if role == LABELS:
+        return _labels(name, array, of.shape, axis)
+    if role != VALUES:
+        return class_target(array, of, axis, 0 if role == INDICES else -1)
+    if array.shape != positions:
+        raise ValueError(f"{name} has shape {array.shape}: expected {positions}, one per row")
+    return as_numbers(name, array)
+
+
+def rowwise(
+    kernel: Callable[..., Any],
+    loss: str,
+    operands: dict[str, Any],
+    roles: tuple[int, ...],
+    weight: Any,
+    sample_weight: Any,
+    parameters: tuple[float, ...],
+    reduction_name: Any,
+    axis: Any,
+    threads: Any,
+    gradient: bool | tuple[int, ...],
+    grad_output: Any,
+    out: Any,
+) -> Any:
+    """Check a call of a loss of rows, mend what is only odd, and run the kernel on it."""
+    names = tuple(operands)
+    first = as_prediction(names[0], operands[names[0]])
+    class_axis = axis_of_classes(names[0], first, axis)
+    given = {names[0]: first} | {name: as_array(name, operands[name]) for name in names[1:]}
+    role_of = dict(zip(names, (ROWS, *roles), strict=True))
+    shape = _row_shape({name: x for name, x in given.items() if role_of[name] == ROWS}, first)
+    positions = shape[:class_axis] + shape[class_axis + 1 :]
+    x = as_plain(np.broadcast_to(first, shape))
+    plain = {names[0]: x} | {
+        name: _row_operand(name, given[name], role_of[name], x, class_axis) for name in names[1:]
+    }
+    w = None if weight is None else weight_of_classes("weight", weight, x, shape[class_axis])
+    s = None if sample_weight is None else weight_of_samples(sample_weight, x, positions)
+    mode = reduction(reduction_name)
+    g = None if grad_output is None else loss_cotangent(grad_output, mode, x, positions)
+    thread_count = num_threads(threads)
+    more = {"weight": weight, "sample_weight": sample_weight, "grad_output": grad_output}
+    wanted, places = gradient_places(gradient, out, given, operands | more)
+
+    # The kernels write gradients of the broadcast shape, in the dtype that they compute in.
+    made = tuple(np.empty(shape, compute_dtype(x)) for _ in wanted)
+    folded = len(shape) > MOST_DIMENSIONS
+    arrays = (*plain.values(), s, g)
+    kernel_axis = class_axis
+    buffers = made
+    if folded:
+        arrays = tuple(fold(y, len(shape), class_axis) for y in arrays)
+        buffers = tuple(np.ascontiguousarray(fold(y, len(shape), class_axis)) for y in made)
+        kernel_axis = 1
+    result = kernel(
+        *(loss, arrays[:-2], roles, w, arrays[-2], parameters, mode, kernel_axis, thread_count),
+        *(wanted, arrays[-1], buffers if wanted else None),
+    )
+    if result is None:
+        raise SystemError("fusedloss: arguments that passed every check were not taken")
+    if folded:
+        result = unfold(result, positions, class_axis)
+    if not wanted:
+        return result
+    gradients = delivered(result[1], [given[names[k]] for k in wanted], places, x.dtype)
+    return result[0], gradients if isinstance(gradient, tuple) else gradients[0]

@@ -1,0 +1,110 @@
+"""Calls of the softmax family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fusedloss._check.labels import (
+    axis_of_classes,
+    class_target,
+    weight_of_classes,
+    weight_of_samples,
+)
+from fusedloss._check.operands import MOST_DIMENSIONS, as_plain, as_prediction
+from fusedloss._check.options import checked_extras, in_range, integer, num_threads, reduction
+from fusedloss._check.results import as_output, loss_cotangent, takes_output
+from fusedloss._loss import Extras
+
+PREDICTIONS = ("logits", "log_probs", "probs")  # by Extras.prediction
+
+
+def softmax(
+    kernel: Callable[..., Any],
+    kind: int,
+    logits: Any,
+    target: Any,
+    weight: Any,
+    sample_weight: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    reduction_name: Any,
+    axis: Any,
+    threads: Any,
+    extras: Extras | None,
+    gradient: bool,
+    grad_output: Any,
+    out: Any,
+    hessian: bool,
+) -> Any:
+    """Check a call of the softmax family, mend what is only odd, and run the kernel on it."""
+    prediction = PREDICTIONS[0 if extras is None else extras.prediction]
+    given = as_prediction(prediction, logits)
+    class_axis = axis_of_classes(prediction, given, axis)
+    z = as_plain(given)
+    positions = z.shape[:class_axis] + z.shape[class_axis + 1 :]
+    classes = z.shape[class_axis]
+    has_target = kind <= 0 or target is not None
+    t = class_target(target, z, class_axis, kind) if has_target else None
+    # A mean of positions leaves the weights of classes out: that of the focal loss, whose is alpha.
+    weight_name = "alpha" if extras is not None and extras.mean_of_positions else "weight"
+    w = None if weight is None else weight_of_classes(weight_name, weight, z, classes)
+    s = None if sample_weight is None else weight_of_samples(sample_weight, z, positions)
+    mode = reduction(reduction_name)
+    g = None if grad_output is None else loss_cotangent(grad_output, mode, z, positions)
+    options = (
+        integer("ignore_index", ignore_index),
+        in_range("label_smoothing", label_smoothing, 0, 1),
+        mode,
+    )
+    thread_count = num_threads(threads)
+    more = checked_extras(extras)
+    if out is not None:
+        inputs = {
+            "target": target,
+            weight_name: weight,
+            "sample_weight": sample_weight,
+            "grad_output": grad_output,
+        }
+        as_output("out", out, prediction, given, inputs)
+
+    folded = z.ndim > MOST_DIMENSIONS
+    if folded:
+        z, t, s, g = (fold(x, z.ndim, class_axis) for x in (z, t, s, g))
+    place = out if not folded and takes_output(out, z, (t, w, s, g)) else None
+    result = kernel(
+        *(kind, z, t, w, s, *options, 1 if folded else class_axis, thread_count, more),
+        *(gradient, g, place, hessian),
+    )
+    if result is None:
+        raise SystemError("fusedloss: arguments that passed every check were not taken")
+    if folded:
+        result = unfold(result, positions, class_axis)
+    if out is not None and gradient and result[1] is not out:
+        np.copyto(out, result[1])
+        result = result[0], out
+    return result
+
+
+def fold(x: Any, ndim: int, axis: int) -> Any:
+    """Return an array of too many dimensions as (1, classes, positions) or (1, positions)."""
+    if not isinstance(x, np.ndarray):
+        return x
+    if x.ndim < ndim:
+        return x.reshape(1, -1)
+    return np.moveaxis(x, axis, 0).reshape(1, x.shape[axis], -1)
+
+
+def unfold(x: Any, positions: tuple[int, ...], axis: int) -> Any:
+    """Undo `fold` in whatever a kernel returned."""
+    if isinstance(x, tuple):
+        return tuple(unfold(part, positions, axis) for part in x)
+    if isinstance(x, dict):
+        return {name: unfold(part, positions, axis) for name, part in x.items()}
+    if not isinstance(x, np.ndarray):
+        return x
+    if x.ndim == 2:
+        return x.reshape(positions)
+    return np.moveaxis(x.reshape(x.shape[1], *positions), 0, axis)
