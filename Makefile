@@ -49,7 +49,7 @@ bench: $(VENV)/with-bench
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m pytest -q benchmarks --benchmark-quiet \
 		--benchmark-json=$(RESULTS)/results.json $(if $(THREADS),--threads $(THREADS)) || status=$$?; \
-	PYTHONPATH=tests $(BIN)/python benchmarks/report.py $(RESULTS)/results.json && exit $${status:-0}
+	$(BIN)/python benchmarks/report.py $(RESULTS)/results.json && exit $${status:-0}
 
 # Pages of what is no longer public have to go, so all that is generated is generated again.
 docs: $(VENV)/with-docs

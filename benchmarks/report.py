@@ -13,6 +13,7 @@ import argparse
 import importlib
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,14 +24,22 @@ from fusedloss.cli import _plot
 from fusedloss.cli._contenders import (
     CONTENDERS,
     COPY,
-    CROSS_ENTROPY,
     OUT,
+    PLAIN,
+    READ,
+    TORCH,
     VALUE_AND_GRADIENT,
     Mode,
+    Work,
 )
 from fusedloss.cli._format import format_bytes, format_ratio, format_seconds
 from fusedloss.cli._timing import QUIET_SPREAD, Samples, ratio, spread
 from fusedloss.cli.bench import BUSY, COLOURS
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from products import Products
+from targets import Target
 from workloads import (
     CAPABILITY_TARGET,
     CASES,
@@ -39,26 +48,29 @@ from workloads import (
     DTYPES,
     FLOAT32,
     LARGE,
+    PRODUCTS,
     Case,
-    Target,
 )
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 INTRODUCTION = """\
-Times of the mean loss in copies of the logits (torch's `copy_` into touched memory, same threads):
-medians of rounds in which all take turns. With `out=` the gradient goes into an array that is
+Times of the mean loss in copies of the logits (torch's `copy_` into touched memory, same threads),
+or in the matrix products that a computation is made of (`torch.mm` into touched memory): medians of
+rounds in which all take turns. With `out=` the gradient goes into an array that is
 there; the others allocate theirs. "time" is that of the first figure in a line. A target is about
 that one, unless it names another: its time over others', or in microseconds."""
 MET, SHORT = "met", "short"
-#: What the README shows.
-README_SECTIONS = (FLOAT32, DTYPES)
+#: Yardsticks that are written in other words than their names.
+IN_WORDS = {COPY: "copies of the logits"}
+#: What the README shows, with a gradient.
+README_SECTIONS = (FLOAT32, DTYPES, *dict.fromkeys(case.section for case in PRODUCTS))
 
 
 @dataclass(frozen=True)
 class Group:
     """One case, mode and instruction set ("": the best), with its contenders by name."""
 
-    case: Case
+    case: Case | Products
     mode: Mode
     isa: str
     samples: Samples = field(default_factory=dict)
@@ -71,9 +83,17 @@ class Group:
         here = {"", *self.samples}
         return [target for target in asked if {target.contender, *target.others} <= here]
 
-    def copies(self, name: str) -> str:
-        """Return the time of a contender in copies; nothing for one that is not here."""
-        return format_ratio(ratio(self.samples, name, COPY)) if name in self.samples else ""
+    @property
+    def work(self) -> Work:
+        """Shape and dtype of the logits."""
+        assert isinstance(self.case, Case)
+        return self.case.work
+
+    def figure(self, name: str) -> str:
+        """Return the time of a contender in the yardstick; nothing for one that is not here."""
+        if name not in self.samples:
+            return ""
+        return format_ratio(ratio(self.samples, name, self.case.yardstick))
 
     def seconds(self, name: str) -> float:
         """Return the time of a contender."""
@@ -83,15 +103,14 @@ class Group:
 def read_groups(path: Path) -> tuple[list[Group], int]:
     """Read the groups, in the order in which they were measured, and the number of threads.
 
-    A group without fusedloss or the copy, in a part of the benchmarks, has nothing to show.
+    A group without fusedloss or the yardstick, in a part of the benchmarks, has nothing to show.
     """
-    cases = {case.label: case for case in CASES}
+    cases: dict[str, Case | Products] = {case.label: case for case in CASES}
+    cases |= {case.label: case for case in PRODUCTS}
     groups: dict[tuple[str, Mode, str], Group] = {}
     threads = 0
     for each in json.loads(path.read_text())["benchmarks"]:
         info = each["extra_info"]
-        if "case" not in info:
-            continue  # of another table
         threads = info["num_threads"]
         case, mode, isa = cases[info["case"]], info["mode"], info["isa"]
         group = groups.setdefault((case.label, mode, isa), Group(case, mode, isa))
@@ -101,7 +120,8 @@ def read_groups(path: Path) -> tuple[list[Group], int]:
     shown = [
         group
         for group in groups.values()
-        if {group.case.contenders(group.mode, group.isa)[0], COPY} <= group.samples.keys()
+        if {group.case.contenders(group.mode, group.isa)[0], group.case.yardstick}
+        <= group.samples.keys()
     ]
     return shown, threads
 
@@ -111,18 +131,29 @@ def read_groups(path: Path) -> tuple[list[Group], int]:
 Row = tuple[str, ...]
 
 #: Columns of words; the others have figures.
-WORDS = ("work", "mode", "target")
-
-HEAD = ("work", "time", *CONTENDERS, "target", "measured", "")
+WORDS = ("work", "mode", "target", "that is")
 
 
-def rows_of(group: Group) -> list[Row]:
+def contenders_of(groups: Sequence[Group]) -> list[str]:
+    """Name the contenders of groups in the order of the tables, yardsticks apart."""
+    measured = dict.fromkeys(name for group in groups for name in group.samples)
+    yardsticks = {PLAIN, READ, *(group.case.yardstick for group in groups)}
+    others = [name for name in measured if name not in yardsticks.union(CONTENDERS)]
+    return [*(name for name in CONTENDERS if name in measured), *others]
+
+
+def head_of(names: Sequence[str]) -> Row:
+    """Name the columns of a table of contenders."""
+    return "work", "time", *names, "target", "measured", ""
+
+
+def rows_of(group: Group, names: Sequence[str] = ()) -> list[Row]:
     """Lay out a group: its ratios and first target, then a line for each other target."""
     first = next(iter(group.samples))
     figures = (
         group.case.label,
         format_seconds(group.seconds(first)),
-        *map(group.copies, CONTENDERS),
+        *map(group.figure, names),
     )
     judged = [_judge(target, group.samples) for target in group.targets] or [("", "", "")]
     blank = ("",) * len(figures)
@@ -141,14 +172,22 @@ def count_met(groups: Sequence[Group]) -> str:
 
 
 def print_table(groups: Sequence[Group]) -> None:
-    """Print the table of ratios, a section for each kind of work."""
+    """Print tables of ratios, a section for each kind of work; one table for each yardstick."""
+    print(count_met(groups))
+    for yardstick in dict.fromkeys(group.case.yardstick for group in groups):
+        members = [group for group in groups if group.case.yardstick == yardstick]
+        _print_ratios(members, f"time in {IN_WORDS.get(yardstick, yardstick)}")
+
+
+def _print_ratios(groups: Sequence[Group], title: str) -> None:
     table = importlib.import_module("rich.table").Table(
-        title=f"time in copies of the logits; {count_met(groups)}",
+        title=title,
         box=importlib.import_module("rich.box").SIMPLE_HEAD,
         title_justify="left",
         padding=(0, 1, 0, 0),
     )
-    for name in HEAD:
+    names = contenders_of(groups)
+    for name in head_of(names):
         # In two lines, for the width.
         head = re.sub(r" |(?=\.)", "\n", name)
         table.add_column(head, justify="left" if name in WORDS else "right", vertical="bottom")
@@ -156,7 +195,7 @@ def print_table(groups: Sequence[Group]) -> None:
         table.add_section()
         table.add_row(f"[bold]{heading}")
         for group in members:
-            for *cells, mark in rows_of(group):
+            for *cells, mark in rows_of(group, names):
                 table.add_row(*cells, f"[{'green' if mark == MET else 'red'}]{mark}")
     # As wide as it is: what a narrow window wraps can still be read, what rich folds cannot.
     make_console = importlib.import_module("rich.console").Console
@@ -164,14 +203,15 @@ def print_table(groups: Sequence[Group]) -> None:
     make_console(width=max(width, make_console().width)).print(table)
 
 
-def _sections(
-    groups: Sequence[Group], sections: Sequence[str] | None = None
-) -> list[tuple[str, list[Group]]]:
+def _sections(groups: Sequence[Group]) -> list[tuple[str, list[Group]]]:
     """Part what was measured at the best instruction set by kind of work and mode."""
     parts: dict[str, list[Group]] = {}
     for group in groups:
-        if not group.isa and (sections is None or group.case.section in sections):
-            parts.setdefault(f"{group.case.section}: {group.mode}", []).append(group)
+        if not group.isa:
+            heading = f"{group.case.section}: {group.mode}"
+            if group.case.yardstick != COPY:
+                heading += f", in {group.case.yardstick}"
+            parts.setdefault(heading, []).append(group)
     return list(parts.items())
 
 
@@ -199,7 +239,7 @@ def make_memory_table(groups: Sequence[Group]) -> str:
         if group.extra_bytes:
             sizes = (group.extra_bytes.get(name) for name in names)
             cells = ("" if size is None else format_bytes(size) for size in sizes)
-            rows.append((group.case.label, group.mode, format_bytes(group.case.work.bytes), *cells))
+            rows.append((group.case.label, group.mode, format_bytes(group.work.bytes), *cells))
     return _markdown(("work", "mode", "logits", *names), rows)
 
 
@@ -222,19 +262,19 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(head), "| " + " | ".join(rule) + " |", *map(line, rows)])
 
 
-def make_report(
-    groups: Sequence[Group], num_threads: int, sections: Sequence[str] | None = None
-) -> str:
-    """Put the tables and what they mean together, for all sections or some."""
+def make_report(groups: Sequence[Group], num_threads: int) -> str:
+    """Put the tables and what they mean together."""
     parts = [
         INTRODUCTION,
         f"fusedloss {fl.__version__}, {num_threads} threads: {count_met(groups)}.",
     ]
-    for heading, members in _sections(groups, sections):
-        rows = [row for group in members for row in rows_of(group)]
-        used = [i for i in range(len(HEAD)) if any(row[i] for row in rows)]
+    for heading, members in _sections(groups):
+        names = contenders_of(members)
+        head = head_of(names)
+        rows = [row for group in members for row in rows_of(group, names)]
+        used = [i for i in range(len(head)) if any(row[i] for row in rows)]
         table = [[row[i] for i in used] for row in rows]
-        parts += [f"**{heading}**", _markdown([HEAD[i] for i in used], table)]
+        parts += [f"**{heading}**", _markdown([head[i] for i in used], table)]
     if any(group.extra_bytes for group in groups):
         parts += [
             "**Peak memory of a call beyond inputs and gradients**",
@@ -246,18 +286,42 @@ def make_report(
             f"(`FUSEDLOSS_ISA`, `ATEN_CPU_CAPABILITY`); target {CAPABILITY_TARGET}",
             make_capability_table(groups),
         ]
-    if any(spread(group.samples[COPY]) > QUIET_SPREAD for group in groups):
+    if any(spread(group.samples[group.case.yardstick]) > QUIET_SPREAD for group in groups):
         parts.append(BUSY)
     return "\n\n".join(parts) + "\n"
 
 
-def fill_readme(readme: Path, report: str) -> None:
+def make_summary(groups: Sequence[Group], num_threads: int) -> str:
+    """Lay out what matters most: times in yardsticks, and how much quicker than torch that is."""
+    rows = []
+    for group in groups:
+        if group.isa or group.mode != VALUE_AND_GRADIENT or TORCH not in group.samples:
+            continue
+        if group.case.section in README_SECTIONS:
+            first = next(iter(group.samples))
+            yardstick = IN_WORDS.get(group.case.yardstick, group.case.yardstick)
+            rows.append(
+                (
+                    f"{group.case.section.split(',')[0]}, {group.case.label}",
+                    format_seconds(group.seconds(first)),
+                    f"{group.figure(first)} {yardstick}",
+                    format_ratio(ratio(group.samples, TORCH, first)),
+                )
+            )
+    parts = [
+        f"fusedloss {fl.__version__}, {num_threads} threads, value and gradient.",
+        _markdown(("work", "time", "that is", "times as fast as torch"), rows),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def fill_readme(readme: Path, summary: str) -> None:
     """Replace what is between the markers."""
     text = readme.read_text()
     pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     if not pattern.search(text):
         raise SystemExit(f"{readme} has no {BEGIN} ... {END}")
-    readme.write_text(pattern.sub(lambda _: f"{BEGIN}\n{report}{END}", text))
+    readme.write_text(pattern.sub(lambda _: f"{BEGIN}\n{summary}{END}", text))
 
 
 # ---- Plots ------------------------------------------------------------------------------------
@@ -275,14 +339,14 @@ class Entry:
 
 def draw_plots(groups: Sequence[Group], folder: Path, num_threads: int) -> list[Path]:
     """Draw every plot for which something was measured; return the files."""
-    best = [group for group in groups if not group.isa]
+    best = [group for group in groups if not group.isa and isinstance(group.case, Case)]
     with_gradient = [group for group in best if group.mode == VALUE_AND_GRADIENT]
     machine = f"threads: {num_threads}, fusedloss {fl.__version__}"
     copies = "time in copies of the logits (torch copy_)"
     paths = [
         _draw_ratios(
             [
-                Entry(group.mode, group.case.work.label, group)
+                Entry(group.mode, group.work.label, group)
                 for group in best
                 if group.case.section == FLOAT32
             ],
@@ -293,13 +357,13 @@ def draw_plots(groups: Sequence[Group], folder: Path, num_threads: int) -> list[
         _draw_ratios(
             [
                 Entry(
-                    "in cache" if group.case.work.bytes < LARGE else "from memory",
-                    f"{group.case.computation.name}\n{group.case.work.label}",
+                    "in cache" if group.work.bytes < LARGE else "from memory",
+                    group.case.label.replace(f"{group.work.label} ", f"{group.work.label}\n"),
                     group,
                     group.case.yardsticks,
                 )
                 for group in with_gradient
-                if group.case.yardsticks
+                if isinstance(group.case, Case) and group.case.yardsticks
             ],
             folder / "options.png",
             f"options of cross_entropy, value + gradient, float32, {machine}",
@@ -307,9 +371,9 @@ def draw_plots(groups: Sequence[Group], folder: Path, num_threads: int) -> list[
         ),
         _draw_ratios(
             [
-                Entry(group.case.work.label, group.case.work.dtype, group)
-                for group in sorted(with_gradient, key=lambda group: group.case.work.bytes)
-                if group.case.computation is CROSS_ENTROPY and group.case.work.shape in DTYPE_SHAPES
+                Entry(group.work.label, group.work.dtype, group)
+                for group in sorted(with_gradient, key=lambda group: group.work.bytes)
+                if group.case.section in (FLOAT32, DTYPES) and group.work.shape in DTYPE_SHAPES
             ],
             folder / "dtypes.png",
             f"cross_entropy, value + gradient, {machine}",
@@ -319,7 +383,7 @@ def draw_plots(groups: Sequence[Group], folder: Path, num_threads: int) -> list[
             [
                 group
                 for group in best
-                if group.case.section == FLOAT32 and group.case.work.shape in CURVE_SHAPES
+                if group.case.section == FLOAT32 and group.work.shape in CURVE_SHAPES
             ],
             folder / "sizes.png",
             f"cross_entropy, float32, {machine}",
@@ -356,7 +420,7 @@ def _draw_curves(groups: Sequence[Group], path: Path, title: str) -> Path | None
         return None
     panels: dict[str, dict[str, list[_plot.Point]]] = {}
     for group in groups:
-        work = group.case.work
+        work = group.work
         for name in group.samples:
             point = _plot.Point(work.label, work.elements, group.seconds(name) / work.elements)
             panels.setdefault(group.mode, {}).setdefault(name, []).append(point)
@@ -368,7 +432,8 @@ def main() -> None:
     """Write and print the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path)
-    parser.add_argument("--readme", type=Path)
+    parser.add_argument("--page", type=Path, help="where a copy of the report goes")
+    parser.add_argument("--readme", type=Path, help="whose summary is replaced")
     options = parser.parse_args()
     groups, num_threads = read_groups(options.results)
     print_table(groups)
@@ -376,8 +441,10 @@ def main() -> None:
     report.write_text(make_report(groups, num_threads))
     for path in (report, *draw_plots(groups, options.results.parent, num_threads)):
         print(f"written: {path}")
+    if options.page:
+        options.page.write_text(f"# Measured\n\n{report.read_text()}")
     if options.readme:
-        fill_readme(options.readme, make_report(groups, num_threads, README_SECTIONS))
+        fill_readme(options.readme, make_summary(groups, num_threads))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from fusedloss.cli._format import format_bytes
 from fusedloss.cli._memory import ARRAYS, fits
 from fusedloss.cli._timing import Samples
 from measure import Bench
-from workloads import CAPABILITY_CASES, CASES, Case
+from workloads import CAPABILITIES, CAPABILITY_CASES, CASES, Case
 
 
 class Replay:
@@ -100,9 +100,7 @@ def test_contender(
 @pytest.mark.benchmark(timer=replay)
 @pytest.mark.parametrize(
     ("case", "mode", "name", "isa"),
-    _parameters(
-        CAPABILITY_CASES, [isa for isa in _core.isa_names()[1:] if _core.isa_available(isa)]
-    ),
+    _parameters(CAPABILITY_CASES, [isa for isa in CAPABILITIES if _core.isa_available(isa)]),
 )
 def test_lower_instruction_set(
     case: Case, mode: Mode, name: str, isa: str, bench: Bench, benchmark: BenchmarkFixture

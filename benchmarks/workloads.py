@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from statistics import median
 
 from computations import LABEL_SMOOTHING, NLL_LOSS, OPTIONS, PROBABILITIES, RELATIVES, WEIGHT
 from fusedloss.cli._contenders import (
@@ -26,30 +25,9 @@ from fusedloss.cli._contenders import (
     Work,
     contender_names,
 )
-from fusedloss.cli._timing import Samples, ratio
+from linear_heads import LINEAR_HEADS
 from pointwise import POINTWISE
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the project asks of itself: a contender's time over that of others together, at most.
-
-    Without others, the bound is in microseconds. The contender is the group's first, fusedloss with
-    `out=` where there is a gradient, unless it is named.
-    """
-
-    bound: float
-    others: tuple[str, ...] = (COPY,)
-    contender: str = ""
-
-    def __str__(self) -> str:
-        others = " + ".join("copies" if name == COPY else name for name in self.others) or "us"
-        return f"{self.contender} <= {self.bound:g} {others}".strip()
-
-    def measure(self, samples: Samples) -> float:
-        """Return the figure that the bound is for."""
-        name = self.contender or next(iter(samples))
-        return ratio(samples, name, *self.others) if self.others else median(samples[name]) * 1e6
+from targets import Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +42,11 @@ class Case:
     yardsticks: tuple[str, ...] = ()
     targets: Mapping[Mode, tuple[Target, ...]] = field(default_factory=dict)
     modes: tuple[Mode, ...] = (VALUE_AND_GRADIENT,)
+
+    @property
+    def yardstick(self) -> str:
+        """What times are given in."""
+        return COPY
 
     @property
     def label(self) -> str:
@@ -224,6 +207,9 @@ def _pointwise(computation: Computation) -> Case:
 POINTWISE_CASES = tuple(map(_pointwise, POINTWISE))
 
 CASES = (*PLAIN_CASES, *DTYPE_CASES, *OPTION_CASES, *LOSS_CASES, *POINTWISE_CASES)
+
+#: Work that is measured in matrix products.
+PRODUCTS = LINEAR_HEADS
 
 # ---- Memory and lower instruction sets --------------------------------------------------------
 

@@ -54,7 +54,10 @@ def write_results(path: Path, workloads: Any, changes: dict[str, float]) -> None
                 "extra_bytes": 1_000_000 if case in workloads.MEMORY_CASES else None,
             },
         }
-        for isa, cases in (("", workloads.CASES), ("avx2", workloads.CAPABILITY_CASES))
+        for isa, cases in (
+            ("", (*workloads.CASES, *workloads.PRODUCTS)),
+            ("avx2", workloads.CAPABILITY_CASES),
+        )
         for case in cases
         for mode in case.modes
         for name in case.contenders(mode, isa)
@@ -74,6 +77,7 @@ def verdicts(report: Any, path: Path) -> dict[tuple[str, str, str], str]:
 
 
 LARGE = ("2048 x 32000", "value + gradient")
+HEAD = ("2048 x 768 x 32000", "value + gradient")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,8 @@ LARGE = ("2048 x 32000", "value + gradient")
         ),
         ({"fusedloss": 5.9}, ("2048 x 32000", "forward"), "<= 0.6 copies", "met"),
         ({"fusedloss": 6.1}, ("2048 x 32000", "forward"), "<= 0.6 copies", "short"),
+        ({"fusedloss": 10.9, "gemm": 10.0}, HEAD, "<= 1.1 gemm", "met"),
+        ({"fusedloss": 11.1, "gemm": 10.0}, HEAD, "<= 1.1 gemm", "short"),
     ],
 )
 def test_verdicts(
@@ -126,15 +132,16 @@ def test_report_is_written_and_put_into_the_readme(
     pytest.importorskip("rich")
     pytest.importorskip("matplotlib")
     report, workloads = modules
-    results, readme = tmp_path / "results.json", tmp_path / "README.md"
+    results, readme, page = (tmp_path / name for name in ("results.json", "README.md", "page.md"))
     write_results(results, workloads, {})
     readme.write_text(f"before\n{report.BEGIN}\nlast year's\n{report.END}\nafter\n")
-    monkeypatch.setattr(sys, "argv", ["report.py", str(results), "--readme", str(readme)])
+    arguments = ["--readme", str(readme), "--page", str(page)]
+    monkeypatch.setattr(sys, "argv", ["report.py", str(results), *arguments])
     report.main()
 
     shown = capsys.readouterr().out
     whole = (tmp_path / "report.md").read_text()
-    for case in workloads.CASES:
+    for case in (*workloads.CASES, *workloads.PRODUCTS):
         assert case.label in shown
         assert f"| {case.label} " in whole
     assert "1.00 MB" in whole  # the peak memory
@@ -146,5 +153,10 @@ def test_report_is_written_and_put_into_the_readme(
     assert text.startswith(f"before\n{report.BEGIN}\n")
     assert text.endswith(f"{report.END}\nafter\n")
     assert "last year's" not in text
-    assert "| 2048 x 32000 bfloat16 " in text
+    for line in (
+        "| cross_entropy, 2048 x 32000 bfloat16      | 10.0 us | 1.00 copies of the logits |",
+        "| linear_cross_entropy, 2048 x 768 x 32000 |",
+    ):
+        assert line in text
     assert "label_smoothing" not in text
+    assert "| 2048 x 32000 bfloat16 " in page.read_text()
