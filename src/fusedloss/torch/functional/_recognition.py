@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, is_grad_enabled
 from torch._C import _is_tracing
 from torch.compiler import is_compiling
+from torch.nn import _reduction
+from torch.overrides import has_torch_function_variadic
 
 from fusedloss.torch._autograd import overridden, transformed
+
+#: torch's number of a reduction, which its operators take; typed as some of their stubs have it.
+get_enum: Callable[[str], Any] = _reduction.get_enum
 
 #: More elements than any input has.
 NEVER = 1 << 62
@@ -46,6 +52,28 @@ def recognised(break_even: BreakEven, input: Any, target: Any, *others: Any) -> 
         and not overridden(input, target, *others)
         and not transformed()
         and not (input.itemsize == 2 and torch.is_autocast_enabled("cpu"))
+    )
+
+
+def small(break_even: BreakEven, input: Any, target: Any) -> bool:
+    """Whether a call goes straight to torch's operator.
+
+    A kernel would not be quicker, and what torch's own function does before has no effect on such
+    tensors. It costs some tenths of a microsecond, which are a tenth of such a call.
+    """
+    return (
+        not is_compiling()  # which reads no further
+        and not _is_tracing()  # in which a number is a tensor
+        and type(input) is Tensor
+        and type(target) is Tensor
+        and input.numel()
+        < (
+            break_even.gradient
+            if (input.requires_grad or target.requires_grad) and is_grad_enabled()
+            else break_even.value
+        )
+        and input.shape == target.shape
+        and not has_torch_function_variadic(input, target)
     )
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Any, NamedTuple, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, is_grad_enabled
+from torch._C import _is_tracing
+from torch._C import _nn as operators
+from torch.compiler import is_compiling
 from torch.nn import _reduction, functional
+from torch.overrides import has_torch_function_variadic
 
 from fusedloss import _check, _core
 from fusedloss._loss import Extras
 from fusedloss.torch import _softmax
-from fusedloss.torch._autograd import evaluate, fused, in_graph, overridden, transformed
+from fusedloss.torch._autograd import evaluate, fused, overridden, transformed
 from fusedloss.torch._softmax import Distillation, Softmax
-from fusedloss.torch.functional._recognition import NEVER
+from fusedloss.torch.functional._recognition import NEVER, get_enum
 from fusedloss.torch.functional._types import Loss, Outputs, Reduction
 
 
@@ -30,9 +34,10 @@ class RowBreakEven(NamedTuple):
     def passed(self, input: Tensor, target: Tensor) -> bool:
         """Whether a call is as large."""
         elements = input.numel()
+        with_gradient = input.requires_grad and is_grad_enabled()
         if elements < self.classes * target.numel():
-            return elements >= (self.short_gradient if in_graph(input) else self.short_value)
-        return elements >= (self.gradient if in_graph(input) else self.value)
+            return elements >= (self.short_gradient if with_gradient else self.short_value)
+        return elements >= (self.gradient if with_gradient else self.value)
 
 
 CROSS_ENTROPY = RowBreakEven(
@@ -171,6 +176,19 @@ def cross_entropy(
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
     plain = sample_weight is None and softcap is None and not z_loss and not outputs
+    # The quick way for small calls: what torch's own function comes to.
+    if (
+        not is_compiling()  # which reads no further
+        and not _is_tracing()  # in which a number is a tensor
+        and plain
+        and type(input) is Tensor
+        and type(target) is Tensor
+        and (input.numel() < CROSS_ENTROPY.least or not CROSS_ENTROPY.passed(input, target))
+        and not has_torch_function_variadic(input, target, weight)
+    ):
+        return operators.cross_entropy_loss(
+            input, target, weight, get_enum(reduction), ignore_index, label_smoothing
+        )
     if not plain or _recognised(input, target, weight, ignore_index, CROSS_ENTROPY):
         extras = None
         if not plain:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
+from torch._C import _nn as operators
 from torch.nn import functional
 
 from fusedloss import regression
 from fusedloss.torch._autograd import fused
 from fusedloss.torch._pointwise import Pointwise, own_loss
-from fusedloss.torch.functional._recognition import BreakEven, is_number, recognised
+from fusedloss.torch.functional._recognition import (
+    BreakEven,
+    get_enum,
+    is_number,
+    recognised,
+    small,
+)
 from fusedloss.torch.functional._types import Reduction
 
 L1_LOSS = BreakEven(value=1 << 15, gradient=1 << 16)
@@ -56,6 +64,8 @@ def l1_loss(
     >>> F.l1_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(1.5000)
     """
+    if small(L1_LOSS, input, target) and weight is None and size_average is None and reduce is None:
+        return operators.l1_loss(input, target, get_enum(reduction))
     if (
         recognised(L1_LOSS, input, target, weight)
         and size_average is None
@@ -105,6 +115,8 @@ def mse_loss(
     >>> F.mse_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(2.5000)
     """
+    if small(SQUARES, input, target) and weight is None and size_average is None and reduce is None:
+        return operators.mse_loss(input, target, get_enum(reduction))
     if (
         recognised(SQUARES, input, target, weight)
         and size_average is None
@@ -154,6 +166,8 @@ def smooth_l1_loss(
     >>> F.smooth_l1_loss(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(0.8125)
     """
+    if small(SQUARES, input, target) and beta and size_average is None and reduce is None:
+        return operators.smooth_l1_loss(input, target, get_enum(reduction), beta)
     if (
         recognised(SQUARES, input, target)
         and size_average is None
@@ -203,6 +217,8 @@ def huber_loss(
     >>> F.huber_loss(torch.tensor([0.6, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(0.8400)
     """
+    if small(SQUARES, input, target) and weight is None:
+        return operators.huber_loss(input, target, get_enum(reduction), delta)
     if (
         recognised(SQUARES, input, target, weight)
         and is_number(delta)
@@ -254,6 +270,8 @@ def poisson_nll_loss(
     >>> F.poisson_nll_loss(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
     tensor(0.8591)
     """
+    if small(POISSON_NLL_LOSS, input, target) and size_average is None and reduce is None:
+        return torch.poisson_nll_loss(input, target, log_input, full, eps, get_enum(reduction))
     if (
         recognised(POISSON_NLL_LOSS, input, target)
         and size_average is None
