@@ -17,7 +17,7 @@ C_SOURCES := $(shell find include src tests benchmarks -name '_core.c' -prune -o
 .NOTPARALLEL:
 
 help:
-	@echo 'make demo     train a small network on handwritten digits'
+	@echo 'make demo     train small networks, with pictures of what they learn'
 	@echo 'make test     lint, and the tests but for the long ones'
 	@echo 'make check    lint, all tests, and the benchmarks run once without timing'
 	@echo 'make ulp      measure the errors of every loss; the tables of docs/accuracy.md'

@@ -97,7 +97,7 @@ print([name for name in ("fusedloss.cli", "argparse", "rich", "matplotlib", "tor
 # ---- Arguments --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [(), ("info",), ("bench",), ("demo",)])
+@pytest.mark.parametrize("command", [(), ("info",), ("bench",), ("demo",), ("demo", "digits")])
 def test_help(command: tuple[str, ...], tmp_path: Path) -> None:
     shown = run(*command, "--help", cwd=tmp_path).stdout
     assert shown.startswith("usage: fusedloss")
@@ -123,9 +123,9 @@ def test_help(command: tuple[str, ...], tmp_path: Path) -> None:
         (["bench", "--output", "times.txt"], "'times.txt' does not end in .json or .png"),
         (["bench", "--output", "no/times.json"], "'no' is not a folder"),
         (["bench", "--curve", "times.json"], "'times.json' does not end in .png"),
-        (["demo", "--epochs", "-1"], "'-1' is not a whole number above 0"),
-        (["demo", "--seed", "-1"], "'-1' is not a whole number"),
-        (["demo", "--output", "digits"], "'digits' does not end in .png"),
+        (["demo", "digits", "--epochs", "-1"], "'-1' is not a whole number above 0"),
+        (["demo", "digits", "--seed", "-1"], "'-1' is not a whole number"),
+        (["demo", "digits", "--output", "digits"], "'digits' does not end in .png"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -310,17 +310,20 @@ def test_bench_measures_memory(tmp_path: Path) -> None:
 
 
 def test_demo(tmp_path: Path) -> None:
+    """All parts, each with its picture."""
     result = run("demo", cwd=tmp_path)
     assert result.stderr == ""
     accuracy = re.search(r"held-out accuracy +(\S+)", result.stdout)
     assert accuracy is not None
     assert float(accuracy[1]) >= 0.96
     assert re.search(r"differ by at most \S+ \(tolerance", result.stdout)
-    assert (tmp_path / "fusedloss-demo.png").read_bytes().startswith(PNG)
+    assert (tmp_path / "fusedloss-digits.png").read_bytes().startswith(PNG)
 
 
 def test_demo_fails_where_it_has_not_learnt_enough(tmp_path: Path) -> None:
-    result = run("demo", "--epochs", "1", "--output", "digits.png", cwd=tmp_path, status=1)
+    result = run(
+        "demo", "digits", "--epochs", "1", "--output", "digits.png", cwd=tmp_path, status=1
+    )
     assert re.search(r"held-out accuracy 0\.\d+ is below 0\.96 after 1 epoch", result.stderr)
     assert (tmp_path / "digits.png").read_bytes().startswith(PNG)
 

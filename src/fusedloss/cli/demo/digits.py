@@ -1,4 +1,4 @@
-"""``fusedloss demo``: train a small network on handwritten digits, in NumPy and fusedloss.
+"""``fusedloss demo digits``: train a small network on handwritten digits, in NumPy and fusedloss.
 
 Two networks start from the same numbers and see the same batches. One takes its loss and gradient
 from `fusedloss.value_and_grad`, the other from a few lines of plain NumPy; all else is shared.
@@ -139,11 +139,11 @@ def train(digits: Digits, epochs: int, seed: int, output: Output) -> tuple[Netwo
     return networks
 
 
-def add_command(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "demo",
-        help="train a small network on handwritten digits",
+def add_part(parts: Any) -> argparse.ArgumentParser:
+    """Add this part to the parser of ``demo``; return its own."""
+    parser: argparse.ArgumentParser = parts.add_parser(
+        "digits",
+        help="a classifier of handwritten digits, fusedloss beside plain NumPy",
         description=(
             "Train a small network on scikit-learn's handwritten digits, fusedloss computing loss "
             "and gradient, and the same network with a plain NumPy loss beside it. Fails where "
@@ -156,11 +156,12 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--output",
         type=output_path(".png"),
-        default=Path("fusedloss-demo.png"),
+        default=Path("fusedloss-digits.png"),
         metavar="FILE",
-        help="the picture (default: fusedloss-demo.png)",
+        help="the picture (default: fusedloss-digits.png)",
     )
     parser.set_defaults(run=run)
+    return parser
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
