@@ -6,6 +6,7 @@ that are there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,42 @@ from targets import Target
 
 GEMM, CHUNKED = "gemm", "torch chunked"
 CONTENDERS = (FUSEDLOSS, TORCH, CHUNKED, GEMM)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Input, weight and target of a head."""
+
+    inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+    @classmethod
+    def make(cls, shape: tuple[int, int, int], dtype: str, num_threads: int) -> Arrays:
+        """Draw them, of positions, features, classes."""
+        positions, features, classes = shape
+        torch.set_num_threads(num_threads)
+        kind = getattr(torch, dtype)
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(positions, features, generator=generator).to(kind)
+        weight = (torch.randn(classes, features, generator=generator) * 0.02).to(kind)
+        return cls((x, weight, torch.randint(0, classes, (positions,), generator=generator)))
+
+    def for_numpy(self) -> tuple[list[Any], tuple[Any, ...]]:
+        """Return the inputs, and where the gradients go."""
+        given = [_numpy(each) for each in self.inputs]
+        return given, tuple(_numpy(torch.zeros_like(each)) for each in self.inputs[:2])
+
+    def gemm(self) -> Callable[[], None]:
+        """Return the products alone."""
+        x, weight, _ = self.inputs
+        logits = torch.zeros(len(x), len(weight), dtype=x.dtype)
+        by_input, by_weight = torch.zeros_like(x), torch.zeros_like(weight)
+
+        def gemm() -> None:
+            torch.mm(x, weight.t(), out=logits)
+            torch.mm(logits, weight, out=by_input)
+            torch.mm(logits.t(), x, out=by_weight)
+
+        return gemm
 
 
 @dataclass(frozen=True)
@@ -39,23 +76,15 @@ class Head:
 
     def make(self, num_threads: int, small: bool) -> Contenders:
         """Build the arrays and what is timed on them."""
-        positions, features, classes = (64, 48, 500) if small else self.shape
-        torch.set_num_threads(num_threads)
-        dtype = getattr(torch, self.dtype)
-        generator = torch.Generator().manual_seed(0)
-        x = torch.randn(positions, features, generator=generator).to(dtype)
-        weight = (torch.randn(classes, features, generator=generator) * 0.02).to(dtype)
-        target = torch.randint(0, classes, (positions,), generator=generator)
+        arrays = Arrays.make((64, 48, 500) if small else self.shape, self.dtype, num_threads)
+        x, weight, target = arrays.inputs
         x_leaf, weight_leaf = (each.detach().requires_grad_() for each in (x, weight))
-        logits = torch.zeros(positions, classes, dtype=dtype)
-        by_input, by_weight = torch.zeros_like(x), torch.zeros_like(weight)
-        arrays = [_numpy(each) for each in (x, weight, target)]
-        places = (_numpy(torch.zeros_like(x)), _numpy(torch.zeros_like(weight)))
+        given, places = arrays.for_numpy()
         value_and_grad = fl.value_and_grad(fl.linear_cross_entropy, argnums=(0, 1))
 
         def ours() -> None:
             value_and_grad(
-                *arrays,
+                *given,
                 out=places,
                 precision=self.precision,
                 workspace=self.workspace,
@@ -68,16 +97,11 @@ class Head:
                 x_leaf, weight_leaf, target, options=options
             ).backward()
 
-        def gemm() -> None:
-            torch.mm(x, weight.t(), out=logits)
-            torch.mm(logits, weight, out=by_input)
-            torch.mm(logits.t(), x, out=by_weight)
-
         return {
             FUSEDLOSS: ours,
             TORCH: theirs,
             CHUNKED: lambda: theirs(torch.nn.LinearCrossEntropyOptions()),
-            GEMM: gemm,
+            GEMM: arrays.gemm(),
         }
 
 

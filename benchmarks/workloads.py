@@ -26,6 +26,7 @@ from fusedloss.cli._contenders import (
     contender_names,
 )
 from linear_heads import LINEAR_HEADS
+from margin_heads import MARGIN_HEADS
 from pointwise import POINTWISE
 from targets import Target
 
@@ -209,7 +210,7 @@ POINTWISE_CASES = tuple(map(_pointwise, POINTWISE))
 CASES = (*PLAIN_CASES, *DTYPE_CASES, *OPTION_CASES, *LOSS_CASES, *POINTWISE_CASES)
 
 #: Work that is measured in matrix products.
-PRODUCTS = LINEAR_HEADS
+PRODUCTS = (*LINEAR_HEADS, *MARGIN_HEADS)
 
 # ---- Memory and lower instruction sets --------------------------------------------------------
 

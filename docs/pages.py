@@ -193,7 +193,8 @@ def samples(function: Callable[..., Any], record: Loss, dtype: Any) -> Iterator[
     """Try every kind of argument in every place; what is differentiated is of the dtype."""
     vector = np.ones(2, dtype)
     matrix = np.ones((2, 2), dtype)
-    of_dtype: list[Any] = [matrix, vector, [matrix]]
+    centers = np.ones((30, 2), dtype)  # several of each class
+    of_dtype: list[Any] = [matrix, vector, [matrix], centers]
     others = [*of_dtype, np.zeros(2, np.int64), 1.0]
     required = [
         name

@@ -267,11 +267,42 @@ int32_t fl_rowwise_loss(const char *name);
 /* ---- 6. Linear layer and cross-entropy --------------------------------------------------- */
 
 /*
- * The loss of logits_c = sum_d input_d weight_cd + bias_c with all that fl_softmax_args says but focusing,
+ * The loss of logits_c = sum_d input_d weight_cd + bias_c with all that fl_softmax_args says but
  * temperature, predictions other than logits, and the Hessian. Of `softmax`, the logits are absent but for
  * their dtype, that of the input, and so is the gradient: in its place are those of the linear layer.
  * The logits exist in blocks, never as a whole.
  */
+typedef enum fl_margin_kind {
+    FL_NO_MARGIN = 0,         /* logits are the linear layer's; what follows is psi(cos theta): */
+    FL_COMBINED_MARGIN,       /* cos(m1 theta + m2) - m3; parameters m1, m2, m3 */
+    FL_ARCFACE_MARGIN,        /* cos(theta + m), from pi - m on cos(theta) - m sin(m); m */
+    FL_EASY_ARCFACE_MARGIN,   /* cos(theta + m) where cos(theta) > 0, else cos(theta); m */
+    FL_CURRICULARFACE_MARGIN, /* ArcFace's, and other cosines c > cos(theta + m) become c (t + c); m, t */
+    FL_MULTIPLICATIVE_MARGIN, /* (-1)^k cos(m theta) - 2k, k = floor(m theta / pi); m */
+    FL_ADAFACE_MARGIN,        /* m, h, mean and standard deviation of the norms */
+    FL_MAGFACE_MARGIN,        /* ArcFace's with a margin linear in |x|: l_a, u_a, l_margin, u_margin, and */
+    FL_EASY_MAGFACE_MARGIN,   /*  the factor of a penalty |x| / u_a^2 + 1 / |x| */
+    FL_LAST_MARGIN = FL_EASY_MAGFACE_MARGIN,
+} fl_margin_kind;
+
+#define FL_MARGIN_PARAMETERS 5
+
+/*
+ * A margin-softmax head: logits are scale cos(theta), of the angle between input and weights, that of the
+ * target scale psi(cos theta). Each class has `centers` successive rows of weights, the best of which counts.
+ * Without weights the input holds the cosines, by position and class, and features are 1.
+ */
+typedef struct fl_margin {
+    fl_margin_kind kind;
+    double parameters[FL_MARGIN_PARAMETERS];
+    double scale;
+    double annealing;                    /* l: psi is blended with cos as (l cos + psi) / (1 + l) */
+    double filter;                       /* logits of other classes with a larger cosine are 0; 0: none are */
+    int64_t centers;                     /* 0 stands for 1 */
+    int32_t keep_norm, keep_weight_norm; /* logits have the norm as a factor */
+    int32_t detached;                    /* gradients take psi's slope for 1 */
+} fl_margin;
+
 typedef struct fl_linear_args {
     /* inputs: float16, bfloat16, float32 (computed in float) or float64 (in double), of one dtype */
     fl_input input;  /* by position; class_stride is that of the features */
@@ -281,6 +312,7 @@ typedef struct fl_linear_args {
     int64_t features;
     size_t workspace;    /* about so many bytes may be used; 0 stands for 64 MiB */
     int32_t in_bfloat16; /* factors of products may be rounded to bfloat16 */
+    fl_margin margin;    /* without bias, softcap and accuracy, on index targets */
     fl_softmax_args softmax;
     /* outputs of the inputs' dtype; no overlap with anything is allowed */
     fl_output input_gradient, weight_gradient, bias_gradient;
@@ -295,7 +327,9 @@ typedef struct fl_linear_args {
         int64_t second_split; /* and in the second pass */
         int64_t group;        /* classes whose weights' gradients are accumulated together, */
         int64_t group_start, group_end; /* and those at hand */
+        int64_t centers, columns;       /* of a class, of all; blocks, splits and groups are of columns */
         int64_t padded_classes, padded_features;
+        int64_t margin_at, norms_at;
         int64_t terms_at, sums_at, input_at, transposed_at, logits_at, partial_at, accumulated_at, bias_at,
             input_sums_at;
         int32_t pairs;                             /* factors are pairs of bfloat16 */

@@ -39,6 +39,7 @@ PUBLIC = {
     *(name for name, value in vars(fl).items() if hasattr(value, "__fusedloss__")),
     "value_and_grad",
     "grad_and_hess",
+    "sample_classes",
     "set_num_threads",
     "get_num_threads",
     "threads",

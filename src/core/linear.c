@@ -25,21 +25,38 @@ static int64_t at_least(int64_t a, int64_t least) { return a > least ? a : least
 
 static int fits(const void *data, fl_dtype dtype, fl_dtype expected) { return !data || dtype == expected; }
 
+/* The options of a margin-softmax head fit together. */
+static int margin_fits(const fl_linear_args *args) {
+    const fl_margin *margin = &args->margin;
+    const fl_softmax_args *softmax = &args->softmax;
+    if (margin->kind == FL_NO_MARGIN) return 1;
+    if (margin->kind < 0 || margin->kind > FL_LAST_MARGIN || softmax->kind != FL_INDEX_TARGET) return 0;
+    if (args->bias.data || args->bias_gradient.data || softmax->softcap != 0 || softmax->accuracy.data)
+        return 0;
+    const int bends = margin->filter != 0 || margin->kind == FL_CURRICULARFACE_MARGIN;
+    const int keeps = margin->keep_norm || margin->keep_weight_norm;
+    const int of_norms = keeps || margin->kind >= FL_ADAFACE_MARGIN;
+    if (!args->weight.data && (of_norms || margin->centers > 1)) return 0;
+    return margin->scale > 0 && margin->annealing >= 0 && !(bends && (keeps || margin->centers > 1));
+}
+
 static fl_status check_arguments(const fl_linear_args *args) {
     const fl_softmax_args *softmax = &args->softmax;
     const fl_dtype dtype = args->input.dtype;
     const int has_target = softmax->kind == FL_INDEX_TARGET || softmax->kind == FL_PROBABILITY_TARGET;
-    if (!args->input.data || !args->weight.data || args->features < 1) return FL_BAD_ARGUMENT;
-    if (!has_target || softmax->prediction != FL_LOGITS || softmax->gradient.data || softmax->hessian.data ||
-        softmax->focusing != 0 || softmax->temperature != 0)
+    if (!args->input.data || args->features < 1) return FL_BAD_ARGUMENT;
+    if (!args->weight.data && (args->margin.kind == FL_NO_MARGIN || args->weight_gradient.data))
         return FL_BAD_ARGUMENT;
-    if (softmax->logits.dtype != dtype || args->weight.dtype != dtype ||
+    if (!has_target || softmax->prediction != FL_LOGITS || softmax->gradient.data || softmax->hessian.data ||
+        softmax->temperature != 0)
+        return FL_BAD_ARGUMENT;
+    if (softmax->logits.dtype != dtype || !fits(args->weight.data, args->weight.dtype, dtype) ||
         !fits(args->bias.data, args->bias.dtype, dtype) ||
         !fits(args->input_gradient.data, args->input_gradient.dtype, dtype) ||
         !fits(args->weight_gradient.data, args->weight_gradient.dtype, dtype) ||
         !fits(args->bias_gradient.data, args->bias_gradient.dtype, dtype))
         return FL_BAD_DTYPE;
-    return fl_softmax_check(softmax);
+    return margin_fits(args) ? fl_softmax_check(softmax) : FL_BAD_ARGUMENT;
 }
 
 /* ---- What is done at the end of a stage, and which comes next ---- */
@@ -77,11 +94,11 @@ static int32_t next_stage(void *arguments, int32_t stage) {
     if (++args->plan.chunk < args->plan.chunks) return args->plan.second ? second : args->plan.first_stage;
     if (second == end) return end;
     args->plan.group_start = args->plan.second ? args->plan.group_end : 0;
-    args->plan.group_end = at_most(args->plan.group_start + args->plan.group, args->softmax.classes);
+    args->plan.group_end = at_most(args->plan.group_start + args->plan.group, args->plan.columns);
     args->plan.split = args->plan.second_split;
     args->plan.second = 1;
     args->plan.chunk = 0;
-    return args->plan.group_start < args->softmax.classes ? second : end;
+    return args->plan.group_start < args->plan.columns ? second : end;
 }
 
 /* ---- The plan ---- */
@@ -99,11 +116,11 @@ static int64_t place(fl_program *program, int64_t bytes) {
 }
 
 /* Blocks and splits of classes. */
-static void plan_classes(fl_linear_args *args, int64_t panel, int64_t size) {
-    const int64_t classes = args->softmax.classes;
-    const int64_t fitting = BLOCK_BYTES / (args->plan.padded_features * size) / panel * panel;
-    const int64_t fair = round_up(ceil_divide(classes, MOST_SPLITS), panel);
-    const int64_t block = at_least(at_most(fitting, fair), panel);
+static void plan_classes(fl_linear_args *args, int64_t unit, int64_t size) {
+    const int64_t classes = args->plan.columns;
+    const int64_t fitting = BLOCK_BYTES / (args->plan.padded_features * size) / unit * unit;
+    const int64_t fair = round_up(ceil_divide(classes, MOST_SPLITS), unit);
+    const int64_t block = at_least(at_most(fitting, fair), unit);
     const int64_t blocks = ceil_divide(classes, block);
     args->plan.block = block;
     args->plan.split = ceil_divide(blocks, at_most(blocks, MOST_SPLITS)) * block;
@@ -123,7 +140,8 @@ static int64_t fitting_rows(int64_t bytes, int64_t row, int64_t panel) {
 
 /* Chunks of rows and groups of classes that fit the workspace, and whether logits are kept. */
 static void plan_chunks(fl_linear_args *args, const fl_kernels *kernels, int64_t size, const demand *needs) {
-    const int64_t panel = kernels->panel, positions = args->softmax.plan.positions;
+    const int64_t panel = kernels->panel, unit = panel * args->plan.centers;
+    const int64_t positions = args->softmax.plan.positions;
     const int64_t classes = args->plan.padded_classes, class_bytes = args->plan.padded_features * size;
     const fl_output *weight = &args->weight_gradient;
     const int64_t limit = (args->workspace ? (int64_t)args->workspace : WORKSPACE_BYTES) - needs->fixed;
@@ -140,11 +158,11 @@ static void plan_chunks(fl_linear_args *args, const fl_kernels *kernels, int64_t
         const int64_t free = args->plan.input_second ? limit - sums : limit;
         rows = fitting_rows(accumulated ? free / 2 : free, needs->row, panel);
         const int64_t left = free - rows * needs->row;
-        if (accumulated > left) args->plan.group = at_least(left / class_bytes / panel * panel, panel);
+        if (accumulated > left) args->plan.group = at_least(left / class_bytes / unit * unit, unit);
     }
     args->plan.chunks = at_least(ceil_divide(positions, rows), 1);
     args->plan.rows = at_least(round_up(ceil_divide(positions, args->plan.chunks), panel), panel);
-    const int64_t split = round_up(ceil_divide(args->plan.group, args->plan.splits), panel);
+    const int64_t split = round_up(ceil_divide(args->plan.group, args->plan.splits), unit);
     args->plan.second_split = split;
 }
 
@@ -157,23 +175,30 @@ static void plan_memory(fl_linear_args *args, const fl_kernels *kernels, int64_t
     const int has_gradient = has_input || has_bias || weight->data;
     args->plan.direct = weight->data && weight->class_stride == 1 && weight->dtype == kernels->real;
 
-    /* Weights, dense coefficients, logits of a panel, and accumulated gradients of the weights. */
+    const int has_margin = args->margin.kind != FL_NO_MARGIN;
+    const int64_t margin_bytes = has_margin * kernels->margin_terms_bytes;
+    const int64_t terms_bytes = kernels->linear_terms_bytes + margin_bytes;
+
+    /* Weights, dense coefficients, logits of a panel, accumulated gradients of the weights, a row. */
     const int64_t pairs = args->plan.pairs * (2 * block * panel + features + 2 * panel);
-    const int64_t thread = (2 * block * features + 2 * block * panel + pairs) * size + ROW_BLOCK_BYTES;
+    const int64_t thread =
+        (2 * block * features + 2 * block * panel + pairs + has_margin * features) * size + ROW_BLOCK_BYTES;
     const int64_t row = (1 + (weight->data != NULL) + has_input * splits) * features * size +
-                        ceil_divide(kernels->linear_terms_bytes + splits * kernels->linear_sums_bytes, panel);
+                        ceil_divide(terms_bytes + splits * kernels->linear_sums_bytes, panel);
     const demand needs = {
-        .fixed = has_bias * classes * size + THREADS * thread,
+        .fixed = (has_bias + has_margin) * classes * size + THREADS * thread,
         .row = row + THREADS * (1 + args->plan.pairs) * block * size,
         .kept_row = row + (has_gradient * classes + THREADS * args->plan.pairs * block) * size,
     };
     plan_chunks(args, kernels, size, &needs);
 
     const int64_t rows = args->plan.rows, again = args->plan.recompute;
-    const int64_t terms = (again ? args->plan.chunks : 1) * (rows / panel) * kernels->linear_terms_bytes;
+    const int64_t panels = (again ? args->plan.chunks : 1) * (rows / panel);
     const int64_t accumulated = weight->data && !args->plan.direct && args->plan.chunks > 1;
     program->workspace = (size_t)round_up(thread + (again + args->plan.pairs) * rows * block * size, 64);
-    args->plan.terms_at = place(program, terms);
+    args->plan.terms_at = place(program, panels * kernels->linear_terms_bytes);
+    args->plan.margin_at = place(program, panels * margin_bytes);
+    args->plan.norms_at = place(program, has_margin * classes * size);
     args->plan.sums_at = place(program, splits * (rows / panel) * kernels->linear_sums_bytes);
     args->plan.transposed_at = place(program, rows * features * size);
     args->plan.input_at = place(program, weight->data ? rows * features * size : 0);
@@ -202,18 +227,21 @@ fl_status fl_linear_program(fl_linear_args *args, fl_program *program) {
         softmax->z_loss != 0 || softmax->lse.data || softmax->entropy.data || softmax->accuracy.data;
     fl_softmax_scale(softmax, (double)positions, (double)positions);
 
+    const int64_t centers = at_least(args->margin.centers, 1), columns = softmax->classes * centers;
     memset(&args->plan, 0, sizeof(args->plan));
     *program = (fl_program){
         .next = next_stage,
         .shared_at = &args->plan.shared,
-        .work = (double)positions * (double)softmax->classes * (double)args->features,
+        .work = (double)positions * (double)columns * (double)args->features,
     };
-    args->plan.group_end = softmax->classes;
-    args->plan.pairs = kernels->has_pairs && (args->input.dtype == FL_BFLOAT16 ||
-                                              (args->input.dtype == FL_FLOAT32 && args->in_bfloat16));
-    args->plan.padded_classes = round_up(softmax->classes, kernels->panel);
+    args->plan.centers = centers;
+    args->plan.columns = args->plan.group_end = columns;
+    args->plan.pairs =
+        kernels->has_pairs && args->weight.data &&
+        (args->input.dtype == FL_BFLOAT16 || (args->input.dtype == FL_FLOAT32 && args->in_bfloat16));
+    args->plan.padded_classes = round_up(columns, kernels->panel);
     args->plan.padded_features = round_up(args->features, kernels->panel);
-    plan_classes(args, kernels->panel, size);
+    plan_classes(args, kernels->panel * centers, size);
     plan_memory(args, kernels, size, program);
 
     const int64_t panels = args->plan.rows / kernels->panel, splits = args->plan.splits;
@@ -229,7 +257,8 @@ fl_status fl_linear_program(fl_linear_args *args, fl_program *program) {
     const int32_t input_second = args->plan.input_second;
     if ((of_input && !input_second) || (of_layer && !args->plan.recompute))
         add_stage(program, kernels->linear_gradient, splits, combine_nothing);
-    if (of_input && !input_second) add_stage(program, kernels->linear_input, panels, combine_nothing);
+    if (of_input && !input_second && args->weight.data)
+        add_stage(program, kernels->linear_input, panels, combine_nothing);
     args->plan.second_stage = program->stages;
     if (of_layer && args->plan.recompute) {
         add_stage(program, kernels->linear_pack, panels, combine_nothing);

@@ -46,6 +46,21 @@ from fusedloss.layers import (
     perceptual_loss,
 )
 from fusedloss.linear import linear_cross_entropy
+from fusedloss.margin import (
+    a_softmax_loss,
+    adaface_loss,
+    arcface_loss,
+    combined_margin_loss,
+    cosface_loss,
+    curricularface_loss,
+    l2_softmax_loss,
+    l_softmax_loss,
+    magface_loss,
+    margin_cross_entropy,
+    normface_loss,
+    sphereface_loss,
+    subcenter_arcface_loss,
+)
 from fusedloss.metric import (
     contrastive_loss,
     fast_ap_loss,
@@ -87,6 +102,7 @@ from fusedloss.runtime import (
     show_config,
     threads,
 )
+from fusedloss.sampling import sample_classes
 from fusedloss.segmentation import (
     dice_ce_loss,
     dice_loss,
@@ -106,6 +122,9 @@ __version__ = _version("fusedloss")
 
 __all__ = [
     "__version__",
+    "a_softmax_loss",
+    "adaface_loss",
+    "arcface_loss",
     "asymmetric_loss",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -113,10 +132,13 @@ __all__ = [
     "categorical_hinge_loss",
     "circle_loss",
     "clip_loss",
+    "combined_margin_loss",
     "contrastive_loss",
+    "cosface_loss",
     "cosine_embedding_loss",
     "cosine_similarity_loss",
     "cross_entropy",
+    "curricularface_loss",
     "dice_ce_loss",
     "dice_loss",
     "distillation_loss",
@@ -141,6 +163,8 @@ __all__ = [
     "l1_loss",
     "l1_penalty",
     "l2_penalty",
+    "l2_softmax_loss",
+    "l_softmax_loss",
     "lifted_structure_loss",
     "linear_cross_entropy",
     "log_cosh_loss",
@@ -148,7 +172,9 @@ __all__ = [
     "logistic_loss",
     "logsumexp",
     "lovasz_softmax_loss",
+    "magface_loss",
     "mape_loss",
+    "margin_cross_entropy",
     "margin_loss",
     "margin_ranking_loss",
     "mse_loss",
@@ -159,6 +185,7 @@ __all__ = [
     "multilabel_soft_margin_loss",
     "nca_loss",
     "nll_loss",
+    "normface_loss",
     "ntxent_loss",
     "perceptual_loss",
     "poisson_nll_loss",
@@ -166,6 +193,7 @@ __all__ = [
     "quantile_loss",
     "ranked_list_loss",
     "ranking_softmax_loss",
+    "sample_classes",
     "set_num_threads",
     "show_config",
     "siglip_loss",
@@ -175,7 +203,9 @@ __all__ = [
     "soft_margin_loss",
     "softmax",
     "sparsemax_loss",
+    "sphereface_loss",
     "squared_hinge_loss",
+    "subcenter_arcface_loss",
     "supcon_loss",
     "threads",
     "total_variation_loss",

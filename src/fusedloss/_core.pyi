@@ -113,6 +113,16 @@ def rowwise_plain(
     out: Any = None,
     bits: bool = False,
 ) -> Any: ...
+
+COMBINED_MARGIN: int
+ARCFACE_MARGIN: int
+EASY_ARCFACE_MARGIN: int
+CURRICULARFACE_MARGIN: int
+MULTIPLICATIVE_MARGIN: int
+ADAFACE_MARGIN: int
+MAGFACE_MARGIN: int
+EASY_MAGFACE_MARGIN: int
+
 def linear_cross_entropy(
     call: LinearCall,
     gradient: bool | tuple[int, ...] = False,

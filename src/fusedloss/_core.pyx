@@ -23,6 +23,7 @@ from fusedloss import _check
 
 cdef extern from "fusedloss.h" nogil:
     enum: FL_MAX_DIMS, FL_MAX_OPERANDS, FL_MAX_PARAMETERS, FL_MAX_PAIR_PARAMETERS
+    enum: FL_MARGIN_PARAMETERS
     ctypedef enum fl_status:
         FL_OK, FL_BAD_ARGUMENT, FL_BAD_DTYPE, FL_BAD_TARGET, FL_BAD_VALUE
     ctypedef enum fl_dtype:
@@ -97,11 +98,23 @@ cdef extern from "fusedloss.h" nogil:
         fl_output gradients[FL_MAX_OPERANDS]
         double value
 
+    ctypedef enum fl_margin_kind:
+        FL_COMBINED_MARGIN, FL_ARCFACE_MARGIN, FL_EASY_ARCFACE_MARGIN, FL_CURRICULARFACE_MARGIN
+        FL_MULTIPLICATIVE_MARGIN, FL_ADAFACE_MARGIN, FL_MAGFACE_MARGIN, FL_EASY_MAGFACE_MARGIN
+
+    ctypedef struct fl_margin:
+        fl_margin_kind kind
+        double parameters[FL_MARGIN_PARAMETERS]
+        double scale, annealing, filter
+        int64_t centers
+        int32_t keep_norm, keep_weight_norm, detached
+
     ctypedef struct fl_linear_args:
         fl_input input, weight, bias
         int64_t features
         size_t workspace
         int32_t in_bfloat16
+        fl_margin margin
         fl_softmax_args softmax
         fl_output input_gradient, weight_gradient, bias_gradient
 

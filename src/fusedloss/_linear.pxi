@@ -1,5 +1,15 @@
 # Linear layer and cross-entropy: a part of _core.pyx.
 
+COMBINED_MARGIN = <int>FL_COMBINED_MARGIN
+ARCFACE_MARGIN = <int>FL_ARCFACE_MARGIN
+EASY_ARCFACE_MARGIN = <int>FL_EASY_ARCFACE_MARGIN
+CURRICULARFACE_MARGIN = <int>FL_CURRICULARFACE_MARGIN
+MULTIPLICATIVE_MARGIN = <int>FL_MULTIPLICATIVE_MARGIN
+ADAFACE_MARGIN = <int>FL_ADAFACE_MARGIN
+MAGFACE_MARGIN = <int>FL_MAGFACE_MARGIN
+EASY_MAGFACE_MARGIN = <int>FL_EASY_MAGFACE_MARGIN
+
+
 cdef struct LinearArrays:
     Array input, weight, bias, target, class_weight, sample_weight, grad_output
     Array input_gradient, weight_gradient, bias_gradient, loss, lse, entropy, accuracy
@@ -33,6 +43,20 @@ cdef void hold(object x, Array *array, fl_input *to, Py_ssize_t axis) except *:
     set_input(to, array, axis)
 
 
+cdef void set_margin(fl_margin *to, object margin) except *:
+    cdef int i
+    to.kind = <fl_margin_kind><int>margin.kind
+    for i in range(len(margin.parameters)):
+        to.parameters[i] = margin.parameters[i]
+    to.scale = margin.scale
+    to.annealing = margin.annealing
+    to.filter = margin.filter
+    to.centers = margin.centers
+    to.keep_norm = margin.keep_norm
+    to.keep_weight_norm = margin.keep_weight_norm
+    to.detached = margin.detached
+
+
 cdef object linear_on_arrays(object call, object gradients, LinearArrays *arrays):
     cdef fl_linear_args args
     cdef fl_softmax_args *softmax = &args.softmax
@@ -53,17 +77,21 @@ cdef object linear_on_arrays(object call, object gradients, LinearArrays *arrays
     if call.class_weight is not None:
         take(call.class_weight, &arrays.class_weight)
         softmax.class_weight = arrays.class_weight.view.buf
-    args.features = arrays.input.view.shape[positions]
+    args.features = 1 if call.weight is None else arrays.input.view.shape[positions]
     args.workspace = call.workspace
     args.in_bfloat16 = call.precision == "medium"
     softmax.logits.dtype = args.input.dtype
-    softmax.classes = arrays.weight.view.shape[0]
+    softmax.classes = call.input.shape[positions] if call.weight is None else len(call.weight)
+    if call.margin is not None:
+        set_margin(&args.margin, call.margin)
+        softmax.classes //= args.margin.centers
     softmax.ndim = <int32_t>positions
     for d in range(positions):
         softmax.shape[d] = arrays.input.view.shape[d]
     softmax.reduction = REDUCTIONS[call.reduction]
     softmax.ignore_index = call.ignore_index
     softmax.label_smoothing = call.label_smoothing
+    softmax.focusing = call.focusing
     softmax.softcap = 0 if call.softcap is None else call.softcap
     softmax.z_loss = call.z_loss
     softmax.grad_output_value = 1

@@ -30,6 +30,9 @@
 #include "gemm.inc"
 
 #include "linear.inc"
+
+#include "margin.inc"
+
 #include "pairwise.inc"
 #include "segmentation.inc"
 
@@ -60,6 +63,7 @@ __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
     .linear_input = linear_input,
     .linear_sums_bytes = sizeof(row_sums),
     .linear_terms_bytes = sizeof(row_terms),
+    .margin_terms_bytes = sizeof(margin_terms),
     .pairwise_name = pairwise_name,
     .pairwise_statistics = pairwise_statistics,
     .pairwise_pack = pairwise_pack,

@@ -54,7 +54,8 @@ typedef struct fl_kernels {
     int32_t has_pairs;    /* whether pairs of bfloat16 are multiplied */
     fl_task linear_check; /* as softmax_check */
     fl_task linear_pack, linear_logits, linear_finish, linear_gradient, linear_input; /* see linear.inc */
-    int64_t linear_sums_bytes, linear_terms_bytes;           /* what they take for a panel of positions */
+    int64_t linear_sums_bytes, linear_terms_bytes,
+        margin_terms_bytes;                                  /* what they take for a panel of positions */
     const char *(*pairwise_name)(int32_t loss);              /* of each loss of pairs; NULL past the last */
     fl_pair_statistics (*pairwise_statistics)(int32_t loss); /* what it needs */
     fl_task pairwise_pack;                                   /* embeddings are normalized and packed */

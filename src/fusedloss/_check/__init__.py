@@ -9,12 +9,14 @@ from fusedloss._check.images import segmentation
 from fusedloss._check.labels import (
     NOTHING_IGNORED,
     class_indices,
+    class_labels,
     classes,
     raise_bad_index,
     weight_of_samples,
 )
 from fusedloss._check.layers import arrays, places, same_length
-from fusedloss._check.linear_layer import LinearCall, LinearGradients, linear
+from fusedloss._check.linear_layer import LinearCall, LinearGradients, Margin, linear
+from fusedloss._check.margin import GRADIENTS, margin_head, norm_statistics
 from fusedloss._check.operands import as_array, as_plain, compute_dtype, plain_prediction
 from fusedloss._check.options import (
     MOST_GAMMA,
@@ -62,6 +64,7 @@ from fusedloss._check.teachers import distillation
 
 __all__ = [
     "DOMAINS",
+    "GRADIENTS",
     "INDICES",
     "INDICES_OR_ROWS",
     "LABELS",
@@ -71,6 +74,7 @@ __all__ = [
     "VALUES",
     "LinearCall",
     "LinearGradients",
+    "Margin",
     "arrays",
     "as_array",
     "as_output",
@@ -78,6 +82,7 @@ __all__ = [
     "batch_mean",
     "checked_extras",
     "class_indices",
+    "class_labels",
     "classes",
     "compute_dtype",
     "cotangent",
@@ -88,7 +93,9 @@ __all__ = [
     "less_than_one",
     "linear",
     "loss_cotangent",
+    "margin_head",
     "norm",
+    "norm_statistics",
     "not_negative",
     "num_threads",
     "number",

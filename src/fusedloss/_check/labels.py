@@ -105,3 +105,12 @@ def class_indices(name: str, indices: Array, classes: int, ignore_index: int | N
         bad &= indices != ignore_index
     if bad.any():
         _raise_bad_index(name, indices, bad, classes, ignore_index)
+
+
+def class_labels(target: Any, num_classes: Any, ignore_index: Any) -> Array:
+    """Return class indices, all of them in range or ignored."""
+    y, ignored = as_array("target", target), integer("ignore_index", ignore_index)
+    if y.dtype.kind not in "iu":
+        raise TypeError(f"target has dtype {y.dtype}: expected integer class indices")
+    class_indices("target", y, integer("num_classes", num_classes), ignored)
+    return y

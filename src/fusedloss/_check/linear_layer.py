@@ -24,9 +24,22 @@ from fusedloss._loss import Array
 
 PRECISIONS = ("highest", "high", "medium")
 
-
 #: What the loss of a linear layer is differentiable in.
 LINEAR_DIFFERENTIABLE = ("input", "linear_weight", "linear_bias")
+
+
+class Margin(NamedTuple):
+    """A margin-softmax head, as the kernels take it."""
+
+    kind: int
+    parameters: tuple[float, ...] = ()
+    scale: float = 1.0
+    annealing: float = 0.0
+    filter: float = 0.0
+    centers: int = 1
+    keep_norm: bool = False
+    keep_weight_norm: bool = False
+    detached: bool = False
 
 
 class LinearCall(NamedTuple):
@@ -34,7 +47,7 @@ class LinearCall(NamedTuple):
 
     given: dict[str, Any]  # the arrays as the caller gave them, by name
     input: Array
-    weight: Array
+    weight: Array | None
     target: Array
     bias: Array | None
     class_weight: Array | None
@@ -50,6 +63,9 @@ class LinearCall(NamedTuple):
     workspace: int
     num_threads: int | None
     compute_dtype: np.dtype[Any]
+    names: tuple[str, str, str] = LINEAR_DIFFERENTIABLE  # of input, weight and bias
+    margin: Margin | None = None
+    focusing: float = 0.0
 
 
 def linear(
@@ -167,7 +183,7 @@ class LinearGradients:
         self._results: list[Array] = []
         self._written: dict[str, Array] = {}
         for i, (k, place) in enumerate(zip(wanted, places, strict=True)):
-            name = LINEAR_DIFFERENTIABLE[k]
+            name = call.names[k]
             if call.given[name] is None:
                 raise ValueError(f"{name} is None: there is no gradient by it")
             of = np.asarray(call.given[name])
@@ -178,9 +194,7 @@ class LinearGradients:
                 made = place if takes_output(place, of, ()) else made
             self._results.append(made if place is None else place)
             self._written[name] = made
-        self.weight = self._written.get("linear_weight")
-        self.bias = self._written.get("linear_bias")
-        self.input = self._written.get("input")
+        self.input, self.weight, self.bias = map(self._written.get, call.names)
         if self.input is not None and call.shift:
             self.input[..., -call.shift :, :] = 0
             self.input = self.input[..., : -call.shift, :]

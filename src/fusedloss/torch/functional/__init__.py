@@ -27,6 +27,21 @@ from fusedloss.torch.functional.classification import (
 )
 from fusedloss.torch.functional.divergence import js_div, kl_div, total_variation_loss
 from fusedloss.torch.functional.layers import l1_penalty, l2_penalty, perceptual_loss
+from fusedloss.torch.functional.margin import (
+    a_softmax_loss,
+    adaface_loss,
+    arcface_loss,
+    combined_margin_loss,
+    cosface_loss,
+    curricularface_loss,
+    l2_softmax_loss,
+    l_softmax_loss,
+    magface_loss,
+    margin_cross_entropy,
+    normface_loss,
+    sphereface_loss,
+    subcenter_arcface_loss,
+)
 from fusedloss.torch.functional.ranking import hinge_embedding_loss, margin_ranking_loss
 from fusedloss.torch.functional.regression import (
     gamma_loss,
@@ -44,11 +59,17 @@ from fusedloss.torch.functional.regression import (
 )
 
 __all__ = [
+    "a_softmax_loss",
+    "adaface_loss",
+    "arcface_loss",
     "asymmetric_loss",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "categorical_cross_entropy",
+    "combined_margin_loss",
+    "cosface_loss",
     "cross_entropy",
+    "curricularface_loss",
     "distillation_loss",
     "exponential_loss",
     "focal_loss",
@@ -62,13 +83,18 @@ __all__ = [
     "l1_loss",
     "l1_penalty",
     "l2_penalty",
+    "l2_softmax_loss",
+    "l_softmax_loss",
     "log_cosh_loss",
     "logistic_loss",
+    "magface_loss",
     "mape_loss",
+    "margin_cross_entropy",
     "margin_ranking_loss",
     "mse_loss",
     "msle_loss",
     "nll_loss",
+    "normface_loss",
     "perceptual_loss",
     "poisson_nll_loss",
     "quantile_loss",
@@ -76,7 +102,9 @@ __all__ = [
     "smooth_l1_loss",
     "soft_cross_entropy",
     "soft_margin_loss",
+    "sphereface_loss",
     "squared_hinge_loss",
+    "subcenter_arcface_loss",
     "total_variation_loss",
     "tweedie_loss",
     "zero_one_loss",

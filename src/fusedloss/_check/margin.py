@@ -1,0 +1,122 @@
+"""Calls of margin-softmax heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fusedloss._check.labels import class_target, weight_of_classes, weight_of_samples
+from fusedloss._check.linear_layer import LinearCall, Margin
+from fusedloss._check.operands import (
+    MOST_DIMENSIONS,
+    as_array,
+    as_prediction,
+    compute_dtype,
+    plain_prediction,
+)
+from fusedloss._check.options import (
+    MOST_GAMMA,
+    in_range,
+    integer,
+    num_threads,
+    reduction,
+    workspace_size,
+)
+from fusedloss._loss import Array
+
+GRADIENTS = ("analytic", "detached")
+
+
+def margin_head(
+    given: dict[str, Any],
+    margin: Margin,
+    reduction_name: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    focal_gamma: Any,
+    workspace: Any,
+    threads: Any,
+) -> LinearCall:
+    """Check a call of a margin-softmax head, its margin apart; `given` are its arrays.
+
+    They hold embeddings and weight, or the cosine of both.
+    """
+    smoothing = in_range("label_smoothing", label_smoothing, 0, 1)
+    focusing = in_range("focal_gamma", focal_gamma, 0, MOST_GAMMA)
+    if smoothing and focusing:
+        raise ValueError(
+            f"focal_gamma is {focusing} and label_smoothing {smoothing}: expected one of them to "
+            "be 0"
+        )
+    weight = None
+    if "cosine" in given:
+        x = plain_prediction("cosine", given["cosine"])
+        if not 0 < x.ndim <= MOST_DIMENSIONS + 1 or x.shape[-1] == 0:
+            raise ValueError(
+                f"cosine has shape {x.shape}: expected (..., classes), at most "
+                f"{MOST_DIMENSIONS + 1} dimensions and at least one class"
+            )
+        classes = x.shape[-1]
+    else:
+        x, weight = _embeddings(given["embeddings"], given["weight"], margin.centers)
+        classes = len(weight) // margin.centers
+    logits = np.broadcast_to(np.zeros((), x.dtype), (*x.shape[:-1], classes))
+    w, s = given["class_weight"], given["sample_weight"]
+    return LinearCall(
+        given=given,
+        input=x,
+        weight=weight,
+        target=class_target(given["target"], logits, x.ndim - 1, 0),
+        bias=None,
+        class_weight=None if w is None else weight_of_classes("class_weight", w, x, classes),
+        sample_weight=None if s is None else weight_of_samples(s, x, x.shape[:-1]),
+        reduction=reduction(reduction_name),
+        ignore_index=integer("ignore_index", ignore_index),
+        label_smoothing=smoothing,
+        softcap=None,
+        z_loss=0.0,
+        shift=0,
+        precision="highest",
+        outputs=(),
+        workspace=workspace_size(workspace),
+        num_threads=num_threads(threads),
+        compute_dtype=compute_dtype(x),
+        names=("cosine" if weight is None else "embeddings", "weight", ""),
+        margin=margin,
+        focusing=focusing,
+    )
+
+
+def _embeddings(embeddings: Any, weight: Any, centers: int) -> tuple[Array, Array]:
+    x, w = plain_prediction("embeddings", embeddings), plain_prediction("weight", weight)
+    if w.ndim != 2 or 0 in w.shape or len(w) % centers:
+        rows = "classes" if centers == 1 else f"classes * {centers}"
+        raise ValueError(f"weight has shape {w.shape}: expected ({rows}, features), none of them 0")
+    if x.ndim == 0 or x.shape[-1] != w.shape[1]:
+        raise ValueError(
+            f"embeddings has shape {x.shape}: expected (..., {w.shape[1]}), the features of weight "
+            f"of shape {w.shape}"
+        )
+    if x.ndim > MOST_DIMENSIONS + 1:
+        raise ValueError(
+            f"embeddings has {x.ndim} dimensions: expected at most {MOST_DIMENSIONS + 1}"
+        )
+    if w.dtype != x.dtype:
+        raise TypeError(f"weight has dtype {w.dtype}: expected {x.dtype}, that of embeddings")
+    return x, w
+
+
+def norm_statistics(embeddings: Any, target: Any, ignore_index: Any) -> tuple[float, float]:
+    """Return mean and standard deviation of the norms of the embeddings that count.
+
+    What does not fit together is left to `margin_head`.
+    """
+    x, y = as_prediction("embeddings", embeddings), as_array("target", target)
+    if y.shape != x.shape[:-1]:
+        return 0.0, 0.0
+    rows = x[y != ignore_index].astype(compute_dtype(x))
+    norms = np.clip(np.linalg.norm(rows, axis=-1), 1e-3, 100.0).astype(np.float64)
+    if norms.size == 0:
+        return 0.0, 0.0
+    return float(norms.mean()), float(norms.std(ddof=1)) if norms.size > 1 else 0.0

@@ -1,0 +1,262 @@
+"""Margin-softmax heads in torch: kernel calls, and formulas in torch's differentiable operations.
+
+A formula answers where the kernels do not: it says what is wrong with bad input, runs on other
+devices and under torch's transforms, and is what second derivatives are taken of.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
+
+from fusedloss import _check
+from fusedloss._loss import Array, lookup
+from fusedloss.torch._autograd import Tensors, array, detached, evaluate
+
+try:
+    from ml_dtypes import bfloat16
+except ImportError:
+    bfloat16 = None
+
+#: psi of a target's cosine, of the norm of its embedding and of a head's margins.
+Psi = Callable[..., Tensor]
+
+
+class Head(NamedTuple):
+    """How a head's logits differ from scaled cosines."""
+
+    psi: Psi
+    keep_norm: bool = False
+    keep_weight_norm: bool = False
+
+
+class HeadCall(NamedTuple):
+    """A call of a head; its tensors are its arrays, class weights and sample weights last."""
+
+    loss: Callable[..., Any]  # the same of arrays
+    head: Head
+    reduction: str
+    margins: dict[str, Any]
+    options: dict[str, Any]  # all others
+    differentiable: int = 2
+    deferred: bool = False
+
+    def run(
+        self,
+        tensors: Tensors,
+        wanted: tuple[int, ...] = (),
+        grad_output: float | Array | None = None,
+        out: tuple[Array, ...] = (),
+    ) -> Any:
+        """Run the kernel and return the loss."""
+        floats = [_numbers(detached(x), x.dtype) for x in tensors[: self.differentiable]]
+        target, class_weight, sample_weight = (
+            None if x is None else _numbers(array(x), x.dtype)
+            for x in tensors[self.differentiable :]
+        )
+        kernel, arguments = lookup(self.loss).lower(
+            *floats,
+            target,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            reduction=self.reduction,
+            num_threads=torch.get_num_threads(),
+            **self.margins,
+            **self.options,
+        )
+        if not wanted:
+            return _bits(kernel(*arguments))
+        if isinstance(grad_output, np.ndarray):
+            grad_output = _numbers(grad_output, tensors[0].dtype)
+        places = tuple(_numbers(x, tensors[k].dtype) for k, x in zip(wanted, out, strict=True))
+        return _bits(kernel(*arguments, wanted, grad_output, places)[0])
+
+    def formula(self, *tensors: Any) -> Tensor:
+        """Compute the loss from torch's operations, in float32 or float64."""
+        *floats, target, class_weight, sample_weight = tensors
+        dtype = floats[0].dtype
+        wide = torch.float32 if floats[0].itemsize < 4 else dtype
+        margins, options = self.margins, self.options
+        target, floats = target.long(), [x.to(wide) for x in floats]
+        counted = target != options["ignore_index"]
+        at = torch.where(counted, target, 0).unsqueeze(-1)
+        norm: Any = None
+        if self.differentiable == 2:
+            x, w = floats
+            norm = x.norm(dim=-1)
+            cosine = normalize(x, dim=-1) @ normalize(w, dim=-1).T
+            if "sub_centers" in margins:
+                cosine = cosine.reshape(*x.shape[:-1], -1, margins["sub_centers"]).amax(-1)
+        else:
+            (cosine,) = floats
+        # Where rounding decides the angle its slope has no meaning: none there.
+        most = 1 - torch.finfo(wide).eps / 2
+        c = cosine.gather(-1, at).squeeze(-1)
+        psi = self.head.psi(c.clamp(-most, most), norm, **margins)
+        share = 1 / (1 + options["annealing"])
+        psi = share * (options["annealing"] * c + psi)
+        if options["gradient"] == "detached":
+            psi = c + (psi - c).detach()
+        if margins.get("interclass_filtering_threshold"):
+            cosine = torch.where(cosine > margins["interclass_filtering_threshold"], 0, cosine)
+        if "t" in margins:
+            hard = cosine > torch.cos(torch.acos(c.clamp(-1, 1)) + margins["margin"]).unsqueeze(-1)
+            cosine = torch.where(hard, cosine * (margins["t"] + cosine), cosine)
+        scale: float = options["scale"] if "scale" in options else margins["alpha"]
+        z = scale * cosine.scatter(-1, at, psi.unsqueeze(-1))
+        if self.head.keep_norm:
+            z = z * norm.unsqueeze(-1)
+        if self.head.keep_weight_norm:
+            z = z * w.norm(dim=-1)
+        classes = z.shape[-1]
+        weight = None if class_weight is None else class_weight.to(wide)
+        losses = cross_entropy(
+            z.reshape(-1, classes),
+            torch.where(counted, target, -100).reshape(-1),
+            weight=weight,
+            reduction="none",
+            label_smoothing=options["label_smoothing"],
+        ).reshape(target.shape)
+        if options["focal_gamma"]:
+            others = -torch.expm1(z.log_softmax(-1).gather(-1, at).squeeze(-1))
+            losses = losses * others ** options["focal_gamma"]
+        if "lambda_g" in margins:
+            a = norm.clamp(margins["l_a"], margins["u_a"])
+            losses = losses + counted * margins["lambda_g"] * (a / margins["u_a"] ** 2 + 1 / a)
+        weights = counted.to(wide)
+        if sample_weight is not None:
+            weights = weights * sample_weight.to(wide)
+            losses = losses * sample_weight.to(wide)
+        if self.reduction == "none":
+            return losses.to(dtype)
+        total = losses.sum()
+        if self.reduction == "mean":
+            if weight is not None:
+                weights = weights * weight[at.squeeze(-1)]
+            total = total / weights.sum()
+        return total.to(dtype)
+
+    def outputs(self, *tensors: Any) -> dict[str, Tensor]:
+        """Heads have no extra outputs."""
+        return {}
+
+
+def _numbers(x: Array, dtype: torch.dtype) -> Array:
+    """Return an array, bits of bfloat16 as its numbers."""
+    if dtype is not torch.bfloat16:
+        return x
+    if bfloat16 is None:
+        raise TypeError("bfloat16 arrays take the package ml_dtypes")
+    return x.view(bfloat16)
+
+
+def _bits(value: Any) -> Any:
+    """Return a value, an array of bfloat16 as its bits."""
+    is_bfloat16 = not isinstance(value, float) and value.dtype == bfloat16
+    return value.view("uint16") if is_bfloat16 else value
+
+
+def _shifted(c: Tensor, margin: Tensor | float, easy: bool) -> Tensor:
+    theta, m = torch.acos(c), torch.as_tensor(margin, dtype=c.dtype, device=c.device)
+    if easy:
+        return torch.where(c > 0, torch.cos(theta + m), c)
+    return torch.where(theta <= math.pi - m, torch.cos(theta + m), c - m * torch.sin(m))
+
+
+def _arcface(
+    c: Tensor, norm: Tensor, *, margin: float, easy_margin: bool = False, **_: Any
+) -> Tensor:
+    return _shifted(c, margin, easy_margin)
+
+
+def _combined(c: Tensor, norm: Tensor, *, m1: float, m2: float, m3: float, **_: Any) -> Tensor:
+    return torch.cos(m1 * torch.acos(c) + m2) - m3
+
+
+def _cosface(c: Tensor, norm: Tensor, *, margin: float) -> Tensor:
+    return c - margin
+
+
+def _plain(c: Tensor, norm: Tensor, **_: Any) -> Tensor:
+    return c
+
+
+def _multiplicative(c: Tensor, norm: Tensor, *, margin: float) -> Tensor:
+    theta = margin * torch.acos(c)
+    k = torch.floor(theta.detach() / math.pi)
+    return (1 - 2 * (k % 2)) * torch.cos(theta) - 2 * k
+
+
+def _adaface(
+    c: Tensor,
+    norm: Tensor,
+    *,
+    margin: float,
+    h: float,
+    norm_mean: float | None,
+    norm_std: float | None,
+) -> Tensor:
+    norm = norm.detach().clamp(1e-3, 100)
+    mean = norm.mean() if norm_mean is None else norm_mean
+    std = norm.std() if norm_std is None else norm_std
+    q = (h * (norm - mean) / (std + 1e-3)).clamp(-1, 1)
+    theta = torch.acos(c.clamp(-1 + 1e-3, 1 - 1e-3))
+    return torch.cos((theta - margin * q).clamp(1e-3, math.pi - 1e-3)) - margin - margin * q
+
+
+def _magface(
+    c: Tensor,
+    norm: Tensor,
+    *,
+    l_a: float,
+    u_a: float,
+    l_margin: float,
+    u_margin: float,
+    lambda_g: float,
+    easy_margin: bool,
+) -> Tensor:
+    m = (u_margin - l_margin) / (u_a - l_a) * (norm.clamp(l_a, u_a) - l_a) + l_margin
+    return _shifted(c, m, easy_margin)
+
+
+HEADS = {
+    "a_softmax_loss": Head(_multiplicative, keep_norm=True),
+    "adaface_loss": Head(_adaface),
+    "arcface_loss": Head(_arcface),
+    "combined_margin_loss": Head(_combined),
+    "cosface_loss": Head(_cosface),
+    "curricularface_loss": Head(_arcface),
+    "l2_softmax_loss": Head(_plain, keep_weight_norm=True),
+    "l_softmax_loss": Head(_multiplicative, keep_norm=True, keep_weight_norm=True),
+    "magface_loss": Head(_magface),
+    "margin_cross_entropy": Head(_combined),
+    "normface_loss": Head(_plain),
+    "sphereface_loss": Head(_multiplicative),
+    "subcenter_arcface_loss": Head(_arcface),
+}
+
+
+def head(
+    loss: Callable[..., Any],
+    tensors: tuple[Tensor | None, ...],
+    margins: dict[str, Any],
+    reduction: str,
+    **options: Any,
+) -> Tensor:
+    """Compute a head; `loss` is the same of arrays, whose checks are taken."""
+    call = HeadCall(
+        loss,
+        HEADS[loss.__name__],
+        _check.reduction(reduction),
+        margins,
+        options,
+        differentiable=len(lookup(loss).differentiable),
+    )
+    value: Tensor = evaluate(call, *tensors)
+    return value
