@@ -97,7 +97,10 @@ print([name for name in ("fusedloss.cli", "argparse", "rich", "matplotlib", "tor
 # ---- Arguments --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [(), ("info",), ("bench",), ("demo",), ("demo", "digits")])
+@pytest.mark.parametrize(
+    "command",
+    [(), ("info",), ("bench",), ("demo",), ("demo", "digits"), ("demo", "embeddings")],
+)
 def test_help(command: tuple[str, ...], tmp_path: Path) -> None:
     shown = run(*command, "--help", cwd=tmp_path).stdout
     assert shown.startswith("usage: fusedloss")
@@ -317,15 +320,20 @@ def test_demo(tmp_path: Path) -> None:
     assert accuracy is not None
     assert float(accuracy[1]) >= 0.96
     assert re.search(r"differ by at most \S+ \(tolerance", result.stdout)
-    assert (tmp_path / "fusedloss-digits.png").read_bytes().startswith(PNG)
+    recalls = re.search(r"recall@1\) +(\S+) +(\S+) +(\S+)", result.stdout)
+    assert recalls is not None
+    assert min(map(float, recalls.groups())) >= 0.95
+    for name in ("digits", "embeddings"):
+        assert (tmp_path / f"fusedloss-{name}.png").read_bytes().startswith(PNG)
 
 
 def test_demo_fails_where_it_has_not_learnt_enough(tmp_path: Path) -> None:
-    result = run(
-        "demo", "digits", "--epochs", "1", "--output", "digits.png", cwd=tmp_path, status=1
-    )
+    options = "--epochs", "1", "--output", "learnt.png"
+    result = run("demo", "digits", *options, cwd=tmp_path, status=1)
     assert re.search(r"held-out accuracy 0\.\d+ is below 0\.96 after 1 epoch", result.stderr)
-    assert (tmp_path / "digits.png").read_bytes().startswith(PNG)
+    assert (tmp_path / "learnt.png").read_bytes().startswith(PNG)
+    result = run("demo", "embeddings", *options, cwd=tmp_path, status=1)
+    assert re.search(r"softmax: recall@1 0\.\d+ is below 0\.95", result.stderr)
 
 
 def test_demo_without_matplotlib(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import argparse
 from typing import Any
 
 from fusedloss.cli._output import Output
-from fusedloss.cli.demo import digits
+from fusedloss.cli.demo import digits, embeddings
 
-PARTS = (digits,)
+PARTS = (digits, embeddings)
 
 
 def add_command(commands: Any) -> None:

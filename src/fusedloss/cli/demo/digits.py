@@ -7,8 +7,6 @@ from `fusedloss.value_and_grad`, the other from a few lines of plain NumPy; all 
 from __future__ import annotations
 
 import argparse
-import importlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,14 +22,20 @@ from fusedloss.cli import _plain_numpy, _plot
 from fusedloss.cli._arguments import output_path, positive, whole
 from fusedloss.cli._format import format_ratio, format_seconds
 from fusedloss.cli._output import Output, missing, optional_import
+from fusedloss.cli.demo._training import (
+    BATCH,
+    HELD_OUT,
+    PIXELS,
+    Digits,
+    Network,
+    batches,
+    load_digits,
+)
 
 LossAndGrad = Callable[[Array, Array], tuple[float, Array]]
 
 HIDDEN = 128
-BATCH = 64
 LEARNING_RATE = 0.05
-MOMENTUM = 0.9
-HELD_OUT = 360
 WANTED_ACCURACY = 0.96
 
 # Both losses round to float32, in different order, so their gradients differ by about 1e-7 of their
@@ -41,102 +45,53 @@ TOLERANCE = 1e-4
 
 
 @dataclass
-class Digits:
-    """Handwritten digits of 8 x 8 pixels, shuffled, the last ones held out."""
-
-    images: Array
-    labels: Array
-    held_out_images: Array
-    held_out_labels: Array
-
-
-@dataclass
-class Network:
-    """One hidden layer of rectified units, trained by gradient descent with momentum."""
+class Classifier:
+    """A network with a loss, and how it fares."""
 
     loss_and_grad: LossAndGrad
-    parameters: list[Array]
-    velocities: list[Array]
+    network: Network
     losses: list[float] = field(default_factory=list)  # per epoch, mean over the batches
     accuracies: list[float] = field(default_factory=list)  # per epoch, held out
     seconds: list[float] = field(default_factory=list)  # per epoch, in loss_and_grad
 
-    def logits(self, images: Array) -> tuple[Array, Array]:
-        """Return the hidden layer and the logits."""
-        weight, bias, head_weight, head_bias = self.parameters
-        hidden = np.maximum(images @ weight + bias, 0)
-        return hidden, hidden @ head_weight + head_bias
-
     def predict(self, images: Array) -> Array:
         """Return the most likely class of each image."""
-        labels: Array = self.logits(images)[1].argmax(axis=1)
+        labels: Array = self.network.activations(images)[-1].argmax(axis=1)
         return labels
 
     def step(self, images: Array, labels: Array) -> tuple[float, float]:
         """Learn from one batch; return its loss and the time that loss and gradient took."""
-        hidden, logits = self.logits(images)
+        activations = self.network.activations(images)
         start = perf_counter()
-        loss, grad_logits = self.loss_and_grad(logits, labels)
+        loss, grad_logits = self.loss_and_grad(activations[-1], labels)
         seconds = perf_counter() - start
-        grad_hidden = grad_logits @ self.parameters[2].T
-        grad_hidden[hidden == 0] = 0
-        grads = [
-            images.T @ grad_hidden,
-            grad_hidden.sum(axis=0),
-            hidden.T @ grad_logits,
-            grad_logits.sum(axis=0),
-        ]
-        for parameter, velocity, grad in zip(self.parameters, self.velocities, grads, strict=True):
-            velocity *= MOMENTUM
-            velocity -= LEARNING_RATE * grad
-            parameter += velocity
+        self.network.learn(activations, grad_logits)
         return loss, seconds
 
     def epoch(self, digits: Digits, order: Array) -> None:
         """Learn from every training image once, in that order."""
-        batches = np.array_split(order, math.ceil(len(order) / BATCH))
-        steps = [self.step(digits.images[batch], digits.labels[batch]) for batch in batches]
+        steps = [self.step(images, labels) for images, labels in batches(digits, order)]
         self.losses.append(float(np.mean([loss for loss, _ in steps])))
         self.seconds.append(sum(seconds for _, seconds in steps))
         correct = self.predict(digits.held_out_images) == digits.held_out_labels
         self.accuracies.append(float(np.mean(correct)))
 
 
-def make_network(loss_and_grad: LossAndGrad, seed: int) -> Network:
-    """Make a network whose parameters follow from the seed alone."""
-    random = np.random.default_rng(seed)
-
-    def layer(inputs: int, outputs: int) -> list[Array]:
-        weight = random.standard_normal((inputs, outputs)) * math.sqrt(2 / inputs)
-        return [weight.astype(np.float32), np.zeros(outputs, np.float32)]
-
-    parameters = layer(64, HIDDEN) + layer(HIDDEN, 10)
-    return Network(loss_and_grad, parameters, [np.zeros_like(each) for each in parameters])
-
-
-def load_digits() -> Digits:
-    """Load the digits that come with scikit-learn; the same ones are held out every time."""
-    bundle = importlib.import_module("sklearn.datasets").load_digits()
-    order = np.random.default_rng(0).permutation(len(bundle.target))
-    images = (bundle.data[order] / 16).astype(np.float32)
-    labels = bundle.target[order]
-    return Digits(images[:-HELD_OUT], labels[:-HELD_OUT], images[-HELD_OUT:], labels[-HELD_OUT:])
-
-
-def train(digits: Digits, epochs: int, seed: int, output: Output) -> tuple[Network, Network]:
+def train(digits: Digits, epochs: int, seed: int, output: Output) -> tuple[Classifier, Classifier]:
     """Train both networks, turn by turn; return fusedloss's and plain NumPy's."""
-    networks = (
-        make_network(fl.value_and_grad(fl.cross_entropy), seed),
-        make_network(_plain_numpy.cross_entropy_and_grad, seed),
+    sizes = PIXELS, HIDDEN, 10
+    classifiers = (
+        Classifier(fl.value_and_grad(fl.cross_entropy), Network(sizes, seed, LEARNING_RATE)),
+        Classifier(_plain_numpy.cross_entropy_and_grad, Network(sizes, seed, LEARNING_RATE)),
     )
     random = np.random.default_rng(seed)
     with output.progress("training", epochs) as advance:
         for _ in range(epochs):
             order = random.permutation(len(digits.labels))
-            for network in networks:
-                network.epoch(digits, order)
+            for classifier in classifiers:
+                classifier.epoch(digits, order)
             advance()
-    return networks
+    return classifiers
 
 
 def add_part(parts: Any) -> argparse.ArgumentParser:
@@ -214,7 +169,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     return status
 
 
-def _draw(digits: Digits, fused: Network, plain: Network, path: Path) -> None:
+def _draw(digits: Digits, fused: Classifier, plain: Classifier, path: Path) -> None:
     """Draw the learning curves, the time that each loss took, and held-out digits."""
     with _plot.style():
         figure = _plot.new_figure(11, 5.2)
@@ -231,7 +186,7 @@ def _draw(digits: Digits, fused: Network, plain: Network, path: Path) -> None:
         _plot.save(figure, path)
 
 
-def _draw_curves(figure: Any, fused: Network, plain: Network) -> None:
+def _draw_curves(figure: Any, fused: Classifier, plain: Classifier) -> None:
     """Draw loss and accuracy over the epochs, and the time in the loss."""
     (loss, accuracy), (time, empty) = figure.subplots(2, 2, height_ratios=(2.6, 1))
     epochs = range(1, len(fused.losses) + 1)
@@ -281,10 +236,10 @@ def _draw_curves(figure: Any, fused: Network, plain: Network) -> None:
     time.set_xticks([])
 
 
-def _draw_digits(figure: Any, digits: Digits, network: Network) -> None:
+def _draw_digits(figure: Any, digits: Digits, classifier: Classifier) -> None:
     """Draw held-out digits under their predictions, the mistakes first and in red."""
     rows, columns = 6, 8
-    predicted = network.predict(digits.held_out_images)
+    predicted = classifier.predict(digits.held_out_images)
     wrong = predicted != digits.held_out_labels
     shown = np.argsort(~wrong, kind="stable")[: rows * columns]
     figure.suptitle(
