@@ -30,6 +30,7 @@ NAMESPACES = {
     "fusedloss": "fusedloss: NumPy",
     "fusedloss.torch": "fusedloss.torch: modules",
     "fusedloss.torch.functional": "fusedloss.torch.functional: functions of tensors",
+    "fusedloss.torch.distributed": "fusedloss.torch.distributed: over process groups",
 }
 
 DTYPES = {

@@ -266,12 +266,6 @@ int32_t fl_rowwise_loss(const char *name);
 
 /* ---- 6. Linear layer and cross-entropy --------------------------------------------------- */
 
-/*
- * The loss of logits_c = sum_d input_d weight_cd + bias_c with all that fl_softmax_args says but
- * temperature, predictions other than logits, and the Hessian. Of `softmax`, the logits are absent but for
- * their dtype, that of the input, and so is the gradient: in its place are those of the linear layer.
- * The logits exist in blocks, never as a whole.
- */
 typedef enum fl_margin_kind {
     FL_NO_MARGIN = 0,         /* logits are the linear layer's; what follows is psi(cos theta): */
     FL_COMBINED_MARGIN,       /* cos(m1 theta + m2) - m3; parameters m1, m2, m3 */
@@ -303,6 +297,37 @@ typedef struct fl_margin {
     int32_t detached;                    /* gradients take psi's slope for 1 */
 } fl_margin;
 
+/* What the softmax of one position takes of its logits z; m is their maximum, or 0 if that is -inf. */
+typedef struct fl_row_sums {
+    double max;
+    double others;       /* sum of exp(z_c - m) over the classes but the target's */
+    double target_logit, /* of the target's class, and 0 where another shard has it */
+        target_weight;
+    double dense, dense_logits; /* under label smoothing: sums of w_c and of w_c (z_c - m) */
+} fl_row_sums;
+
+/*
+ * The classes at hand are a shard: targets from softmax.classes on are classes of other shards, and are not
+ * checked. Means are the caller's, who knows their divisors. Index targets only, without entropy and
+ * accuracy.
+ */
+typedef struct fl_shard {
+    int64_t classes;                /* of all shards; 0: there is but one */
+    fl_row_sums *sums;              /* output, one per position: nothing else is computed then */
+    const fl_row_sums *sums_of_all; /* input: sums over all shards, of one maximum */
+    const double *target_cosines;   /* input of CurricularFace: of the classes of all shards */
+} fl_shard;
+
+/*
+ * The loss of logits_c = sum_d input_d weight_cd + bias_c with all that fl_softmax_args says but
+ * temperature, predictions other than logits, and the Hessian. Of `softmax`, the logits are absent but for
+ * their dtype, that of the input, and so is the gradient: in its place are those of the linear layer.
+ * The logits exist in blocks, never as a whole.
+ *
+ * Classes may be shared out, each caller having the weights of some: a first call gives the sums of its
+ * shard, the callers combine theirs, and a second call takes those of all shards for the loss and the
+ * gradients by its own weights; what it has of the input's gradient is to be added up. See fl_shard.
+ */
 typedef struct fl_linear_args {
     /* inputs: float16, bfloat16, float32 (computed in float) or float64 (in double), of one dtype */
     fl_input input;  /* by position; class_stride is that of the features */
@@ -313,6 +338,7 @@ typedef struct fl_linear_args {
     size_t workspace;    /* about so many bytes may be used; 0 stands for 64 MiB */
     int32_t in_bfloat16; /* factors of products may be rounded to bfloat16 */
     fl_margin margin;    /* without bias, softcap and accuracy, on index targets */
+    fl_shard shard;
     fl_softmax_args softmax;
     /* outputs of the inputs' dtype; no overlap with anything is allowed */
     fl_output input_gradient, weight_gradient, bias_gradient;

@@ -40,6 +40,21 @@ static int margin_fits(const fl_linear_args *args) {
     return margin->scale > 0 && margin->annealing >= 0 && !(bends && (keeps || margin->centers > 1));
 }
 
+/* What is asked of a shard fits together. */
+static int shard_fits(const fl_linear_args *args) {
+    const fl_shard *shard = &args->shard;
+    const fl_softmax_args *softmax = &args->softmax;
+    const int has_gradient =
+        args->input_gradient.data || args->weight_gradient.data || args->bias_gradient.data;
+    const int needs_cosines = args->margin.kind == FL_CURRICULARFACE_MARGIN;
+    if (shard->classes == 0) return !shard->sums && !shard->sums_of_all && !shard->target_cosines;
+    if (!args->weight.data || needs_cosines != (shard->target_cosines != NULL)) return 0;
+    if (shard->classes < softmax->classes || !shard->sums == !shard->sums_of_all) return 0;
+    if (softmax->kind != FL_INDEX_TARGET || softmax->reduction == FL_MEAN) return 0;
+    if (softmax->entropy.data || softmax->accuracy.data) return 0;
+    return !(shard->sums && (has_gradient || softmax->loss.data || softmax->lse.data));
+}
+
 static fl_status check_arguments(const fl_linear_args *args) {
     const fl_softmax_args *softmax = &args->softmax;
     const fl_dtype dtype = args->input.dtype;
@@ -56,7 +71,7 @@ static fl_status check_arguments(const fl_linear_args *args) {
         !fits(args->weight_gradient.data, args->weight_gradient.dtype, dtype) ||
         !fits(args->bias_gradient.data, args->bias_gradient.dtype, dtype))
         return FL_BAD_DTYPE;
-    return margin_fits(args) ? fl_softmax_check(softmax) : FL_BAD_ARGUMENT;
+    return margin_fits(args) && shard_fits(args) ? fl_softmax_check(softmax) : FL_BAD_ARGUMENT;
 }
 
 /* ---- What is done at the end of a stage, and which comes next ---- */
@@ -149,10 +164,12 @@ static void plan_chunks(fl_linear_args *args, const fl_kernels *kernels, int64_t
 
     int64_t rows = fitting_rows(limit, needs->kept_row, panel);
     if (rows < positions) rows = fitting_rows(limit - accumulated, needs->kept_row, panel);
-    args->plan.recompute = rows < positions && rows < FEWEST_ROWS && needs->kept_row > needs->row;
+    const int few = rows < positions && rows < FEWEST_ROWS && needs->kept_row > needs->row;
+    args->plan.recompute = few || args->shard.sums_of_all;
     args->plan.group = classes;
     if (args->plan.recompute) {
-        const int64_t sums = (positions + panel) * class_bytes; /* of the input's gradient */
+        /* Those of the input's gradient over groups of classes. */
+        const int64_t sums = accumulated ? (positions + panel) * class_bytes : 0;
         const int second = args->input_gradient.data && (weight->data || args->bias_gradient.data);
         args->plan.input_second = second && sums < limit / 4;
         const int64_t free = args->plan.input_second ? limit - sums : limit;
@@ -205,8 +222,8 @@ static void plan_memory(fl_linear_args *args, const fl_kernels *kernels, int64_t
     args->plan.partial_at = place(program, has_input * splits * rows * features * size);
     args->plan.logits_at = place(program, has_gradient && !again ? rows * classes * size : 0);
     args->plan.bias_at = place(program, has_bias * classes * size);
-    args->plan.input_sums_at =
-        place(program, args->plan.input_second ? args->plan.chunks * rows * features * size : 0);
+    const int grouped = args->plan.input_second && args->plan.group < classes;
+    args->plan.input_sums_at = place(program, grouped ? args->plan.chunks * rows * features * size : 0);
     args->plan.accumulated_at = place(program, accumulated * args->plan.group * features * size);
 }
 
@@ -248,11 +265,12 @@ fl_status fl_linear_program(fl_linear_args *args, fl_program *program) {
     const int64_t checks = ceil_divide(positions, FL_CHECK_POSITIONS);
     const int of_input = args->input_gradient.data != NULL;
     const int of_layer = args->weight_gradient.data || args->bias_gradient.data;
-    if (softmax->kind == FL_INDEX_TARGET || (softmax->sample_weight.data && softmax->reduction == FL_MEAN))
-        add_stage(program, kernels->linear_check, checks, combine_check);
+    const int has_check =
+        softmax->kind == FL_INDEX_TARGET || (softmax->sample_weight.data && softmax->reduction == FL_MEAN);
+    if (has_check && !args->shard.classes) add_stage(program, kernels->linear_check, checks, combine_check);
     args->plan.first_stage = program->stages;
     add_stage(program, kernels->linear_pack, panels, combine_nothing);
-    add_stage(program, kernels->linear_logits, splits, combine_nothing);
+    if (!args->shard.sums_of_all) add_stage(program, kernels->linear_logits, splits, combine_nothing);
     add_stage(program, kernels->linear_finish, panels, combine_finish);
     const int32_t input_second = args->plan.input_second;
     if ((of_input && !input_second) || (of_layer && !args->plan.recompute))

@@ -109,12 +109,22 @@ cdef extern from "fusedloss.h" nogil:
         int64_t centers
         int32_t keep_norm, keep_weight_norm, detached
 
+    ctypedef struct fl_row_sums:
+        double max
+
+    ctypedef struct fl_shard:
+        int64_t classes
+        fl_row_sums *sums
+        const fl_row_sums *sums_of_all
+        const double *target_cosines
+
     ctypedef struct fl_linear_args:
         fl_input input, weight, bias
         int64_t features
         size_t workspace
         int32_t in_bfloat16
         fl_margin margin
+        fl_shard shard
         fl_softmax_args softmax
         fl_output input_gradient, weight_gradient, bias_gradient
 

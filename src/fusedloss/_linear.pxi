@@ -13,6 +13,7 @@ EASY_MAGFACE_MARGIN = <int>FL_EASY_MAGFACE_MARGIN
 cdef struct LinearArrays:
     Array input, weight, bias, target, class_weight, sample_weight, grad_output
     Array input_gradient, weight_gradient, bias_gradient, loss, lse, entropy, accuracy
+    Array sums, target_cosines
 
 
 def linear_cross_entropy(call, gradient=False, grad_output=None, out=None):
@@ -112,6 +113,17 @@ cdef object linear_on_arrays(object call, object gradients, LinearArrays *arrays
     hold(made.get("lse"), &arrays.lse, <fl_input *>&softmax.lse, -1)
     hold(made.get("entropy"), &arrays.entropy, <fl_input *>&softmax.entropy, -1)
     hold(made.get("accuracy"), &arrays.accuracy, <fl_input *>&softmax.accuracy, -1)
+
+    if call.shard is not None:
+        args.shard.classes = call.shard.classes
+        take(call.shard.sums, &arrays.sums)
+        if call.shard.given:
+            args.shard.sums_of_all = <const fl_row_sums *>arrays.sums.view.buf
+        else:
+            args.shard.sums = <fl_row_sums *>arrays.sums.view.buf
+        if call.shard.target_cosines is not None:
+            take(call.shard.target_cosines, &arrays.target_cosines)
+            args.shard.target_cosines = <const double *>arrays.target_cosines.view.buf
 
     status = fl_linear_program(&args, &program)
     if status == FL_OK:

@@ -15,7 +15,7 @@ from fusedloss._check.labels import (
     weight_of_samples,
 )
 from fusedloss._check.layers import arrays, places, same_length
-from fusedloss._check.linear_layer import LinearCall, LinearGradients, Margin, linear
+from fusedloss._check.linear_layer import LinearCall, LinearGradients, Margin, Shard, linear
 from fusedloss._check.margin import GRADIENTS, margin_head, norm_statistics
 from fusedloss._check.operands import as_array, as_plain, compute_dtype, plain_prediction
 from fusedloss._check.options import (
@@ -75,6 +75,7 @@ __all__ = [
     "LinearCall",
     "LinearGradients",
     "Margin",
+    "Shard",
     "arrays",
     "as_array",
     "as_output",

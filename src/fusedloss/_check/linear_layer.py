@@ -42,6 +42,18 @@ class Margin(NamedTuple):
     detached: bool = False
 
 
+class Shard(NamedTuple):
+    """What makes the classes of a call a part of all: see fl_shard in fusedloss.h.
+
+    `sums`, of float64 and shape (positions, 6), have fl_row_sums of each position.
+    """
+
+    classes: int  # of all shards
+    sums: Array
+    given: bool  # whether `sums` are those of all shards, or to be written
+    target_cosines: Array | None = None  # of all shards, of float64
+
+
 class LinearCall(NamedTuple):
     """A call of linear_cross_entropy, checked, its arrays as the kernels take them."""
 
@@ -66,6 +78,7 @@ class LinearCall(NamedTuple):
     names: tuple[str, str, str] = LINEAR_DIFFERENTIABLE  # of input, weight and bias
     margin: Margin | None = None
     focusing: float = 0.0
+    shard: Shard | None = None
 
 
 def linear(

@@ -58,10 +58,17 @@ class Head(nn.Module):
         self.generator = np.random.default_rng(options.pop("seed", None))
         self.register_buffer("class_weight", options.pop("class_weight", None))
         self.options = options
-        self.weight = nn.Parameter(
-            torch.empty(num_classes * centers, embedding_dim, device=device, dtype=dtype)
-        )
+        self.weight = self.new_weight(num_classes * centers, device, dtype)
         self.reset_parameters()
+
+    def new_weight(self, rows: int, device: Any, dtype: torch.dtype | None) -> nn.Parameter:
+        """Return the parameter, its numbers still to be drawn."""
+        return nn.Parameter(torch.empty(rows, self.embedding_dim, device=device, dtype=dtype))
+
+    @property
+    def weight_here(self) -> Tensor:
+        """The weights of the classes that are in this process: all."""
+        return self.weight
 
     def reset_parameters(self) -> None:
         """Draw the weights from a normal distribution of standard deviation 0.01."""
@@ -71,20 +78,35 @@ class Head(nn.Module):
         self, embeddings: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Compute the loss; in training of a sample of the classes, if there is a `sample_rate`."""
-        weight: Tensor = self.weight
-        class_weight = self.class_weight
+        weight, class_weight = self.weight_here, self.class_weight
         if self.training and self.sample_rate < 1:
-            classes, among = sample_classes(
-                target.numpy(),
-                self.num_classes,
-                self.sample_rate,
-                ignore_index=self.options.get("ignore_index", -1),
-                seed=self.generator,
-            )
-            target, chosen = torch.from_numpy(among), torch.from_numpy(classes)
-            rows = (chosen.unsqueeze(-1) * self.centers + torch.arange(self.centers)).flatten()
-            weight = embedding(rows, weight, sparse=True)
-            class_weight = None if class_weight is None else class_weight[chosen]
+            weight, class_weight, target = self.sample(target)
+        return self.evaluate(embeddings, target, sample_weight, weight, class_weight)
+
+    def sample(self, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return the weights of a sample of the classes here, and the targets in it."""
+        classes, among = sample_classes(
+            target.numpy(),
+            len(self.weight_here) // self.centers,
+            self.sample_rate,
+            ignore_index=self.options.get("ignore_index", -1),
+            seed=self.generator,
+        )
+        chosen = torch.from_numpy(classes)
+        rows = (chosen.unsqueeze(-1) * self.centers + torch.arange(self.centers)).flatten()
+        weight = embedding(rows, self.weight_here, sparse=True)
+        class_weight = None if self.class_weight is None else self.class_weight[chosen]
+        return weight, class_weight, torch.from_numpy(among)
+
+    def evaluate(
+        self,
+        embeddings: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None,
+        weight: Tensor,
+        class_weight: Tensor | None,
+    ) -> Tensor:
+        """Compute the loss of some classes."""
         loss: Tensor = getattr(functional, self.loss)(
             embeddings,
             weight,
@@ -100,10 +122,11 @@ class Head(nn.Module):
         """Return the logits without a margin, for evaluation."""
         head = HEADS[self.loss]
         x = embeddings if head.keep_norm else normalize(embeddings, dim=-1)
-        weight = self.weight if head.keep_weight_norm else normalize(self.weight, dim=-1)
+        weight = self.weight_here
+        weight = weight if head.keep_weight_norm else normalize(weight, dim=-1)
         scale: float = self.margins["scale"] if "scale" in self.margins else self.margins["alpha"]
         logits = scale * linear(x, weight)
-        return logits.reshape(*logits.shape[:-1], self.num_classes, self.centers).amax(-1)
+        return logits.reshape(*logits.shape[:-1], -1, self.centers).amax(-1)
 
     def extra_repr(self) -> str:
         """Say the sizes and the margins."""
@@ -582,11 +605,15 @@ class CurricularFaceLoss(Head):
         """Compute the loss; in training after moving `t`."""
         counted = target != self.options.get("ignore_index", -1)
         if self.training and counted.any():
-            with torch.no_grad():
-                x, w = embeddings[counted].float(), self.weight[target[counted].long()].float()
-                self.t.lerp_((normalize(x, dim=-1) * normalize(w, dim=-1)).sum(-1).mean(), 0.01)
+            cosines = self.target_cosines(embeddings.detach()[counted], target[counted])
+            self.t.lerp_(cosines.mean(), 0.01)
         self.margins["t"] = self.t.item()
         return super().forward(embeddings, target, sample_weight)
+
+    def target_cosines(self, embeddings: Tensor, target: Tensor) -> Tensor:
+        """Return the cosines of the angles between embeddings and the weights of their classes."""
+        x, w = embeddings.float(), self.weight.detach()[target.long()].float()
+        return (normalize(x, dim=-1) * normalize(w, dim=-1)).sum(-1)
 
 
 class AdaFaceLoss(Head):

@@ -1,0 +1,43 @@
+"""Losses over a process group: classes shared out among ranks, each with a batch of its own."""
+
+from fusedloss.torch.distributed.functions import (
+    class_range,
+    sharded_linear_cross_entropy,
+    sharded_margin_loss,
+)
+from fusedloss.torch.distributed.modules import (
+    Sharded,
+    ShardedAdaFaceLoss,
+    ShardedArcFaceLoss,
+    ShardedASoftmaxLoss,
+    ShardedCombinedMarginLoss,
+    ShardedCosFaceLoss,
+    ShardedCurricularFaceLoss,
+    ShardedL2SoftmaxLoss,
+    ShardedLinearCrossEntropyLoss,
+    ShardedLSoftmaxLoss,
+    ShardedMagFaceLoss,
+    ShardedNormFaceLoss,
+    ShardedSphereFaceLoss,
+    ShardedSubcenterArcFaceLoss,
+)
+
+__all__ = [
+    "Sharded",
+    "ShardedASoftmaxLoss",
+    "ShardedAdaFaceLoss",
+    "ShardedArcFaceLoss",
+    "ShardedCombinedMarginLoss",
+    "ShardedCosFaceLoss",
+    "ShardedCurricularFaceLoss",
+    "ShardedL2SoftmaxLoss",
+    "ShardedLSoftmaxLoss",
+    "ShardedLinearCrossEntropyLoss",
+    "ShardedMagFaceLoss",
+    "ShardedNormFaceLoss",
+    "ShardedSphereFaceLoss",
+    "ShardedSubcenterArcFaceLoss",
+    "class_range",
+    "sharded_linear_cross_entropy",
+    "sharded_margin_loss",
+]

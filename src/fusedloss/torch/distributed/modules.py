@@ -1,0 +1,289 @@
+"""Modules that own the weights of a rank's classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Shard
+
+import fusedloss
+from fusedloss.torch import modules as unsharded
+from fusedloss.torch.distributed._call import agreed, plain
+from fusedloss.torch.distributed._group import Facts, Group
+from fusedloss.torch.distributed._sharded import (
+    Layer,
+    Rows,
+    Spec,
+    evaluate,
+    gather,
+    part_of,
+    target_cosines,
+)
+from fusedloss.torch.distributed.functions import class_range, sharded_linear_cross_entropy
+from fusedloss.torch.modules.margin import Head
+
+
+def own_generator() -> torch.Generator:
+    """Return random numbers that differ from rank to rank, where those of all ranks are alike."""
+    seed = int(torch.randint(2**40, ()))
+    return torch.Generator().manual_seed(seed + dist.get_rank())
+
+
+def sharded_parameter(local: Tensor, rows: int, group: Group) -> nn.Parameter:
+    """Return a parameter of `rows` rows over a group, of which this rank has some."""
+    mesh = DeviceMesh.from_group(group or dist.distributed_c10d._get_default_group(), "cpu")
+    whole = DTensor.from_local(
+        local,
+        mesh,
+        [Shard(0)],
+        run_check=False,
+        shape=torch.Size((rows, *local.shape[1:])),
+        stride=local.stride(),
+    )
+    return nn.Parameter(whole)
+
+
+class ShardedLinearCrossEntropyLoss(nn.Module):
+    """A linear layer and its cross-entropy, the classes shared out among ranks.
+
+    `sharded_linear_cross_entropy` with the weights of this rank's classes, which are those of
+    `class_range`.
+
+    Parameters
+    ----------
+    in_features, num_classes : int
+        The sizes of the layer, of all ranks together.
+    bias : bool, default False
+        Whether the layer has a bias.
+    weight : tensor of floats, shape (C of this rank,), optional
+        A weight for each of this rank's classes.
+    process_group : torch.distributed.ProcessGroup, optional
+        The ranks that share the classes; all if absent.
+    dtype : torch.dtype, optional
+        That of the layer.
+    **options
+        reduction, ignore_index, label_smoothing, softcap, z_loss, precision and workspace, as in
+        the function.
+
+    Notes
+    -----
+    `linear_weight`, of shape (num_classes, in_features), and `linear_bias` are tensors of
+    `torch.distributed.tensor` that are sharded by their first dimension. So is what an optimiser
+    keeps of them, and `torch.distributed.checkpoint` saves and loads both with any number of ranks.
+    Keep this module out of DistributedDataParallel, which is for the layers before it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedLinearCrossEntropyLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedLinearCrossEntropyLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        bias: bool = False,
+        weight: Tensor | None = None,
+        process_group: Group = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.num_classes = num_classes
+        self.process_group = process_group
+        self.options = options
+        first, end = class_range(num_classes, process_group)
+        local = torch.empty(end - first, in_features, dtype=dtype)
+        self.linear_weight = sharded_parameter(local, num_classes, process_group)
+        self.linear_bias = (
+            sharded_parameter(local.new_empty(end - first), num_classes, process_group)
+            if bias
+            else None
+        )
+        self.register_buffer("weight", weight, persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weights and bias as torch.nn.Linear does."""
+        bound, generator = self.in_features**-0.5, own_generator()
+        for parameter in self.parameters():
+            nn.init.uniform_(_local(parameter).detach(), -bound, bound, generator=generator)
+
+    def forward(self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Compute the loss of all ranks' inputs."""
+        return sharded_linear_cross_entropy(
+            input,
+            _local(self.linear_weight),
+            target,
+            linear_bias=None if self.linear_bias is None else _local(self.linear_bias),
+            weight=self.weight,
+            sample_weight=sample_weight,
+            process_group=self.process_group,
+            **self.options,
+        )
+
+    def extra_repr(self) -> str:
+        """Say the sizes."""
+        return f"{self.in_features}, {self.num_classes}, bias={self.linear_bias is not None}"
+
+
+def _local(parameter: Tensor) -> Tensor:
+    """Return this rank's part of a parameter, differentiably."""
+    assert isinstance(parameter, DTensor)
+    local: Tensor = parameter.to_local()
+    return local
+
+
+class Sharded(Head):
+    """A margin-softmax head whose classes are shared out among ranks.
+
+    Before the head of that name among the bases of a class, it gives that head the rows of all
+    ranks and the weights of this rank's classes, and evaluates it over the group.
+    """
+
+    process_group: Group
+
+    #: What the ranks have said of the call at hand.
+    _table: list[Facts]
+
+    def __init__(self, *sizes: Any, process_group: Group = None, **options: Any) -> None:
+        self.process_group = process_group
+        super().__init__(*sizes, **options)
+        if options.get("seed") is not None:  # each rank draws from classes of its own
+            rank = dist.get_rank(process_group)
+            self.generator = np.random.default_rng([options["seed"], rank])
+
+    def new_weight(self, rows: int, device: Any, dtype: torch.dtype | None) -> nn.Parameter:
+        """Return the parameter, of which the weights of this rank's classes are here."""
+        first, end = class_range(rows, self.process_group)
+        if first % self.centers or end % self.centers:
+            raise ValueError(
+                f"num_classes is {self.num_classes}: expected a multiple of the number of ranks, "
+                "so that all centers of a class are on one"
+            )
+        local = torch.empty(end - first, self.embedding_dim, dtype=dtype)
+        return sharded_parameter(local, rows, self.process_group)
+
+    @property
+    def weight_here(self) -> Tensor:
+        """The weights of the classes of this rank."""
+        return _local(self.weight)
+
+    def reset_parameters(self) -> None:
+        """Draw the weights from a normal distribution of standard deviation 0.01."""
+        nn.init.normal_(self.weight_here.detach(), std=0.01, generator=own_generator())
+
+    def _spec(self) -> Spec:
+        options: dict[str, Any] = {**self.margins, **self.options}
+        return Spec(
+            getattr(fusedloss, self.loss),
+            "class_weight",
+            options.pop("reduction", "mean"),
+            options.pop("ignore_index", -1),
+            options,
+            self.process_group,
+        )
+
+    def forward(
+        self, embeddings: Tensor, target: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        """Compute the loss of all ranks' embeddings."""
+        spec, rows = self._spec(), Rows(embeddings, target, sample_weight)
+        self._table = agreed(spec, rows, Layer(self.weight_here, None, self.class_weight))
+        return super().forward(*gather(spec, self._table, plain(rows)))
+
+    def sample(self, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return the weights of a sample of this rank's classes, and targets in those of all."""
+        ignored = self._spec().ignore_index
+        part = part_of(self._table, self.process_group)
+        own = part.own(target) & (target != ignored)
+        weight, class_weight, among = super().sample(torch.where(own, target - part.first, ignored))
+        sizes = torch.empty(len(self._table), dtype=torch.int64)
+        size = torch.tensor([len(weight) // self.centers])
+        dist.all_gather_into_tensor(sizes, size, group=self.process_group)
+        self._table = [
+            facts._replace(classes=n) for facts, n in zip(self._table, sizes.tolist(), strict=True)
+        ]
+        first = part_of(self._table, self.process_group).first
+        elsewhere = target.where(target == ignored, min(ignored, 0) - 1)
+        return weight, class_weight, torch.where(own, first + among, elsewhere)
+
+    def target_cosines(self, embeddings: Tensor, target: Tensor) -> Tensor:
+        """Return the cosines of the angles between embeddings and the weights of their classes."""
+        part, rows = part_of(self._table, self.process_group), Rows(embeddings, target, None)
+        weight = self.weight_here.detach()
+        return target_cosines(part, rows, weight, self.process_group).float()
+
+    def evaluate(
+        self,
+        embeddings: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None,
+        weight: Tensor,
+        class_weight: Tensor | None,
+    ) -> Tensor:
+        """Compute the loss over the ranks."""
+        rows, layer = Rows(embeddings, target, sample_weight), Layer(weight, None, class_weight)
+        return evaluate(self._spec(), self._table, rows, layer)
+
+
+class ShardedArcFaceLoss(Sharded, unsharded.ArcFaceLoss):
+    """`fusedloss.torch.ArcFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedCosFaceLoss(Sharded, unsharded.CosFaceLoss):
+    """`fusedloss.torch.CosFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedCombinedMarginLoss(Sharded, unsharded.CombinedMarginLoss):
+    """`fusedloss.torch.CombinedMarginLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedNormFaceLoss(Sharded, unsharded.NormFaceLoss):
+    """`fusedloss.torch.NormFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedL2SoftmaxLoss(Sharded, unsharded.L2SoftmaxLoss):
+    """`fusedloss.torch.L2SoftmaxLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedLSoftmaxLoss(Sharded, unsharded.LSoftmaxLoss):
+    """`fusedloss.torch.LSoftmaxLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedASoftmaxLoss(Sharded, unsharded.ASoftmaxLoss):
+    """`fusedloss.torch.ASoftmaxLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedSphereFaceLoss(Sharded, unsharded.SphereFaceLoss):
+    """`fusedloss.torch.SphereFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedSubcenterArcFaceLoss(Sharded, unsharded.SubcenterArcFaceLoss):
+    """`fusedloss.torch.SubcenterArcFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedMagFaceLoss(Sharded, unsharded.MagFaceLoss):
+    """`fusedloss.torch.MagFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedCurricularFaceLoss(Sharded, unsharded.CurricularFaceLoss):
+    """`fusedloss.torch.CurricularFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedAdaFaceLoss(Sharded, unsharded.AdaFaceLoss):
+    """`fusedloss.torch.AdaFaceLoss`, the classes shared out among ranks: see `Sharded`."""

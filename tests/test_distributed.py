@@ -1,0 +1,457 @@
+"""Losses over process groups: what ranks compute together is what one process computes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import torch.distributed as dist  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+from torch.nn.parallel import DistributedDataParallel  # noqa: E402
+
+import fusedloss.torch  # noqa: E402
+from fusedloss.torch import distributed  # noqa: E402
+from fusedloss.torch.distributed import (  # noqa: E402
+    ShardedLinearCrossEntropyLoss,
+    class_range,
+    sharded_linear_cross_entropy,
+)
+from ranks import Ranks  # noqa: E402
+
+T = nn.functional
+
+#: Rows and classes of each rank, for groups of 1, 2 and 4.
+SHARES = (
+    ((5,), (7,)),
+    ((33, 33), (50, 50)),
+    ((40, 3), (2, 131)),
+    ((0, 9), (3, 1)),
+    ((8, 0, 33, 1), (5, 70, 1, 24)),
+)
+
+FEATURES = 19
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    """Four processes, which all tests share."""
+    four = Ranks(tmp_path_factory.mktemp("ranks"), 4)
+    yield four
+    four.stop()
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear layer's call; the same numbers in every process."""
+
+    rows: tuple[int, ...]
+    classes: tuple[int, ...]
+    dtype: Any = torch.float64
+    bias: bool = False
+    weight: bool = False
+    sample_weight: bool = False
+    ignore: float = 0.0  # the share of rows
+    label_smoothing: float = 0.0
+    softcap: float | None = None
+    z_loss: float = 0.0
+    reduction: str = "mean"
+    workspace: int | None = None
+
+    def build(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors of all ranks together, and the options."""
+        generator = torch.Generator().manual_seed(len(repr(self)))
+        n, c = sum(self.rows), sum(self.classes)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, dtype=torch.float64).to(self.dtype)
+
+        target = torch.randint(0, c, (n,), generator=generator)
+        left_out = torch.rand(n, generator=generator) < self.ignore
+        tensors = {
+            "input": normal(n, FEATURES),
+            "linear_weight": normal(c, FEATURES) / 2,
+            "target": target.where(~left_out, -100),
+        }
+        if self.bias:
+            tensors["linear_bias"] = normal(c)
+        if self.weight:
+            tensors["weight"] = normal(c).abs()
+        if self.sample_weight:
+            tensors["sample_weight"] = normal(n).abs()
+        names = ("label_smoothing", "softcap", "z_loss", "reduction", "workspace")
+        return tensors, {name: getattr(self, name) for name in names}
+
+
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"bias": True, "weight": True, "ignore": 0.3},
+    {"label_smoothing": 0.1, "weight": True, "sample_weight": True, "bias": True},
+    {"softcap": 3.0, "z_loss": 0.1, "sample_weight": True, "ignore": 0.3, "weight": True},
+    {"label_smoothing": 0.2, "softcap": 2.0, "reduction": "sum", "z_loss": 0.01},
+    {"reduction": "sum", "sample_weight": True, "weight": True},
+    {"ignore": 1.0, "label_smoothing": 0.1},
+)
+
+CASES = (
+    *(
+        Linear(*shares, **options, workspace=(None, 1)[(i + k) % 2])
+        for i, shares in enumerate(SHARES)
+        for k, options in enumerate(OPTIONS)
+    ),
+    *(
+        Linear((8, 0, 33, 1), (5, 70, 1, 24), dtype=dtype, bias=True, label_smoothing=0.1)
+        for dtype in (torch.float32, torch.bfloat16, torch.float16)
+    ),
+)
+
+#: By which arguments gradients are taken.
+DIFFERENTIABLE = ("input", "linear_weight", "linear_bias")
+
+
+def formula(tensors: dict[str, Tensor], options: dict[str, Any]) -> Tensor:
+    """Compute the loss in one process from torch's operations."""
+    x, w, y = (tensors[name] for name in ("input", "linear_weight", "target"))
+    z = T.linear(x, w, tensors.get("linear_bias"))
+    if options["softcap"]:
+        z = options["softcap"] * torch.tanh(z / options["softcap"])
+    class_weight = tensors.get("weight")
+    losses = T.cross_entropy(
+        z, y, class_weight, label_smoothing=options["label_smoothing"], reduction="none"
+    )
+    weights = tensors.get("sample_weight", torch.ones(len(y), dtype=z.dtype)) * (y != -100)
+    of_target = 1 if class_weight is None else class_weight[y.clamp(min=0)]
+    means = options["reduction"] == "mean"
+    divisor, z_divisor = ((weights * of_target).sum(), weights.sum()) if means else (1, 1)
+    z_loss = options["z_loss"] * weights * z.logsumexp(-1) ** 2
+    return (weights * losses).sum() / divisor + z_loss.sum() / z_divisor
+
+
+def own_part(name: str, x: Tensor, case: Any, rank: int) -> Tensor:
+    """Return what a rank has of a tensor: rows or classes."""
+    is_of_rows = name in ("input", "embeddings", "target", "sample_weight")
+    return x.split(case.rows if is_of_rows else case.classes)[rank].clone()
+
+
+def run_linear(group: Any, case: Linear) -> dict[str, Any]:
+    """Loss and gradients on a rank."""
+    tensors, options = case.build()
+    own = {name: own_part(name, x, case, dist.get_rank(group)) for name, x in tensors.items()}
+    for name in own.keys() & DIFFERENTIABLE:
+        own[name].requires_grad_()
+    loss = sharded_linear_cross_entropy(**own, **options, process_group=group)
+    (3 * loss).backward()
+    made = {name: own[name].grad.double().numpy() for name in own.keys() & DIFFERENTIABLE}
+    return {"loss": loss.item(), **made}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_linear_cross_entropy(ranks: Ranks, case: Linear) -> None:
+    size = len(case.rows)
+    answers = ranks.run(size, run_linear, case)
+    tensors, options = case.build()
+    exact = {k: x.double() if x.is_floating_point() else x for k, x in tensors.items()}
+    for name in exact.keys() & DIFFERENTIABLE:
+        exact[name].requires_grad_()
+    expected = formula(exact, options)
+    (3 * expected).backward()
+    # A gradient's rounding error is that of a sum of products, whose terms may be larger than it;
+    # in 16 bits each rank's part of the input's gradient is rounded besides.
+    epsilon = torch.finfo(case.dtype).eps
+    assert len({str(answer["loss"]) for answer in answers}) == 1
+    tolerance = 4 * epsilon if case.dtype.itemsize < 4 else 100 * epsilon
+    for answer in answers:
+        assert answer["loss"] == pytest.approx(expected.item(), rel=tolerance, nan_ok=True)
+    for name in exact.keys() & DIFFERENTIABLE:
+        made = np.concatenate([answer[name] for answer in answers])
+        gradient = exact[name].grad.nan_to_num(0).numpy() * (size if name == "input" else 1)
+        largest = np.abs(gradient).max(initial=0)
+        np.testing.assert_allclose(made, gradient, rtol=tolerance, atol=tolerance * largest)
+
+
+# ---- Training: the layers before the loss under DistributedDataParallel ------------------------
+
+STEPS = 20
+BATCHES = {1: (12,), 2: (9, 3), 4: (3, 5, 0, 4)}
+NUM_CLASSES = 11
+
+
+def backbone() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 10), nn.Tanh(), nn.Linear(10, 8)).double()
+
+
+def first_weights() -> Tensor:
+    return torch.randn(NUM_CLASSES, 8, generator=torch.Generator().manual_seed(2)).double()
+
+
+def batch(step: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(step % 3)
+    x = torch.randn(12, 6, generator=generator, dtype=torch.float64)
+    return x, (x[:, :2].sum(-1).abs() * 4).long().clamp(max=NUM_CLASSES - 1)
+
+
+def optimiser(parameters: Any) -> Any:
+    return torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+
+
+def run_training(group: Any) -> tuple[list[float], Any, Any]:
+    """Losses, and the parameters in the end."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    model = backbone()
+    parallel = DistributedDataParallel(model, process_group=group)
+    head = ShardedLinearCrossEntropyLoss(
+        8, NUM_CLASSES, label_smoothing=0.1, process_group=group, dtype=torch.float64
+    )
+    first, end = class_range(NUM_CLASSES, group)
+    with torch.no_grad():
+        head.linear_weight.to_local().copy_(first_weights()[first:end])
+    steps = optimiser([*parallel.parameters(), *head.parameters()])
+    losses = []
+    for step in range(STEPS):
+        x, y = (part.split(BATCHES[size])[rank] for part in batch(step))
+        steps.zero_grad()
+        loss = head(parallel(x), y)
+        loss.backward()
+        steps.step()
+        losses.append(loss.item())
+    local = head.linear_weight.to_local().detach().numpy()
+    return losses, nn.utils.parameters_to_vector(model.parameters()).detach().numpy(), local
+
+
+@pytest.mark.parametrize("size", BATCHES)
+def test_training_equals_that_of_one_process(ranks: Ranks, size: int) -> None:
+    model, weight = backbone(), nn.Parameter(first_weights())
+    steps = optimiser([*model.parameters(), weight])
+    losses = []
+    for step in range(STEPS):
+        x, y = batch(step)
+        steps.zero_grad()
+        loss = T.cross_entropy(T.linear(model(x), weight), y, label_smoothing=0.1)
+        loss.backward()
+        steps.step()
+        losses.append(loss.item())
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
+    parameters = nn.utils.parameters_to_vector(model.parameters()).detach().numpy()
+    answers = ranks.run(size, run_training)
+    # Rounding errors of float64, which the steps of a descent hardly amplify.
+    for made, of_model, _ in answers:
+        np.testing.assert_allclose(made, losses, rtol=1e-12)
+        np.testing.assert_allclose(of_model, parameters, rtol=1e-10, atol=1e-12)
+    of_head = np.concatenate([local for *_, local in answers])
+    np.testing.assert_allclose(of_head, weight.detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+# ---- Margin-softmax heads ----------------------------------------------------------------------
+
+#: Options of each head; numbers of classes are multiples of 4, so that any group shares them.
+HEADS: dict[str, dict[str, Any]] = {
+    "ArcFaceLoss": {"label_smoothing": 0.1},
+    "CosFaceLoss": {"reduction": "sum"},
+    "CombinedMarginLoss": {"m1": 1.1, "m3": 0.1, "interclass_filtering_threshold": 0.2},
+    "NormFaceLoss": {},
+    "L2SoftmaxLoss": {"alpha": 8.0},
+    "LSoftmaxLoss": {"annealing": 2.0},
+    "ASoftmaxLoss": {"label_smoothing": 0.2},
+    "SphereFaceLoss": {"gradient": "detached"},
+    "SubcenterArcFaceLoss": {"label_smoothing": 0.1, "scale": 8.0},
+    "MagFaceLoss": {"l_a": 1.0, "u_a": 6.0, "scale": 8.0},
+    "CurricularFaceLoss": {"scale": 8.0},
+    "AdaFaceLoss": {"scale": 8.0},
+}
+
+HEAD_CLASSES = 24
+
+
+def head_batches(step: int) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(step)
+    x = torch.randn(12, 5, generator=generator, dtype=torch.float64)
+    y = torch.randint(0, HEAD_CLASSES, (12,), generator=generator)
+    return x * 2, y.where(y % 5 > 0, -1), torch.rand(12, generator=generator, dtype=torch.float64)
+
+
+def train_head(head: nn.Module, weight: Tensor, share: Any) -> tuple[list[float], list[Tensor]]:
+    """Three steps: losses, and the gradients by the embeddings."""
+    first = torch.randn(
+        head.weight.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64
+    )
+    with torch.no_grad():
+        weight.copy_(share(first))
+    steps = optimiser(head.parameters())
+    losses, gradients = [], []
+    for step in range(3):
+        x, y, sample_weight = head_batches(step)
+        embeddings = share(x).clone().requires_grad_()
+        steps.zero_grad()
+        loss = head(embeddings, share(y), share(sample_weight))
+        loss.backward()
+        steps.step()
+        losses.append(loss.item())
+        gradients.append(embeddings.grad)
+    return losses, gradients
+
+
+def class_weights() -> Tensor:
+    return torch.linspace(0.5, 2, HEAD_CLASSES, dtype=torch.float64)
+
+
+def run_head(group: Any, name: str, options: dict[str, Any]) -> Any:
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    first, end = class_range(HEAD_CLASSES, group)
+    head = getattr(distributed, f"Sharded{name}")(
+        5,
+        HEAD_CLASSES,
+        **options,
+        class_weight=class_weights()[first:end],
+        dtype=torch.float64,
+        process_group=group,
+    )
+
+    def share(x: Tensor) -> Tensor:
+        shares = x.split(BATCHES[size]) if len(x) == 12 else x.chunk(size)
+        return shares[rank]
+
+    losses, gradients = train_head(head, head.weight.to_local(), share)
+    buffers = {name: x.numpy() for name, x in head.named_buffers() if name != "class_weight"}
+    return losses, [x.numpy() for x in gradients], head.weight.to_local().detach().numpy(), buffers
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("name", HEADS)
+def test_heads_equal_those_of_one_process(ranks: Ranks, name: str, size: int) -> None:
+    options = HEADS[name]
+    whole = getattr(fusedloss.torch, name)(
+        5, HEAD_CLASSES, **options, class_weight=class_weights(), dtype=torch.float64
+    )
+    losses, gradients = train_head(whole, whole.weight, lambda x: x)
+    assert len(set(losses)) == 3
+    answers = ranks.run(size, run_head, name, options)
+    for made, *_, buffers in answers:
+        # Buffers are of float32, and sums in other orders are rounded otherwise.
+        np.testing.assert_allclose(made, losses, rtol=1e-8)
+        for buffer, values in buffers.items():
+            np.testing.assert_allclose(values, getattr(whole, buffer).numpy(), rtol=1e-6)
+    for step, gradient in enumerate(gradients):
+        made = np.concatenate([answer[1][step] for answer in answers])
+        np.testing.assert_allclose(made, size * gradient.numpy(), rtol=1e-8, atol=1e-10)
+    weights = np.concatenate([answer[2] for answer in answers])
+    np.testing.assert_allclose(weights, whole.weight.detach().numpy(), rtol=1e-8, atol=1e-10)
+
+
+# ---- What goes wrong ---------------------------------------------------------------------------
+
+
+def run_disagreement(group: Any, changes: dict[int, dict[str, Any]]) -> Any:
+    """A call with what `changes` says for this rank; then one that all agree on."""
+    arguments: dict[str, Any] = {
+        "input": torch.ones(3, 4, requires_grad=True),
+        "linear_weight": torch.ones(2, 4, requires_grad=True),
+        "target": torch.tensor([0, 1, 0]),
+    }
+    changed = arguments | changes.get(dist.get_rank(group), {})
+    try:
+        sharded_linear_cross_entropy(**changed, process_group=group)
+        problem = None
+    except Exception as error:
+        problem = (type(error).__name__, str(error))
+    return problem, sharded_linear_cross_entropy(**arguments, process_group=group).item()
+
+
+#: What is different on which rank, and what each rank of two says.
+DISAGREEMENTS: dict[str, tuple[dict[int, dict[str, Any]], tuple[str, str]]] = {
+    "features": (
+        {1: {"input": torch.ones(3, 5), "linear_weight": torch.ones(2, 5, requires_grad=True)}},
+        ("ValueError: ranks disagree on the number of features: 4 on rank 0, 5 on rank 1",) * 2,
+    ),
+    "dtype": (
+        {
+            0: {
+                "input": torch.ones(3, 4, dtype=torch.float64),
+                "linear_weight": torch.ones(2, 4, dtype=torch.float64, requires_grad=True),
+            }
+        },
+        ("ValueError: ranks disagree on the dtype: torch.float64 on rank 0, ",) * 2,
+    ),
+    "options": (
+        {1: {"label_smoothing": 0.5}},
+        ("ValueError: ranks disagree on the loss, its options, or which weights are given: ",) * 2,
+    ),
+    "sample weights": (
+        {1: {"sample_weight": torch.ones(3)}},
+        ("ValueError: ranks disagree on the loss, its options, or which weights are given: ",) * 2,
+    ),
+    "gradients": (
+        {1: {"input": torch.ones(3, 4), "linear_weight": torch.ones(2, 4)}},
+        ("ValueError: ranks disagree on whether gradients are wanted: 1 on rank 0, ",) * 2,
+    ),
+    "shapes of one rank": (
+        {0: {"input": torch.ones(3, 5)}},
+        ("ValueError: input has shape", "ValueError: rank 0 raised an error"),
+    ),
+    "an option of one rank": (
+        {1: {"reduction": "median"}},
+        ("ValueError: rank 1 raised an error", "ValueError: reduction is 'median'"),
+    ),
+    "a target that is not of integers": (
+        {1: {"target": torch.ones(3)}},
+        ("ValueError: rank 1 raised an error", "TypeError: target has dtype torch.float32"),
+    ),
+    "no classes": (
+        {1: {"linear_weight": torch.ones(0, 4)}},
+        ("ValueError: rank 1 raised an error", "ValueError: weight has shape (0, 4)"),
+    ),
+    "a target out of range": (
+        {1: {"target": torch.tensor([0, 4, 0])}},
+        ("IndexError: target of rank 1 holds 4: out of range for 4 classes",) * 2,
+    ),
+    "a negative target": (
+        {0: {"target": torch.tensor([0, -1, 0])}},
+        ("IndexError: target of rank 0 holds -1: out of range for 4 classes",) * 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DISAGREEMENTS)
+def test_errors_are_raised_on_every_rank(ranks: Ranks, name: str) -> None:
+    changes, expected = DISAGREEMENTS[name]
+    for (problem, loss), text in zip(
+        ranks.run(2, run_disagreement, changes), expected, strict=True
+    ):
+        assert problem is not None
+        assert ": ".join(problem).startswith(text)
+        assert loss == pytest.approx(np.log(4), rel=1e-6)
+
+
+def run_until_gone(group: Any, gone: int, dies: bool, timeout: float) -> None:
+    """A call that one rank does not take part in."""
+    if dist.get_rank(group) == gone:
+        if dies:
+            os._exit(1)
+        time.sleep(3 * timeout)
+        return
+    weight, target = torch.ones(2, 4, requires_grad=True), torch.tensor([0, 1, 0])
+    sharded_linear_cross_entropy(torch.ones(3, 4), weight, target, process_group=group)
+
+
+@pytest.mark.parametrize("dies", [True, False], ids=["dead", "silent"])
+def test_a_rank_that_is_gone_is_no_hang(tmp_path: Any, dies: bool) -> None:
+    timeout = 1.0
+    two = Ranks(tmp_path, 2, timeout)
+    try:
+        two.run(2, run_disagreement, {})  # everything is imported, and there is a connection
+        before = time.monotonic()
+        two.send(2, run_until_gone, 1, dies, timeout)
+        assert two.pipes[0].poll(3 * timeout)
+        is_good, (name, _) = two.pipes[0].recv()
+        assert not is_good
+        assert name in ("RuntimeError", "DistBackendError")
+        assert time.monotonic() - before < 2 * timeout
+    finally:
+        two.stop()
