@@ -14,11 +14,17 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import torch.distributed as dist  # noqa: E402
+import torch.distributed.checkpoint as dcp  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
+from torch.distributed.checkpoint.state_dict import (  # noqa: E402
+    get_state_dict,
+    set_state_dict,
+)
 from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 
 import fusedloss.torch  # noqa: E402
 from fusedloss.torch import distributed  # noqa: E402
+from fusedloss.torch import functional as F  # noqa: E402
 from fusedloss.torch.distributed import (  # noqa: E402
     ShardedLinearCrossEntropyLoss,
     class_range,
@@ -343,6 +349,102 @@ def test_heads_equal_those_of_one_process(ranks: Ranks, name: str, size: int) ->
         np.testing.assert_allclose(made, size * gradient.numpy(), rtol=1e-8, atol=1e-10)
     weights = np.concatenate([answer[2] for answer in answers])
     np.testing.assert_allclose(weights, whole.weight.detach().numpy(), rtol=1e-8, atol=1e-10)
+
+
+# ---- Checkpoints -------------------------------------------------------------------------------
+
+
+def run_checkpoint(group: Any, folder: str, loads: bool) -> tuple[Any, Any, float]:
+    """A step from a checkpoint, if it `loads` one; then save one. Weights, momentum and loss."""
+    head = distributed.ShardedCurricularFaceLoss(
+        5, NUM_CLASSES, dtype=torch.float64, process_group=group
+    )
+    steps = optimiser(head.parameters())
+    if loads:
+        weights, of_steps = get_state_dict(head, steps)
+        state = {"head": weights, "steps": of_steps}
+        dcp.load(state, checkpoint_id=folder, process_group=group)
+        set_state_dict(head, steps, model_state_dict=state["head"], optim_state_dict=state["steps"])
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    x, y, _ = (part.split(BATCHES[size])[rank] for part in head_batches(0))
+    loss = head(x, y % NUM_CLASSES)
+    loss.backward()
+    steps.step()
+    weights, of_steps = get_state_dict(head, steps)
+    dcp.save({"head": weights, "steps": of_steps}, checkpoint_id=folder, process_group=group)
+    momentum = steps.state[head.weight]["momentum_buffer"].to_local()
+    return head.weight.to_local().detach().numpy(), momentum.numpy(), loss.item()
+
+
+def test_checkpoints_are_for_any_number_of_ranks(ranks: Ranks, tmp_path: Any) -> None:
+    """Four ranks, then two, then one: each goes on as one process does from there."""
+    before = None
+    for size in (4, 2, 1):
+        folder = str(tmp_path / "checkpoint")
+        answers = ranks.run(size, run_checkpoint, folder, before is not None)
+        weights, momentum = (np.concatenate([answer[k] for answer in answers]) for k in range(2))
+        if before is not None:
+            whole = fusedloss.torch.CurricularFaceLoss(5, NUM_CLASSES, dtype=torch.float64)
+            with torch.no_grad():
+                whole.weight.copy_(torch.from_numpy(before[0]))
+                whole.t.fill_(before[2])
+            steps = optimiser(whole.parameters())
+            steps.state[whole.weight]["momentum_buffer"] = torch.from_numpy(before[1])
+            x, y, _ = head_batches(0)
+            loss = whole(x, y % NUM_CLASSES)
+            loss.backward()
+            steps.step()
+            # Sums in another order than one process has.
+            assert answers[0][2] == pytest.approx(loss.item(), rel=1e-8)
+            np.testing.assert_allclose(weights, whole.weight.detach().numpy(), rtol=1e-8)
+        state = {"head": {"t": torch.zeros(())}}
+        dcp.load(state, checkpoint_id=folder, no_dist=True)
+        before = weights, momentum, state["head"]["t"].item()
+
+
+# ---- Samples of the classes --------------------------------------------------------------------
+
+
+def run_sample(group: Any) -> Any:
+    """Loss and gradients of a sample; the classes of this rank that are in it."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    head = distributed.ShardedArcFaceLoss(
+        5, HEAD_CLASSES, sample_rate=0.5, seed=7, dtype=torch.float64, process_group=group
+    )
+    x, y, _ = (part.split(BATCHES[size])[rank] for part in head_batches(0))
+    embeddings = x.clone().requires_grad_()
+    loss = head(embeddings, y)
+    loss.backward()
+    gradient = head.weight.grad.to_local()
+    weight = head.weight.to_local().detach().clone()
+    torch.optim.SGD(head.parameters(), lr=1.0).step()
+    moved = weight - head.weight.to_local().detach()
+    rows = gradient.any(-1).nonzero().flatten()
+    return loss.item(), embeddings.grad.numpy(), weight.numpy(), moved.numpy(), rows.numpy()
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_samples(ranks: Ranks, size: int) -> None:
+    """The loss of the classes that the ranks have chosen, whose weights alone have a gradient."""
+    answers = ranks.run(size, run_sample)
+    x, y, _ = head_batches(0)
+    weight = torch.from_numpy(np.concatenate([answer[2] for answer in answers]))
+    share = HEAD_CLASSES // size
+    chosen = np.concatenate([rank * share + answer[4] for rank, answer in enumerate(answers)])
+    assert set(y[y >= 0].tolist()) <= set(chosen.tolist())
+    assert HEAD_CLASSES // 2 <= len(chosen) < HEAD_CLASSES
+    if size > 1:
+        assert len({tuple(answer[4]) for answer in answers}) > 1
+    embeddings, rows = x.clone().requires_grad_(), weight[chosen].clone().requires_grad_()
+    among = torch.tensor([-1 if c < 0 else chosen.tolist().index(c) for c in y.tolist()])
+    loss = F.arcface_loss(embeddings, rows, among)
+    loss.backward()
+    assert answers[0][0] == pytest.approx(loss.item(), rel=1e-12)
+    made = np.concatenate([answer[1] for answer in answers])
+    np.testing.assert_allclose(made, size * embeddings.grad.numpy(), rtol=1e-8, atol=1e-10)
+    moved = np.concatenate([answer[3] for answer in answers])
+    np.testing.assert_allclose(moved[chosen], rows.grad.numpy(), rtol=1e-8, atol=1e-10)
+    assert not np.delete(moved, chosen, axis=0).any()
 
 
 # ---- What goes wrong ---------------------------------------------------------------------------

@@ -157,6 +157,8 @@ class Sharded(Head):
 
     process_group: Group
 
+    sparse = False  # a sharded tensor cannot be
+
     #: What the ranks have said of the call at hand.
     _table: list[Facts]
 

@@ -37,6 +37,7 @@ class Head(nn.Module):
     """A margin-softmax head: a weight of shape (num_classes, embedding_dim), and a loss."""
 
     loss: str  # the function of functional
+    sparse = True  # whether the weight's gradient is, where classes are sampled
 
     class_weight: Tensor | None
 
@@ -94,7 +95,7 @@ class Head(nn.Module):
         )
         chosen = torch.from_numpy(classes)
         rows = (chosen.unsqueeze(-1) * self.centers + torch.arange(self.centers)).flatten()
-        weight = embedding(rows, self.weight_here, sparse=True)
+        weight = embedding(rows, self.weight_here, sparse=self.sparse)
         class_weight = None if self.class_weight is None else self.class_weight[chosen]
         return weight, class_weight, torch.from_numpy(among)
 
