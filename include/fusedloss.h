@@ -344,14 +344,14 @@ typedef struct fl_linear_args {
     fl_output input_gradient, weight_gradient, bias_gradient;
     /* set by fl_linear_program and its stages; not for the caller */
     struct {
-        char *shared;          /* memory of all tasks; below, places in it, in bytes */
-        int64_t rows;          /* positions that are worked on together: a chunk */
-        int64_t chunks, chunk; /* how many, and the one at hand */
-        int64_t block;         /* classes whose weights a task packs at a time */
-        int64_t splits,
-            split;            /* ranges of classes that are worked on independently: how many, of how many, */
-        int64_t second_split; /* and in the second pass */
-        int64_t group;        /* classes whose weights' gradients are accumulated together, */
+        char *shared;                   /* memory of all tasks; below, places in it, in bytes */
+        int64_t rows;                   /* positions that are worked on together: a chunk */
+        int64_t chunks, chunk;          /* how many, and the one at hand */
+        int64_t block;                  /* classes whose weights a task packs at a time */
+        int64_t splits;                 /* ranges of classes that are worked on independently, */
+        int64_t split;                  /* of how many classes, */
+        int64_t second_split;           /* and in the second pass */
+        int64_t group;                  /* classes whose weights' gradients are accumulated together, */
         int64_t group_start, group_end; /* and those at hand */
         int64_t centers, columns;       /* of a class, of all; blocks, splits and groups are of columns */
         int64_t padded_classes, padded_features;

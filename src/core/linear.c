@@ -1,6 +1,6 @@
 /* The plan of linear layer and cross-entropy: chunks of positions, blocks of classes, and what fits where. */
 #include "cpu.h"
-#include "layout.h"
+#include "dtypes.h"
 #include "program.h"
 #include "softmax.h"
 #include "table.h"
@@ -231,8 +231,9 @@ fl_status fl_linear_program(fl_linear_args *args, fl_program *program) {
     fl_status status = check_arguments(args);
     if (status != FL_OK) return status;
     fl_softmax_args *softmax = &args->softmax;
-    const int64_t size = args->input.dtype == FL_FLOAT64 ? 8 : 4;
-    const fl_kernels *kernels = fl_kernels_for(size == 8 ? FL_FLOAT64 : FL_FLOAT32);
+    const fl_dtype real = fl_compute_dtype(args->input.dtype);
+    const int64_t size = fl_size_of(real);
+    const fl_kernels *kernels = fl_kernels_for(real);
     if (!kernels) return FL_BAD_ARGUMENT;
 
     int64_t positions = 1;
