@@ -59,6 +59,10 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "soft": lambda z, **r: F.soft_cross_entropy(z, TEACHER, temperature=2.0, **r),
     "distillation": lambda z, **r: F.distillation_loss(z, TEACHER, IGNORED, temperature=2.0, **r),
     "top-k distillation": lambda z, **r: F.distillation_loss(z, TOP, Y, sample_weight=V, **r),
+    "linear": lambda z, **r: F.linear_cross_entropy(
+        z, TEACHER, Y - 1, linear_bias=V, label_smoothing=0.1, ignore_index=-1, **r
+    ),
+    "linear, capped": lambda z, **r: F.linear_cross_entropy(z, TEACHER, Y, softcap=2.0, **r),
     "squared error": lambda z, **r: F.mse_loss(z, TEACHER, weight=P, **r),
     "Huber": lambda z, **r: F.huber_loss(z, TEACHER, delta=0.5, weight=P, **r),
     "Poisson": lambda z, **r: F.poisson_nll_loss(z, P, full=True, **r),
@@ -398,7 +402,18 @@ def test_dispatch_modes_see_operations() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["plain", "capped", "focal", "distillation", "Huber", "sigmoid focal", "Tweedie"]
+    "name",
+    [
+        "plain",
+        "capped",
+        "focal",
+        "linear",
+        "linear, capped",
+        "distillation",
+        "Huber",
+        "sigmoid focal",
+        "Tweedie",
+    ],
 )
 def test_compiled_without_a_graph_break(name: str) -> None:
     torch._dynamo.reset()

@@ -128,6 +128,7 @@ def linear_cross_entropy(
     gradient: bool | tuple[int, ...] = False,
     grad_output: Any = None,
     out: Any = None,
+    bits: bool = False,
 ) -> Any: ...
 def pairwise(
     call: PairCall,

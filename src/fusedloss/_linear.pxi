@@ -16,10 +16,11 @@ cdef struct LinearArrays:
     Array sums, target_cosines
 
 
-def linear_cross_entropy(call, gradient=False, grad_output=None, out=None):
+def linear_cross_entropy(call, gradient=False, grad_output=None, out=None, bint bits=False):
     """The value of a `_check.LinearCall`, (value, gradient) or (value, gradients).
 
     gradient: True for that by the input, or the numbers of the wanted ones.
+    bits: uint16 arrays, but for class indices, are the bits of bfloat16.
     """
     cdef LinearArrays arrays
     cdef Array *each = <Array *>&arrays
@@ -28,18 +29,20 @@ def linear_cross_entropy(call, gradient=False, grad_output=None, out=None):
         each[i].held = False
     gradients = _check.LinearGradients(call, gradient, grad_output, out)
     try:
-        value = linear_on_arrays(call, gradients, &arrays)
+        value = linear_on_arrays(call, gradients, bits, &arrays)
     finally:
         for i in range(sizeof(LinearArrays) // sizeof(Array)):
             release(&each[i])
     return value if gradient is False else (value, gradients.finish())
 
 
-cdef void hold(object x, Array *array, fl_input *to, Py_ssize_t axis) except *:
+cdef void hold(
+    object x, Array *array, fl_input *to, Py_ssize_t axis, bint bits=False
+) except *:
     """Describe an array that `_check` has made plain to the kernels; nothing for None."""
     if x is None:
         return
-    if not take(x, array):
+    if not take_operand(x, array, bits):
         raise SystemError("fusedloss: an array that passed every check was not taken")
     set_input(to, array, axis)
 
@@ -58,7 +61,9 @@ cdef void set_margin(fl_margin *to, object margin) except *:
     to.detached = margin.detached
 
 
-cdef object linear_on_arrays(object call, object gradients, LinearArrays *arrays):
+cdef object linear_on_arrays(
+    object call, object gradients, bint bits, LinearArrays *arrays
+):
     cdef fl_linear_args args
     cdef fl_softmax_args *softmax = &args.softmax
     cdef fl_program program
@@ -66,13 +71,13 @@ cdef object linear_on_arrays(object call, object gradients, LinearArrays *arrays
     cdef int status
     memset(&args, 0, sizeof(args))
     positions = call.input.ndim - 1
-    hold(call.input, &arrays.input, &args.input, positions)
-    hold(call.weight, &arrays.weight, &args.weight, 1)
-    hold(call.bias, &arrays.bias, &args.bias, -1)
+    hold(call.input, &arrays.input, &args.input, positions, bits)
+    hold(call.weight, &arrays.weight, &args.weight, 1, bits)
+    hold(call.bias, &arrays.bias, &args.bias, -1, bits)
     hold(call.sample_weight, &arrays.sample_weight, &softmax.sample_weight, -1)
     if call.target.ndim > positions:
         softmax.kind = FL_PROBABILITY_TARGET
-        hold(call.target, &arrays.target, &softmax.target, positions)
+        hold(call.target, &arrays.target, &softmax.target, positions, bits)
     else:
         hold(call.target, &arrays.target, &softmax.target, -1)
     if call.class_weight is not None:
@@ -100,15 +105,15 @@ cdef object linear_on_arrays(object call, object gradients, LinearArrays *arrays
         softmax.grad_output_value = gradients.grad_output
     else:
         hold(gradients.grad_output, &arrays.grad_output, &softmax.grad_output, -1)
-    hold(gradients.input, &arrays.input_gradient, <fl_input *>&args.input_gradient, positions)
-    hold(gradients.weight, &arrays.weight_gradient, <fl_input *>&args.weight_gradient, 1)
-    hold(gradients.bias, &arrays.bias_gradient, <fl_input *>&args.bias_gradient, -1)
+    hold(gradients.input, &arrays.input_gradient, <fl_input *>&args.input_gradient, positions, bits)
+    hold(gradients.weight, &arrays.weight_gradient, <fl_input *>&args.weight_gradient, 1, bits)
+    hold(gradients.bias, &arrays.bias_gradient, <fl_input *>&args.bias_gradient, -1, bits)
 
     value = None
     shape = call.input.shape[:positions]
     if softmax.reduction == FL_NONE:
-        value = empty(shape, call.input.dtype)
-        hold(value, &arrays.loss, <fl_input *>&softmax.loss, -1)
+        value = empty(shape, call.input.dtype if call.loss_dtype is None else call.loss_dtype)
+        hold(value, &arrays.loss, <fl_input *>&softmax.loss, -1, bits)
     made = {name: empty(shape, call.compute_dtype) for name in call.outputs}
     hold(made.get("lse"), &arrays.lse, <fl_input *>&softmax.lse, -1)
     hold(made.get("entropy"), &arrays.entropy, <fl_input *>&softmax.entropy, -1)

@@ -15,9 +15,22 @@ from fusedloss._check.labels import (
     weight_of_samples,
 )
 from fusedloss._check.layers import arrays, places, same_length
-from fusedloss._check.linear_layer import LinearCall, LinearGradients, Margin, Shard, linear
+from fusedloss._check.linear_layer import (
+    LinearCall,
+    LinearGradients,
+    Margin,
+    Shard,
+    linear,
+    shifted_by,
+)
 from fusedloss._check.margin import GRADIENTS, margin_head, norm_statistics
-from fusedloss._check.operands import as_array, as_plain, compute_dtype, plain_prediction
+from fusedloss._check.operands import (
+    MOST_DIMENSIONS,
+    as_array,
+    as_plain,
+    compute_dtype,
+    plain_prediction,
+)
 from fusedloss._check.options import (
     MOST_GAMMA,
     checked_extras,
@@ -34,6 +47,7 @@ from fusedloss._check.options import (
     outputs,
     positive,
     reduction,
+    workspace_size,
 )
 from fusedloss._check.points import (
     DOMAINS,
@@ -68,6 +82,7 @@ __all__ = [
     "INDICES",
     "INDICES_OR_ROWS",
     "LABELS",
+    "MOST_DIMENSIONS",
     "MOST_GAMMA",
     "NOTHING_IGNORED",
     "ROWS",
@@ -117,7 +132,9 @@ __all__ = [
     "scalar_cotangent",
     "scores_or_classes",
     "segmentation",
+    "shifted_by",
     "softmax",
     "weight_of_samples",
+    "workspace_size",
     "zeros_like",
 ]

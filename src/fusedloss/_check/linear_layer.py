@@ -79,6 +79,7 @@ class LinearCall(NamedTuple):
     margin: Margin | None = None
     focusing: float = 0.0
     shard: Shard | None = None
+    loss_dtype: np.dtype[Any] | None = None  # of losses per position, if not the input's
 
 
 def linear(
@@ -136,7 +137,7 @@ def linear(
     class_weight = None if w is None else weight_of_classes("weight", w, x, classes)
     sample_weight = None if s is None else weight_of_samples(s, x, x.shape[:-1])
 
-    steps = _shift(shift, x)
+    steps = shifted_by(shift, x.shape)
     if steps:
         x = x[..., :-steps, :]
         target = target[..., steps:] if is_index else target[..., steps:, :]
@@ -168,14 +169,15 @@ def _same_dtype(name: str, array: Array, like: Array) -> None:
         raise TypeError(f"{name} has dtype {array.dtype}: expected {like.dtype}, that of input")
 
 
-def _shift(shift: Any, x: Array) -> int:
+def shifted_by(shift: Any, shape: tuple[int, ...]) -> int:
+    """Check the number of positions that targets are shifted by; `shape` is the input's."""
     steps = integer("shift", shift)
     if steps < 0:
         raise ValueError(f"shift is {steps}: expected a number of at least 0")
-    if steps and x.ndim < 2:
+    if steps and len(shape) < 2:
         raise ValueError(f"shift is {steps}: expected an input of shape (..., length, features)")
-    if steps and steps > x.shape[-2]:
-        raise ValueError(f"shift is {steps}: expected at most {x.shape[-2]}, the input's length")
+    if steps and steps > shape[-2]:
+        raise ValueError(f"shift is {steps}: expected at most {shape[-2]}, the input's length")
     return steps
 
 

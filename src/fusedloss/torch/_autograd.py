@@ -171,7 +171,7 @@ def _empty_like(tensor: Tensor) -> Tensor:
 def _tensor(made: Array, dtype: torch.dtype) -> Tensor:
     """Return an array of a kernel as a tensor."""
     tensor = torch.from_numpy(made)
-    return tensor.view(dtype) if dtype is torch.bfloat16 else tensor
+    return tensor.view(dtype) if made.dtype == np.uint16 else tensor
 
 
 def _scalar(value: float, dtype: torch.dtype) -> Tensor:

@@ -169,7 +169,7 @@ def categorical(
     log_q = q.log()
     even = -log_q.mean(axis)
     if _has_classes(target):
-        _expect_shape("target", target, probs.shape)
+        expect_shape("target", target, probs.shape)
         return share * even - (1 - share) * (target * log_q).sum(axis)
     log_q = log_q.movedim(axis, _class_axis(probs, None))
     losses = (1 - share) * negative_log_likelihood(call, log_q, axis, target, None)
@@ -239,11 +239,11 @@ class Distillation(NamedTuple):
         log_p = functional.log_softmax(z / self.temperature, axis)
         log_q = _wide(teacher[-1])
         if len(teacher) == 1:
-            _expect_shape("teacher_logits", log_q, prediction.shape)
+            expect_shape("teacher_logits", log_q, prediction.shape)
             log_q = functional.log_softmax(log_q / self.temperature, axis)
         else:
             log_p = log_p.gather(axis, teacher[0])
-            _expect_shape("teacher_logits[1]", log_q, log_p.shape)
+            expect_shape("teacher_logits[1]", log_q, log_p.shape)
         q = log_q.exp()
         soft = -_expectation(q, log_p, axis)
         if self.divergence:
@@ -314,7 +314,8 @@ def _expectation(p: Tensor, x: Tensor, axis: int) -> Tensor:
     return (p * x.masked_fill(p == 0, 0)).sum(axis)
 
 
-def _expect_shape(name: str, tensor: Tensor, shape: torch.Size) -> None:
+def expect_shape(name: str, tensor: Tensor, shape: torch.Size) -> None:
+    """Raise ValueError for a tensor of another shape."""
     if tensor.shape != shape:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}: expected {tuple(shape)}")
 
@@ -325,7 +326,7 @@ def _counts(
     """Return what the position counts in a mean: its sample weight, or 0 where it is ignored."""
     counts = torch.ones_like(losses)
     if sample_weight is not None:
-        _expect_shape("sample_weight", sample_weight, losses.shape)
+        expect_shape("sample_weight", sample_weight, losses.shape)
         counts = sample_weight.to(losses.dtype)
     if target is None or _has_classes(target):
         return counts

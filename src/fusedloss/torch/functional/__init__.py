@@ -27,6 +27,7 @@ from fusedloss.torch.functional.classification import (
 )
 from fusedloss.torch.functional.divergence import js_div, kl_div, total_variation_loss
 from fusedloss.torch.functional.layers import l1_penalty, l2_penalty, perceptual_loss
+from fusedloss.torch.functional.linear import linear_cross_entropy
 from fusedloss.torch.functional.margin import (
     a_softmax_loss,
     adaface_loss,
@@ -85,6 +86,7 @@ __all__ = [
     "l2_penalty",
     "l2_softmax_loss",
     "l_softmax_loss",
+    "linear_cross_entropy",
     "log_cosh_loss",
     "logistic_loss",
     "magface_loss",

@@ -28,6 +28,9 @@ from fusedloss.torch.modules.divergence import (
 from fusedloss.torch.modules.layers import (
     PerceptualLoss,
 )
+from fusedloss.torch.modules.linear import (
+    LinearCrossEntropyLoss,
+)
 from fusedloss.torch.modules.margin import (
     AdaFaceLoss,
     ArcFaceLoss,
@@ -86,6 +89,7 @@ __all__ = [
     "L1Loss",
     "L2SoftmaxLoss",
     "LSoftmaxLoss",
+    "LinearCrossEntropyLoss",
     "LogCoshLoss",
     "LogisticLoss",
     "MAPELoss",

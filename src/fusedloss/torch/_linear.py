@@ -1,0 +1,156 @@
+"""Linear layer and cross-entropy in torch: kernel calls, and the formula in torch's operations."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fusedloss import _check
+from fusedloss._core import linear_cross_entropy
+from fusedloss._loss import Array
+from fusedloss.torch._autograd import Tensors, array, detached
+from fusedloss.torch._softmax import NO_EXTRAS, Softmax, expect_shape
+
+_DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+_INDICES = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+
+
+class Linear(NamedTuple):
+    """A call of the linear kernels.
+
+    Its tensors are input, linear weight, linear bias, target, weight and sample weight.
+    """
+
+    of_logits: Softmax
+    ignore_index: int | None  # None: that of `of_logits` for indices, none for probabilities
+    workspace: int
+    differentiable: int  # the bias, if there is one
+    dtype: torch.dtype  # the loss's
+
+    @property
+    def reduction(self) -> str:
+        """How the losses of the positions are reduced."""
+        return self.of_logits.reduction
+
+    @property
+    def deferred(self) -> bool:
+        """Whether gradients are left to the backward pass."""
+        return self.of_logits.deferred
+
+    def run(
+        self,
+        tensors: Tensors,
+        wanted: tuple[int, ...] = (),
+        grad_output: float | Array | None = None,
+        out: tuple[Array, ...] = (),
+    ) -> Any:
+        """Run the kernel and return the loss; None if it does not take the arguments."""
+        if not self._takes(*tensors):
+            return None
+        x, linear_weight, linear_bias, target, weight, sample_weight = tensors
+        layer = {"input": detached(x), "linear_weight": detached(linear_weight)}
+        if linear_bias is not None:
+            layer["linear_bias"] = detached(linear_bias)
+        wide = torch.float64 if x.dtype is torch.float64 else torch.float32
+        weights = [
+            None if each is None else array(each.to(wide).contiguous())
+            for each in (weight, sample_weight)
+        ]
+        if isinstance(grad_output, np.ndarray):
+            grad_output = torch.from_numpy(grad_output).view(self.dtype).to(wide).numpy()
+        options = self.of_logits.checked()
+        extras = options.extras or NO_EXTRAS
+        call = _check.LinearCall(
+            given=layer,
+            input=layer["input"],
+            weight=layer["linear_weight"],
+            target=array(target),
+            bias=layer.get("linear_bias"),
+            class_weight=weights[0],
+            sample_weight=weights[1],
+            reduction=options.reduction,
+            ignore_index=options.ignore_index,
+            label_smoothing=options.label_smoothing,
+            softcap=extras.softcap,
+            z_loss=extras.z_loss,
+            shift=0,
+            precision=torch.get_float32_matmul_precision(),
+            outputs=extras.outputs,
+            workspace=self.workspace,
+            num_threads=torch.get_num_threads(),
+            compute_dtype=_check.compute_dtype(layer["input"]),
+            loss_dtype=None if x.dtype is self.dtype else np.dtype(np.float32),
+        )
+        result = linear_cross_entropy(call, wanted or False, grad_output, out or None, True)
+        value = result[0] if wanted else result
+        if x.dtype is self.dtype or not isinstance(value, float):
+            return value
+        return np.asarray(value, np.float32)
+
+    def _takes(
+        self,
+        x: Tensor,
+        linear_weight: Tensor,
+        linear_bias: Tensor | None,
+        target: Tensor,
+        weight: Tensor | None,
+        sample_weight: Tensor | None,
+    ) -> bool:
+        """Whether dtypes and shapes are what the kernels take."""
+        is_index = target.dtype in _INDICES
+        positions, classes = x.shape[:-1], linear_weight.shape[:1]
+        return (
+            x.dtype in _DTYPES
+            and linear_weight.dtype is x.dtype
+            and (is_index or (target.dtype in _DTYPES and self.ignore_index is None))
+            and linear_weight.dim() == 2
+            and linear_weight.numel() > 0
+            and 0 < x.dim() <= _check.MOST_DIMENSIONS + 1
+            and x.shape[-1] == linear_weight.shape[1]
+            and (linear_bias is None or linear_bias.shape == classes)
+            and (linear_bias is None or linear_bias.dtype is x.dtype)
+            and target.shape == (positions if is_index else positions + classes)
+            and (weight is None or weight.shape == classes)
+            and (sample_weight is None or sample_weight.shape == positions)
+        )
+
+    def formula(self, *tensors: Any) -> Tensor:
+        """Compute the loss from torch's operations."""
+        z, *others, shape = self._of_rows(*tensors)
+        loss = self.of_logits.formula(z, *others).to(self.dtype)
+        return loss.reshape(shape) if self.reduction == "none" else loss
+
+    def outputs(self, *tensors: Any) -> dict[str, Tensor]:
+        """Compute the extra outputs from torch's operations."""
+        if not (self.of_logits.extras or NO_EXTRAS).outputs:
+            return {}
+        with torch.no_grad():
+            *others, shape = self._of_rows(*tensors)
+        return {k: x.reshape(shape) for k, x in self.of_logits.outputs(*others).items()}
+
+    def _of_rows(
+        self,
+        x: Tensor,
+        linear_weight: Tensor,
+        linear_bias: Tensor | None,
+        target: Tensor,
+        weight: Tensor | None,
+        sample_weight: Tensor | None,
+    ) -> tuple[Any, ...]:
+        """Return logits, target and weights with one axis of positions; the shape of positions."""
+        if self.ignore_index is not None and target.is_floating_point():
+            raise ValueError(
+                "ignore_index is given: expected class indices, target has probabilities"
+            )
+        z = functional.linear(x, linear_weight, linear_bias)
+        positions = z.shape[:-1]
+        expect_shape("target", target, z.shape if target.is_floating_point() else positions)
+        if sample_weight is not None:
+            expect_shape("sample_weight", sample_weight, positions)
+            sample_weight = sample_weight.reshape(-1)
+        rows = target.reshape(-1, *target.shape[len(positions) :])
+        return z.reshape(-1, z.shape[-1]).to(self.dtype), rows, weight, sample_weight, positions

@@ -1,0 +1,211 @@
+"""Losses of a linear layer whose outputs are never held."""
+
+from __future__ import annotations
+
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fusedloss import _check, _core
+from fusedloss._loss import Extras
+from fusedloss.torch import _softmax
+from fusedloss.torch._autograd import (
+    evaluate,
+    expect_tensors,
+    fused,
+    in_graph,
+    overridden,
+    transformed,
+)
+from fusedloss.torch._linear import Linear
+from fusedloss.torch._softmax import Softmax
+from fusedloss.torch.functional._recognition import BreakEven
+from fusedloss.torch.functional._types import Loss, Outputs
+
+#: Of logits, which are not held.
+LINEAR_CROSS_ENTROPY = BreakEven(value=1 << 15, gradient=1 << 15)
+
+
+def _recognised(
+    input: Any,
+    linear_weight: Any,
+    target: Any,
+    linear_bias: Any,
+    weight: Any,
+    ignore_index: Any,
+) -> bool:
+    """Whether the kernels answer a call as torch does, and are quicker."""
+    tensors = [x for x in (input, linear_weight, linear_bias, target, weight) if x is not None]
+    if overridden(*tensors) or not all([isinstance(x, Tensor) for x in tensors]) or transformed():
+        return False
+    mixes = torch.is_autocast_enabled("cpu")  # which brings dtypes together
+    logits = input.numel() // max(input.shape[-1], 1) * len(linear_weight) if input.dim() else 0
+    break_even = LINEAR_CROSS_ENTROPY
+    return (
+        input.dim() in (1, 2)
+        and logits >= (break_even.gradient if in_graph(*tensors) else break_even.value)
+        and (
+            target.dtype is torch.int64
+            or ((target.dtype is input.dtype or mixes) and ignore_index is None)
+        )
+        and (weight is None or weight.dtype is input.dtype or mixes)
+        and not (mixes and any([x.dtype is torch.float64 for x in tensors]))
+    )
+
+
+@overload
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: nn.LinearCrossEntropyOptions | None = None,
+    sample_weight: Tensor | None = None,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    shift: int = 0,
+    outputs: tuple[()] = (),
+    workspace: int | None = None,
+) -> Tensor: ...
+@overload
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: nn.LinearCrossEntropyOptions | None = None,
+    sample_weight: Tensor | None = None,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    shift: int = 0,
+    outputs: Outputs,
+    workspace: int | None = None,
+) -> Loss: ...
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: nn.LinearCrossEntropyOptions | None = None,
+    sample_weight: Tensor | None = None,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    shift: int = 0,
+    outputs: Outputs = (),
+    workspace: int | None = None,
+) -> Loss:
+    """`torch.nn.functional.linear_cross_entropy` that holds no logits, with more options.
+
+    The logits are never held, whatever `options` say. The formula is that of
+    `fusedloss.linear_cross_entropy`.
+
+    Parameters
+    ----------
+    input, linear_weight, target, linear_bias, weight, reduction, ignore_index, label_smoothing
+        As in `torch.nn.functional.linear_cross_entropy`.
+    options : torch.nn.LinearCrossEntropyOptions, optional
+        What torch is to do with a call that is left to it.
+    sample_weight : Tensor of floats, the shape of class indices, optional
+        A weight per position; ones if absent. A mean divides by its sum.
+    softcap : float, optional
+        Logits z are first capped to softcap * tanh(z / softcap).
+    z_loss : float, default 0
+        What the square of the log-sum-exp is multiplied by and added to the loss.
+    shift : int, default 0
+        The target of position i is the one at i + shift, along the input's next to last axis.
+    outputs : tuple of {"lse", "entropy", "accuracy"}, default ()
+        What to return beside the loss.
+    workspace : int, optional
+        About how many bytes may be used besides inputs and gradients; 64 MiB if absent.
+
+    Returns
+    -------
+    Tensor or (Tensor, dict of Tensor)
+        The loss; with `outputs` also a dict of them: a value per position, float32 (float64 for
+        a float64 input), 0 where ignored, not differentiable.
+
+    See Also
+    --------
+    fusedloss.linear_cross_entropy : The same for arrays.
+
+    Notes
+    -----
+    With one of the options that torch has not, an input may have more axes: (..., in_features),
+    with targets (...) or (..., C). The gradients are computed together with the loss, except for
+    ``reduction="none"``. Products of float32 are as precise as `torch.set_float32_matmul_precision`
+    says; under autocast they are of its dtype, summed in float32.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    >>> weight = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    >>> loss = F.linear_cross_entropy(x, weight, torch.tensor([0, 1]))
+    >>> loss.backward()
+    >>> x.grad
+    tensor([[-0.1192,  0.0000],
+            [ 0.5000,  0.0000]])
+    """
+    more = (sample_weight, softcap, workspace)
+    plain = not z_loss and not shift and not outputs and all([x is None for x in more])
+    if not plain or _recognised(input, linear_weight, target, linear_bias, weight, ignore_index):
+        of_logits = Softmax(
+            _softmax.cross_entropy,
+            _core.CROSS_ENTROPY,
+            -100 if ignore_index is None else ignore_index,
+            label_smoothing,
+            reduction,
+            deferred=reduction == "none",
+        )
+        x, y, s = input, target, sample_weight
+        if not plain:
+            expect_tensors(x, linear_weight, linear_bias, y, weight, s)
+            extras = Extras(softcap=softcap, z_loss=z_loss, outputs=_check.outputs(outputs))
+            of_logits = of_logits._replace(extras=extras).checked()
+            steps = _check.shifted_by(shift, x.shape)
+            if steps:
+                x, s = x[..., :-steps, :], None if s is None else s[..., steps:]
+                y = y[..., steps:, :] if y.is_floating_point() else y[..., steps:]
+        layer, dtype = [x, linear_weight, linear_bias], x.dtype
+        if torch.is_autocast_enabled("cpu") and dtype is not torch.float64:
+            low, dtype = torch.get_autocast_dtype("cpu"), torch.float32
+            layer = [None if each is None else each.to(low) for each in layer]
+        call = Linear(
+            of_logits,
+            ignore_index,
+            _check.workspace_size(workspace),
+            2 if linear_bias is None else 3,
+            dtype,
+        )
+        loss: Loss | None = (fused if plain else evaluate)(call, *layer, y, weight, s)
+        if loss is not None:
+            return loss
+    return functional.linear_cross_entropy(
+        input,
+        linear_weight,
+        target,
+        linear_bias=linear_bias,
+        weight=weight,
+        reduction=reduction,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        options=options,
+    )
