@@ -339,6 +339,8 @@ typedef struct fl_linear_args {
     int32_t in_bfloat16; /* factors of products may be rounded to bfloat16 */
     fl_margin margin;    /* without bias, softcap and accuracy, on index targets */
     fl_shard shard;
+    double filter_eps; /* what a logit's gradient must exceed, relative to its position's factor, to be
+                          sure to enter those of input and weight; 0: all do */
     fl_softmax_args softmax;
     /* outputs of the inputs' dtype; no overlap with anything is allowed */
     fl_output input_gradient, weight_gradient, bias_gradient;

@@ -238,6 +238,68 @@ def test_medium_precision(isa: str) -> None:
         assert (error == 0) == (isa != "avx512bf16")
 
 
+# ---- Filtered gradients ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workspace", WORKSPACES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_filtered_gradients(isa: str, dtype: str, workspace: int | None) -> None:
+    """Off by no more than all that may be left out; of value and bias's gradient nothing is."""
+    for case in (
+        Linear(130, 40, 300, bias=True, ignore=True, sample_weight=True),
+        Linear(65, 13, 1000, bias=True, label_smoothing=0.1, softcap=20.0),
+        Linear(70, 20, 200, bias=True, target="probability"),
+    ):
+        x, weight, target, options = case.build(dtype)
+        x = (4 * x).astype(dtype)  # few classes are likely
+        eps_of_call = 1e-4
+        call = {**options, "workspace": workspace}
+        value, gradients = WITH_BIAS(x, weight, target, **call)
+        filtered_value, filtered = WITH_BIAS(x, weight, target, filter_eps=eps_of_call, **call)
+        assert filtered_value == value
+        assert_same_bits(filtered[2], gradients[2])
+        assert not np.array_equal(filtered[0], gradients[0])
+        assert not np.array_equal(filtered[1], gradients[1])
+
+        options["bias"] = options.pop("linear_bias")
+        truth = evaluate_linear(
+            x,
+            weight,
+            target,
+            gradient_eps=eps(dtype) / eps("float32") if dtype == "bfloat16" else 0,
+            dtype=truth_dtype(dtype),
+            **options,
+        )
+        factors = options.get("sample_weight", np.ones(len(x))).astype("float64")
+        if target.ndim == 1:
+            factors = np.where(target == -100, 0, factors)
+        factors = eps_of_call / eps(compute_dtype(dtype)) * factors / factors.sum()
+        sizes = np.abs(weight.astype("float64")).sum(0)
+        left_out = np.outer(factors, sizes), factors @ np.abs(x.astype("float64"))
+        ulps = softmax_ulps(len(weight))
+        for gradient, quantity, moved in zip(
+            filtered[:2], (truth.input, truth.weight), left_out, strict=True
+        ):
+            within = quantity._replace(moved=quantity.moved + moved)
+            assert_quantity(gradient, within, dtype, ulps, terms=len(x))
+
+
+@pytest.mark.parametrize("workspace", WORKSPACES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_filter_of_nothing_and_of_all(isa: str, dtype: str, workspace: int | None) -> None:
+    """All but zeros, in the order of an unfiltered sum; and nothing."""
+    for case in CASES[::3]:
+        x, weight, target, options = case.build(dtype)
+        call = {**options, "workspace": workspace}
+        _, gradients = GRADIENTS(x, weight, target, **call)
+        _, filtered = GRADIENTS(x, weight, target, filter_eps=1e-300, **call)
+        for left, right in zip(filtered, gradients, strict=True):
+            np.testing.assert_array_equal(left, right)  # zeros of either sign
+        if not case.z_loss:
+            _, filtered = GRADIENTS(x, weight, target, filter_eps=9.0, **call)
+            assert not any(gradient.any() for gradient in filtered)
+
+
 @pytest.mark.parametrize("dtype", [*np.typecodes["AllInteger"]])
 def test_any_integer_target(dtype: str) -> None:
     x, weight, target, _ = Linear(50, 8, 30).build("float32")
@@ -411,6 +473,7 @@ X, W, Y = np.zeros((4, 3), "float32"), np.zeros((5, 3), "float32"), np.zeros(4, 
         ((X, W, Y), {"z_loss": -1.0}, ValueError, "z_loss is -1.0"),
         ((X, W, Y), {"shift": -1}, ValueError, "shift is -1"),
         ((X, W, Y), {"shift": 5}, ValueError, "shift is 5: expected at most 4"),
+        ((X, W, Y), {"filter_eps": -1.0}, ValueError, "filter_eps is -1.0"),
         ((X, W, Y), {"precision": "low"}, ValueError, "precision is 'low'"),
         ((X, W, Y), {"workspace": 0}, ValueError, "workspace is 0"),
         ((X, W, Y), {"outputs": ("p",)}, ValueError, "outputs holds 'p'"),

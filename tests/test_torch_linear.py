@@ -199,6 +199,13 @@ def test_workspace() -> None:
     )
 
 
+def test_filter_eps() -> None:
+    """All of the gradient by the logits is smaller."""
+    x = X.clone().requires_grad_()
+    F.linear_cross_entropy(x, W, Y, filter_eps=2.0).backward()
+    assert not x.grad.any()
+
+
 # ---- Precision ---------------------------------------------------------------------------------
 
 
@@ -366,6 +373,7 @@ def test_left_to_torch(arguments: tuple[Any, ...], options: dict[str, Any]) -> N
         ({"softcap": 0.0}, "softcap is 0.0"),
         ({"z_loss": 0.1, "reduction": "most"}, "reduction is 'most'"),
         ({"workspace": 0}, "workspace is 0"),
+        ({"filter_eps": -1.0}, "filter_eps is -1.0"),
         ({"outputs": ("p",)}, "outputs holds 'p'"),
         ({"sample_weight": V[1:]}, "sample_weight has shape"),
         ({"target": Y[1:], "softcap": 1.0}, "target has shape"),
@@ -415,6 +423,7 @@ def test_options_of_the_module() -> None:
         "softcap": 2.0,
         "z_loss": 0.1,
         "shift": 1,
+        "filter_eps": 1e-3,
         "outputs": ("lse",),
         "workspace": 1 << 20,
     }

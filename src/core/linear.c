@@ -59,7 +59,7 @@ static fl_status check_arguments(const fl_linear_args *args) {
     const fl_softmax_args *softmax = &args->softmax;
     const fl_dtype dtype = args->input.dtype;
     const int has_target = softmax->kind == FL_INDEX_TARGET || softmax->kind == FL_PROBABILITY_TARGET;
-    if (!args->input.data || args->features < 1) return FL_BAD_ARGUMENT;
+    if (!args->input.data || args->features < 1 || !(args->filter_eps >= 0)) return FL_BAD_ARGUMENT;
     if (!args->weight.data && (args->margin.kind == FL_NO_MARGIN || args->weight_gradient.data))
         return FL_BAD_ARGUMENT;
     if (!has_target || softmax->prediction != FL_LOGITS || softmax->gradient.data || softmax->hessian.data ||
@@ -212,7 +212,9 @@ static void plan_memory(fl_linear_args *args, const fl_kernels *kernels, int64_t
     const int64_t rows = args->plan.rows, again = args->plan.recompute;
     const int64_t panels = (again ? args->plan.chunks : 1) * (rows / panel);
     const int64_t accumulated = weight->data && !args->plan.direct && args->plan.chunks > 1;
-    program->workspace = (size_t)round_up(thread + (again + args->plan.pairs) * rows * block * size, 64);
+    const int64_t activity = (args->filter_eps != 0) * (rows * block / panel + (block + rows) * size + 128);
+    program->workspace =
+        (size_t)round_up(thread + activity + (again + args->plan.pairs) * rows * block * size, 64);
     args->plan.terms_at = place(program, panels * kernels->linear_terms_bytes);
     args->plan.margin_at = place(program, panels * margin_bytes);
     args->plan.norms_at = place(program, has_margin * classes * size);

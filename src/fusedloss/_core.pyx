@@ -125,6 +125,7 @@ cdef extern from "fusedloss.h" nogil:
         int32_t in_bfloat16
         fl_margin margin
         fl_shard shard
+        double filter_eps
         fl_softmax_args softmax
         fl_output input_gradient, weight_gradient, bias_gradient
 

@@ -86,6 +86,7 @@ cdef object linear_on_arrays(
     args.features = 1 if call.weight is None else arrays.input.view.shape[positions]
     args.workspace = call.workspace
     args.in_bfloat16 = call.precision == "medium"
+    args.filter_eps = call.filter_eps
     softmax.logits.dtype = args.input.dtype
     softmax.classes = call.input.shape[positions] if call.weight is None else len(call.weight)
     if call.margin is not None:

@@ -30,6 +30,7 @@ def linear_cross_entropy(
     z_loss: float = 0.0,
     shift: int = 0,
     precision: Precision | None = None,
+    filter_eps: float | None = None,
     outputs: Sequence[Output] = (),
     workspace: int | None = None,
     num_threads: int | None = None,
@@ -70,6 +71,10 @@ def linear_cross_entropy(
     precision : {"highest", "high", "medium"}, optional
         The least precision of the products of float32 arrays: "highest", the default, and "high"
         are float32; "medium" may round their factors to bfloat16, where the CPU multiplies those.
+    filter_eps : float, optional
+        Elements of the gradient by the logits that are no larger, times the position's own factor s
+        (grad_output, sample weight and the mean's divisor), may be left out of the gradients: see
+        Notes. 1e-6, say, spares a trained model most of their work; all enter if absent.
     outputs : sequence of {"lse", "entropy", "accuracy"}, default ()
         What to return besides, per position: the log-sum-exp of the logits, the entropy of their
         softmax, and 1.0 where the target class is the first largest logit.
@@ -100,6 +105,10 @@ def linear_cross_entropy(
     CPU multiplies bfloat16, the gradient by the logits is rounded to it first. Where the workspace
     does not hold a float32 copy of the weights' gradient, which 16-bit dtypes take, or logits of
     enough rows, logits are computed two more times instead.
+
+    With `filter_eps` e, an element of the input's gradient is off by at most
+    :math:`e |s_i| \sum_c |W_{cd}|`, one of the weight's by at most :math:`e \sum_i |s_i x_{id}|`;
+    the value and the bias's gradient are the same.
 
     The same in torch: ``torch.nn.functional.linear_cross_entropy(input, linear_weight, target)``.
 
@@ -138,6 +147,7 @@ def linear_cross_entropy(
         z_loss,
         shift,
         precision,
+        filter_eps,
         outputs,
         workspace,
         num_threads,

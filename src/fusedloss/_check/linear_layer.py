@@ -79,6 +79,7 @@ class LinearCall(NamedTuple):
     margin: Margin | None = None
     focusing: float = 0.0
     shard: Shard | None = None
+    filter_eps: float = 0.0
     loss_dtype: np.dtype[Any] | None = None  # of losses per position, if not the input's
 
 
@@ -91,6 +92,7 @@ def linear(
     z_loss: Any,
     shift: Any,
     precision: Any,
+    filter_eps: Any,
     output_names: Any,
     workspace: Any,
     threads: Any,
@@ -161,6 +163,7 @@ def linear(
         workspace_size(workspace),
         num_threads(threads),
         compute_dtype(x),
+        0.0 if filter_eps is None else not_negative("filter_eps", filter_eps),
     )
 
 

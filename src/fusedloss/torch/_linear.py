@@ -27,6 +27,7 @@ class Linear(NamedTuple):
 
     of_logits: Softmax
     ignore_index: int | None  # None: that of `of_logits` for indices, none for probabilities
+    filter_eps: float
     workspace: int
     differentiable: int  # the bias, if there is one
     dtype: torch.dtype  # the loss's
@@ -83,6 +84,7 @@ class Linear(NamedTuple):
             workspace=self.workspace,
             num_threads=torch.get_num_threads(),
             compute_dtype=_check.compute_dtype(layer["input"]),
+            filter_eps=self.filter_eps,
             loss_dtype=None if x.dtype is self.dtype else np.dtype(np.float32),
         )
         result = linear_cross_entropy(call, wanted or False, grad_output, out or None, True)

@@ -71,6 +71,7 @@ def linear_cross_entropy(
     softcap: float | None = None,
     z_loss: float = 0.0,
     shift: int = 0,
+    filter_eps: float | None = None,
     outputs: tuple[()] = (),
     workspace: int | None = None,
 ) -> Tensor: ...
@@ -90,6 +91,7 @@ def linear_cross_entropy(
     softcap: float | None = None,
     z_loss: float = 0.0,
     shift: int = 0,
+    filter_eps: float | None = None,
     outputs: Outputs,
     workspace: int | None = None,
 ) -> Loss: ...
@@ -108,6 +110,7 @@ def linear_cross_entropy(
     softcap: float | None = None,
     z_loss: float = 0.0,
     shift: int = 0,
+    filter_eps: float | None = None,
     outputs: Outputs = (),
     workspace: int | None = None,
 ) -> Loss:
@@ -130,6 +133,9 @@ def linear_cross_entropy(
         What the square of the log-sum-exp is multiplied by and added to the loss.
     shift : int, default 0
         The target of position i is the one at i + shift, along the input's next to last axis.
+    filter_eps : float, optional
+        What of the gradient by the logits, times the position's factor, may be left out of the
+        gradients: see `fusedloss.linear_cross_entropy`. All enters if absent.
     outputs : tuple of {"lse", "entropy", "accuracy"}, default ()
         What to return beside the loss.
     workspace : int, optional
@@ -164,7 +170,7 @@ def linear_cross_entropy(
     tensor([[-0.1192,  0.0000],
             [ 0.5000,  0.0000]])
     """
-    more = (sample_weight, softcap, workspace)
+    more = (sample_weight, softcap, filter_eps, workspace)
     plain = not z_loss and not shift and not outputs and all([x is None for x in more])
     if not plain or _recognised(input, linear_weight, target, linear_bias, weight, ignore_index):
         of_logits = Softmax(
@@ -191,6 +197,7 @@ def linear_cross_entropy(
         call = Linear(
             of_logits,
             ignore_index,
+            0.0 if filter_eps is None else _check.not_negative("filter_eps", filter_eps),
             _check.workspace_size(workspace),
             2 if linear_bias is None else 3,
             dtype,

@@ -11,7 +11,7 @@ from fusedloss.torch.functional._types import Loss, Outputs
 
 
 class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
-    """`torch.nn.LinearCrossEntropyLoss` with five options more.
+    """`torch.nn.LinearCrossEntropyLoss` with six options more.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
         As in `torch.nn.LinearCrossEntropyLoss`.
     label_smoothing, options
         As in `torch.nn.LinearCrossEntropyLoss`.
-    softcap, z_loss, shift, outputs, workspace
+    softcap, z_loss, shift, filter_eps, outputs, workspace
         As in `fusedloss.torch.functional.linear_cross_entropy`.
 
     Examples
@@ -49,6 +49,7 @@ class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
         softcap: float | None = None,
         z_loss: float = 0.0,
         shift: int = 0,
+        filter_eps: float | None = None,
         outputs: Outputs = (),
         workspace: int | None = None,
     ) -> None:
@@ -68,6 +69,7 @@ class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
         self.softcap = softcap
         self.z_loss = z_loss
         self.shift = shift
+        self.filter_eps = filter_eps
         self.outputs = outputs
         self.workspace = workspace
 
@@ -95,6 +97,7 @@ class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
             softcap=self.softcap,
             z_loss=self.z_loss,
             shift=self.shift,
+            filter_eps=self.filter_eps,
             outputs=self.outputs,
             workspace=self.workspace,
         )
