@@ -6,6 +6,7 @@ own formula of the same loss does, and has the last word on errors too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
@@ -218,8 +219,12 @@ class _Attached(torch.autograd.Function):
                 scale = grad_output.item()
                 if fresh and scale == 1:
                     return None, *fresh
-                # 16 bits would be rounded twice, and what was too small for them is lost.
-                if fresh and all([x.itemsize > 2 for x in fresh]):
+                # 16 bits would be rounded twice, and what was too small for them is lost; unless
+                # only exponents change, of which bfloat16 has as many as float32.
+                exact = abs(math.frexp(scale)[0]) == 0.5
+                if fresh and all(
+                    [x.itemsize > 2 or (exact and x.dtype is torch.bfloat16) for x in fresh]
+                ):
                     return None, *[x.mul_(scale) for x in fresh]
             out = fresh or [_empty_like(tensors[k]) for k in wanted]
             if call.run(tensors, wanted, scale, tuple([array(x) for x in out])) is not None:
