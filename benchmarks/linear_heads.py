@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -18,8 +19,13 @@ from fusedloss.cli._contenders import FUSEDLOSS, TORCH
 from products import Contenders, Products
 from targets import Target
 
-GEMM, CHUNKED = "gemm", "torch chunked"
-CONTENDERS = (FUSEDLOSS, TORCH, CHUNKED, GEMM)
+GEMM = "gemm"
+#: torch's own chunks of positions, by what they accumulate in.
+CHUNKED = {
+    policy: f"torch chunked, {policy}" for policy in ("auto", "accurate", "balanced", "compact")
+}
+#: What a trained head's gradient is left out below.
+FILTER_EPS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -29,15 +35,20 @@ class Arrays:
     inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
     @classmethod
-    def make(cls, shape: tuple[int, int, int], dtype: str, num_threads: int) -> Arrays:
-        """Draw them, of positions, features, classes."""
+    def make(
+        cls, shape: tuple[int, int, int], dtype: str, num_threads: int, *, trained: bool = False
+    ) -> Arrays:
+        """Draw them, of positions, features, classes; `trained`: the target is what is likely."""
         positions, features, classes = shape
         torch.set_num_threads(num_threads)
         kind = getattr(torch, dtype)
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(positions, features, generator=generator).to(kind)
         weight = (torch.randn(classes, features, generator=generator) * 0.02).to(kind)
-        return cls((x, weight, torch.randint(0, classes, (positions,), generator=generator)))
+        target = torch.randint(0, classes, (positions,), generator=generator)
+        if trained:
+            x = trained_input(weight, target, generator).to(kind)
+        return cls((x, weight, target))
 
     def for_numpy(self) -> tuple[list[Any], tuple[Any, ...]]:
         """Return the inputs, and where the gradients go."""
@@ -66,17 +77,23 @@ class Head:
     shape: tuple[int, int, int]
     precision: fl.linear.Precision = "highest"
     workspace: int | None = None
+    #: the targets are likely, but for a tenth, and other classes are not
+    trained: bool = False
+    filter_eps: float | None = None
 
     def __str__(self) -> str:
         parts = [" x ".join(map(str, self.shape))]
         parts += [self.dtype] if self.dtype != "float32" else []
         parts += [f"precision {self.precision}"] if self.precision != "highest" else []
         parts += [f"workspace {self.workspace >> 20} MiB"] if self.workspace else []
+        parts += ["trained"] if self.trained else []
+        parts += [f"filter_eps {self.filter_eps:g}"] if self.filter_eps else []
         return ", ".join(parts)
 
     def make(self, num_threads: int, small: bool) -> Contenders:
         """Build the arrays and what is timed on them."""
-        arrays = Arrays.make((64, 48, 500) if small else self.shape, self.dtype, num_threads)
+        shape = (64, 48, 500) if small else self.shape
+        arrays = Arrays.make(shape, self.dtype, num_threads, trained=self.trained)
         x, weight, target = arrays.inputs
         x_leaf, weight_leaf = (each.detach().requires_grad_() for each in (x, weight))
         given, places = arrays.for_numpy()
@@ -88,21 +105,38 @@ class Head:
                 out=places,
                 precision=self.precision,
                 workspace=self.workspace,
+                filter_eps=self.filter_eps,
                 num_threads=num_threads,
             )
 
-        def theirs(options: Any = None) -> None:
+        def theirs(policy: Any = None) -> None:
             x_leaf.grad = weight_leaf.grad = None
             torch.nn.functional.linear_cross_entropy(
-                x_leaf, weight_leaf, target, options=options
+                x_leaf,
+                weight_leaf,
+                target,
+                options=policy and torch.nn.LinearCrossEntropyOptions(acc_policy=policy),
             ).backward()
 
         return {
             FUSEDLOSS: ours,
             TORCH: theirs,
-            CHUNKED: lambda: theirs(torch.nn.LinearCrossEntropyOptions()),
+            **{name: partial(theirs, policy) for policy, name in CHUNKED.items()},
             GEMM: arrays.gemm(),
         }
+
+
+def trained_input(weight: Any, target: Any, generator: torch.Generator) -> Any:
+    """Return inputs that make most targets likelier than 0.9, and rivals most of the rest.
+
+    Along the weights of the target and of three other classes, and a tenth of them of no class.
+    """
+    rivals = torch.randint(0, len(weight), (len(target), 3), generator=generator)
+    weight = weight.float()
+    x = weight[target] + 0.55 * weight[rivals].sum(1)
+    x *= 18 / (x * weight[target]).sum(1, keepdim=True)
+    x[::10] *= 0.3
+    return x
 
 
 def _numpy(tensor: torch.Tensor) -> Any:
@@ -111,19 +145,28 @@ def _numpy(tensor: torch.Tensor) -> Any:
     return tensor.numpy()
 
 
-def _case(head: Head, bound: float, rounds: int = 5) -> Products:
+def _case(head: Head, bound: float, *peers: str, rounds: int = 5) -> Products:
     return Products(
         "linear_cross_entropy",
         str(head),
-        CONTENDERS,
+        (FUSEDLOSS, *peers, GEMM),
         head.make,
         (Target(bound, (GEMM,)),),
         rounds,
+        measure_memory=True,
     )
 
 
+_SMALL, _LARGE = (2048, 768, 32000), (4096, 1024, 128256)
+_PEERS = (TORCH, *CHUNKED.values())
+_FILTERED: dict[str, Any] = {"trained": True, "filter_eps": FILTER_EPS}
+
 LINEAR_HEADS = (
-    _case(Head("float32", (2048, 768, 32000)), 1.1),
-    _case(Head("bfloat16", (2048, 768, 32000)), 1.15),
-    _case(Head("bfloat16", (2048, 768, 32000), workspace=2**28), 0.9),
+    _case(Head("float32", _SMALL), 1.1, TORCH, CHUNKED["auto"]),
+    _case(Head("float32", _SMALL, **_FILTERED), 0.7),
+    _case(Head("bfloat16", _SMALL), 1.15, *_PEERS, rounds=3),
+    _case(Head("bfloat16", _SMALL, workspace=2**28), 0.9),
+    _case(Head("bfloat16", _SMALL, **_FILTERED), 0.7),
+    _case(Head("bfloat16", _LARGE), 1.15, TORCH, rounds=3),
+    _case(Head("bfloat16", _LARGE, workspace=2**30), 0.9, rounds=3),
 )

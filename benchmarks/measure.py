@@ -1,9 +1,10 @@
-r"""Timing and memory of the contenders of a group; run as a program, at a lower instruction set.
+r"""Timing and memory of the contenders of a group; run as a program for what takes a process.
 
-fusedloss and torch choose their instruction set when they are loaded, hence a process of its own:
+fusedloss and torch choose their instruction set when they are loaded; peak memory is a process's:
 
     PYTHONPATH=tests FUSEDLOSS_ISA=avx2 ATEN_CPU_CAPABILITY=avx2 \
         python benchmarks/measure.py 2 avx2
+    PYTHONPATH=tests python benchmarks/measure.py 2 "2048 x 768 x 32000" fusedloss
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from pathlib import Path
 import torch
 
 from fusedloss.cli._contenders import OWN_THREADS, Mode, Problem, Work
-from fusedloss.cli._memory import fits, measure_extra_memory
+from fusedloss.cli._memory import fits, measure_extra_memory, peak_of
 from fusedloss.cli._timing import Samples, time_in_turn
-from workloads import CAPABILITIES, CAPABILITY_CASES, MEMORY_CASES, Case
+from products import Products
+from workloads import CAPABILITIES, CAPABILITY_CASES, MEMORY_CASES, PRODUCTS, Case
 
 # Enough for the medians to settle; the largest shapes make their five rounds, however long.
 SECONDS = 1.5
@@ -81,22 +83,29 @@ class Bench:
         return self._memory[name].get((case, mode))
 
     def _time_capability(self, isa: str) -> None:
-        variables = {
-            "FUSEDLOSS_ISA": isa,
-            "ATEN_CPU_CAPABILITY": CAPABILITIES[isa],
-            "PYTHONPATH": str(Path(__file__).parents[1] / "tests"),
-        }
-        child = subprocess.run(
-            [sys.executable, str(Path(__file__)), str(self.num_threads), isa],
-            env=os.environ | variables,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        answer: list[tuple[str, Mode, Samples]] = json.loads(child.stdout)
+        variables = {"FUSEDLOSS_ISA": isa, "ATEN_CPU_CAPABILITY": CAPABILITIES[isa]}
+        answer: list[tuple[str, Mode, Samples]]
+        answer = json.loads(_child([str(self.num_threads), isa], **variables))
         cases = {case.label: case for case in CAPABILITY_CASES}
         for label, mode, samples in answer:
             self._samples[cases[label], mode, isa] = samples
+
+
+def extra_bytes_of_products(case: Products, name: str, num_threads: int) -> int:
+    """Return the peak memory of a call beyond inputs and gradients."""
+    return int(_child([str(num_threads), case.label, name]))
+
+
+def _child(arguments: list[str], **variables: str) -> str:
+    """Return what this program prints."""
+    variables["PYTHONPATH"] = str(Path(__file__).parents[1] / "tests")
+    return subprocess.run(
+        [sys.executable, str(Path(__file__)), *arguments],
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
 
 
 def cut_down(work: Work) -> Work:
@@ -109,8 +118,14 @@ def cut_down(work: Work) -> Work:
 
 
 def main() -> None:
-    """Time every case that is timed at lower instruction sets; print the samples as JSON."""
-    num_threads, isa = int(sys.argv[1]), sys.argv[2]
+    """Print a contender's memory, or as JSON the samples of all cases at an instruction set."""
+    num_threads = int(sys.argv[1])
+    if len(sys.argv) > 3:
+        label, name = sys.argv[2:]
+        case = next(case for case in PRODUCTS if case.label == label)
+        print(peak_of(case.make(num_threads, False)[name]))
+        return
+    isa = sys.argv[2]
     bench = Bench(num_threads)
     answer = [
         (case.label, mode, bench.time(case, mode, case.contenders(mode, isa)))

@@ -23,6 +23,7 @@ class Products:
     make: Callable[[int, bool], Contenders]
     asked: tuple[Target, ...] = ()
     rounds: int = 5
+    measure_memory: bool = False
     modes: tuple[Mode, ...] = (VALUE_AND_GRADIENT,)
 
     @property

@@ -24,7 +24,6 @@ from fusedloss.cli import _plot
 from fusedloss.cli._contenders import (
     CONTENDERS,
     COPY,
-    OUT,
     PLAIN,
     READ,
     TORCH,
@@ -229,17 +228,15 @@ def make_capability_table(groups: Sequence[Group]) -> str:
 
 def make_memory_table(groups: Sequence[Group]) -> str:
     """Lay out the peak memory of a call."""
-    names = [
-        name
-        for name in CONTENDERS
-        if name != OUT and any(name in group.extra_bytes for group in groups)
-    ]
+    measured = dict.fromkeys(name for group in groups for name in group.extra_bytes)
+    names = sorted(measured, key=lambda name: [*CONTENDERS, *measured].index(name))
     rows = []
     for group in groups:
         if group.extra_bytes:
             sizes = (group.extra_bytes.get(name) for name in names)
             cells = ("" if size is None else format_bytes(size) for size in sizes)
-            rows.append((group.case.label, group.mode, format_bytes(group.work.bytes), *cells))
+            logits = format_bytes(group.work.bytes) if isinstance(group.case, Case) else "not held"
+            rows.append((group.case.label, group.mode, logits, *cells))
     return _markdown(("work", "mode", "logits", *names), rows)
 
 

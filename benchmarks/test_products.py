@@ -11,7 +11,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fusedloss.cli._timing import Samples, time_in_turn
-from measure import SECONDS, Bench
+from measure import SECONDS, Bench, extra_bytes_of_products
 from products import Products
 from test_softmax_family import replay
 from workloads import PRODUCTS
@@ -45,4 +45,7 @@ def test_contender(case: Products, name: str, bench: Bench, benchmark: Benchmark
     benchmark.extra_info.update(
         case=case.label, mode=mode, isa="", contender=name, num_threads=bench.num_threads
     )
+    if case.measure_memory and name != case.yardstick:
+        memory = extra_bytes_of_products(case, name, bench.num_threads)
+        benchmark.extra_info["extra_bytes"] = memory
     replay.play(benchmark, samples[name])

@@ -12,7 +12,7 @@ import gc
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -67,7 +67,13 @@ def fits(work: Work) -> bool:
 
 def _measure(problem: Problem, name: str, mode: Mode) -> int:
     """Bytes of one call, in this process."""
-    call = problem.contender(name, mode)
+    peak = peak_of(problem.contender(name, mode))
+    returned = problem.work.bytes if mode == VALUE_AND_GRADIENT and name != OUT else 0
+    return max(0, peak - returned)
+
+
+def peak_of(call: Callable[[], object]) -> int:
+    """Bytes that this process takes for a call at most, after one to warm up."""
     call()
     gc.collect()
     _return_free_memory()
@@ -75,9 +81,7 @@ def _measure(problem: Problem, name: str, mode: Mode) -> int:
         file.write("5")
     before = _status("VmRSS")
     call()
-    peak = _status("VmHWM")
-    returned = problem.work.bytes if mode == VALUE_AND_GRADIENT and name != OUT else 0
-    return max(0, peak - before - returned)
+    return _status("VmHWM") - before
 
 
 def _return_free_memory() -> None:
