@@ -153,13 +153,24 @@ static int64_t fitting_rows(int64_t bytes, int64_t row, int64_t panel) {
     return at_least(rows, panel);
 }
 
+/* Whether a logit that is small enough says that its gradient is negligible, and nothing else needs it. */
+static int filters_logits(const fl_linear_args *args) {
+    return args->filter_eps != 0 && args->margin.kind == FL_NO_MARGIN && !args->shard.sums_of_all &&
+           args->softmax.kind == FL_INDEX_TARGET && args->softmax.label_smoothing == 0 &&
+           !args->bias_gradient.data;
+}
+
+static int64_t maxima_bytes(const fl_linear_args *args, int64_t rows, int64_t panel) {
+    return args->plan.padded_classes / panel * rows * (int64_t)sizeof(uint16_t);
+}
+
 /* Chunks of rows and groups of classes that fit the workspace, and whether logits are kept. */
 static void plan_chunks(fl_linear_args *args, const fl_kernels *kernels, int64_t size, const demand *needs) {
     const int64_t panel = kernels->panel, unit = panel * args->plan.centers;
     const int64_t positions = args->softmax.plan.positions;
     const int64_t classes = args->plan.padded_classes, class_bytes = args->plan.padded_features * size;
     const fl_output *weight = &args->weight_gradient;
-    const int64_t limit = (args->workspace ? (int64_t)args->workspace : WORKSPACE_BYTES) - needs->fixed;
+    int64_t limit = (args->workspace ? (int64_t)args->workspace : WORKSPACE_BYTES) - needs->fixed;
     const int64_t accumulated = weight->data && !args->plan.direct ? classes * class_bytes : 0;
 
     int64_t rows = fitting_rows(limit, needs->kept_row, panel);
@@ -168,6 +179,9 @@ static void plan_chunks(fl_linear_args *args, const fl_kernels *kernels, int64_t
     args->plan.recompute = few || args->shard.sums_of_all;
     args->plan.group = classes;
     if (args->plan.recompute) {
+        const int64_t maxima = maxima_bytes(args, positions + panel, panel);
+        args->plan.maxima = filters_logits(args) && size == sizeof(float) && maxima < limit / 2;
+        if (args->plan.maxima) limit -= maxima;
         /* Those of the input's gradient over groups of classes. */
         const int64_t sums = accumulated ? (positions + panel) * class_bytes : 0;
         const int second = args->input_gradient.data && (weight->data || args->bias_gradient.data);
@@ -226,6 +240,8 @@ static void plan_memory(fl_linear_args *args, const fl_kernels *kernels, int64_t
     args->plan.bias_at = place(program, has_bias * classes * size);
     const int grouped = args->plan.input_second && args->plan.group < classes;
     args->plan.input_sums_at = place(program, grouped ? args->plan.chunks * rows * features * size : 0);
+    args->plan.maxima_at =
+        place(program, args->plan.maxima * maxima_bytes(args, args->plan.chunks * rows, panel));
     args->plan.accumulated_at = place(program, accumulated * args->plan.group * features * size);
 }
 

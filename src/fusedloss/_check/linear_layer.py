@@ -163,7 +163,7 @@ def linear(
         workspace_size(workspace),
         num_threads(threads),
         compute_dtype(x),
-        0.0 if filter_eps is None else not_negative("filter_eps", filter_eps),
+        filter_eps=0.0 if filter_eps is None else not_negative("filter_eps", filter_eps),
     )
 
 
