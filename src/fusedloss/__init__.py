@@ -115,6 +115,7 @@ from fusedloss.similarity import (
     cosine_embedding_loss,
     cosine_similarity_loss,
     triplet_margin_loss,
+    triplet_margin_with_distance_loss,
 )
 from fusedloss.transform import grad_and_hess, value_and_grad
 
@@ -211,6 +212,7 @@ __all__ = [
     "total_variation_loss",
     "triplet_loss",
     "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
     "tuplet_margin_loss",
     "tversky_loss",
     "tweedie_loss",

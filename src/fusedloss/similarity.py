@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
 from fusedloss import _check
-from fusedloss._loss import Call, loss
+from fusedloss._loss import Call, lookup, loss
 from fusedloss._rowwise import rowwise
+from fusedloss._triplets import triplets
+from fusedloss.transform import value_and_grad
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -229,4 +232,81 @@ def triplet_margin_loss(
         *(reduction, num_threads),
         sample_weight=sample_weight,
         axis=-1,
+    )
+
+
+@loss("anchor", "positive", "negative")
+def triplet_margin_with_distance_loss(
+    anchor: ArrayLike,
+    positive: ArrayLike,
+    negative: ArrayLike,
+    *,
+    distance_function: Callable[..., Any] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Loss of triplets by any distance: :math:`\ell = \max(0, m + d(a, p) - d(a, n))`.
+
+    Parameters
+    ----------
+    anchor, positive, negative : array of floats, of one shape
+        Vectors :math:`a`, those that belong with them :math:`p`, and those that do not :math:`n`:
+        float16, bfloat16, float32 or float64.
+    distance_function : function, optional
+        The distance :math:`d`: one of this package's losses that is differentiable in its first two
+        arguments, such as `cosine_similarity_loss`; its losses are taken without reduction. That of
+        `triplet_margin_loss` if absent.
+    margin : float, default 1
+        How much nearer the positive should be; positive.
+    swap : bool, default False
+        Take the distance between positive and negative where that is less than the one between
+        anchor and negative.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of distances.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the distances' shape and the dtype of
+        `anchor` for "none". The mean over nothing is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken, or a distance that is none of this package's losses.
+    ValueError
+        For a shape or an option that does not fit, or a distance that is not differentiable.
+
+    Notes
+    -----
+    Like ``torch.nn.functional.triplet_margin_with_distance_loss``, which takes any function of
+    tensors.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> a, p, n = [[1.0, 0.0]], [[0.0, 2.0]], [[3.0, 4.0]]
+    >>> distance = fl.cosine_similarity_loss
+    >>> round(fl.triplet_margin_with_distance_loss(a, p, n, distance_function=distance), 6)
+    1.6
+    """
+    if distance_function is None:
+        return lookup(triplet_margin_loss).lower(
+            anchor,
+            positive,
+            negative,
+            margin=margin,
+            swap=swap,
+            reduction=reduction,
+            num_threads=num_threads,
+        )
+    operands = {"anchor": anchor, "positive": positive, "negative": negative}
+    value_and_grad(distance_function, argnums=(0, 1))  # an error for what is no such loss
+    return triplets, (
+        *(operands, distance_function, _check.positive("margin", margin), bool(swap)),
+        *(_check.reduction(reduction), _check.num_threads(num_threads)),
     )

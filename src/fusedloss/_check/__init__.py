@@ -33,6 +33,7 @@ from fusedloss._check.operands import (
 )
 from fusedloss._check.options import (
     MOST_GAMMA,
+    MOST_POWER,
     checked_extras,
     finite,
     in_range,
@@ -59,6 +60,7 @@ from fusedloss._check.points import (
 from fusedloss._check.results import (
     as_output,
     cotangent,
+    delivered,
     loss_cotangent,
     place,
     scalar_cotangent,
@@ -75,6 +77,7 @@ from fusedloss._check.rows import (
 )
 from fusedloss._check.softmax_family import softmax
 from fusedloss._check.teachers import distillation
+from fusedloss._check.triplets import triplets
 
 __all__ = [
     "DOMAINS",
@@ -84,6 +87,7 @@ __all__ = [
     "LABELS",
     "MOST_DIMENSIONS",
     "MOST_GAMMA",
+    "MOST_POWER",
     "NOTHING_IGNORED",
     "ROWS",
     "VALUES",
@@ -102,6 +106,7 @@ __all__ = [
     "classes",
     "compute_dtype",
     "cotangent",
+    "delivered",
     "distillation",
     "finite",
     "in_range",
@@ -134,6 +139,7 @@ __all__ = [
     "segmentation",
     "shifted_by",
     "softmax",
+    "triplets",
     "weight_of_samples",
     "workspace_size",
     "zeros_like",
