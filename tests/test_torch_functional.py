@@ -26,7 +26,12 @@ from torch.autograd import forward_ad  # noqa: E402
 
 from fusedloss.torch import _softmax  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
-from fusedloss.torch.functional import classification  # noqa: E402
+from fusedloss.torch.functional import (  # noqa: E402
+    classification,
+    multiclass,
+    segmentation,
+    similarity,
+)
 from torch_parts import (  # noqa: E402, F401
     DTYPES,
     REDUCTIONS,
@@ -606,6 +611,23 @@ OWN: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("js_div", (P.flip(1).log(),), {"beta": 0, "weight": V[:, None]}),
     ("js_div", (P.flip(1).log(),), {"beta": 1.0}),
     ("total_variation_loss", (P.flip(1),), {"weight": W}),
+    ("categorical_hinge_loss", (Y,), {"sample_weight": V}),
+    ("categorical_hinge_loss", (P,), {}),
+    ("poly1_cross_entropy", (Y,), {"sample_weight": V}),
+    ("poly1_cross_entropy", (P,), {"epsilon": -0.5}),
+    ("generalized_cross_entropy", (Y,), {"sample_weight": V}),
+    ("generalized_cross_entropy", (Y,), {"q": 1}),
+    ("sparsemax_loss", (Y,), {"sample_weight": V}),
+    ("cosine_similarity_loss", (P,), {"sample_weight": V}),
+    ("cosine_similarity_loss", (P,), {"axis": 0}),
+    ("ranking_softmax_loss", (W.expand(4, 3),), {"sample_weight": V}),
+    ("ranking_softmax_loss", (W.expand(4, 3),), {"where": SIGNS > 0}),
+    ("dice_loss", (IGNORED,), {}),
+    ("dice_loss", (P,), {"smooth": 0.5}),
+    ("tversky_loss", (IGNORED,), {"alpha": 0.25, "beta": 1}),
+    ("focal_tversky_loss", (Y,), {}),
+    ("iou_loss", (P,), {}),
+    ("lovasz_softmax_loss", (IGNORED,), {}),
 ]
 
 
@@ -634,9 +656,12 @@ def of_dtype(dtype: Any) -> Callable[[Tensor], Tensor]:
     return lambda x: x.to(dtype) if x.is_floating_point() else x
 
 
+OF_PROBABILITIES = {"categorical_cross_entropy", "generalized_cross_entropy"}
+
+
 def prediction_of(name: str, dtype: Any) -> Tensor:
     z = torch.tensor([[0.5, -1.0, 2.0], [3.0, 0.25, 0.0], [-2.0, 1.0, 1.5], [0.0, 0.0, 0.0]])
-    z = z.softmax(1) if name == "categorical_cross_entropy" else z
+    z = z.softmax(1) if name in OF_PROBABILITIES else z
     return z.to(dtype)
 
 
@@ -737,7 +762,9 @@ def test_own_losses_are_differentiable_in_their_targets(case: Any, reduction: st
 def test_every_pointwise_loss_of_this_package_is_tested_in_both_arguments() -> None:
     of_torch = {name for name in F.__all__ if hasattr(T, name)}
     of_several = {"l1_penalty", "l2_penalty", "perceptual_loss"}
-    by_rows = {name for name in F.__all__ if hasattr(classification, name)}
+    row_families = (classification, multiclass, segmentation, similarity)
+    by_rows = {name for name in F.__all__ if any(hasattr(each, name) for each in row_families)}
+    by_rows.add("ranking_softmax_loss")
     others = {"logistic_loss", "zero_one_loss"}  # soft_margin_loss, and one without gradients
     tested = {case[0] for case in IN_BOTH}
     assert tested == set(F.__all__) - of_torch - of_several - by_rows - others

@@ -51,6 +51,60 @@ POINTWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("HingeEmbeddingLoss", "hinge_embedding_loss", (Z, SIGNS), {"margin": 0.5}),
 ]
 
+LABELS = torch.tensor([[0, -1, 0], [1, 2, -1], [2, 0, 1], [-1, 0, 0]])
+IMAGES = torch.linspace(-2, 2, 24).sin().reshape(2, 3, 4)
+PIXELS = torch.tensor([[0, 1, 2, 1], [2, 2, -1, 0]])
+
+#: The same of losses of rows and of images.
+ROWWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
+    ("MultiMarginLoss", "multi_margin_loss", (Z, Y), {"p": 2, "margin": 0.5, "weight": W}),
+    ("MultiLabelMarginLoss", "multilabel_margin_loss", (Z, LABELS), {}),
+    ("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss", (Z, P), {"weight": W}),
+    ("CosineEmbeddingLoss", "cosine_embedding_loss", (Z, P, SIGNS[:, 0]), {"margin": 0.25}),
+    (
+        "TripletMarginLoss",
+        "triplet_margin_loss",
+        (Z, P, P.flip(0)),
+        {"margin": 2.0, "p": 1, "eps": 0.5, "swap": True, "reduction": "sum"},
+    ),
+    (
+        "TripletMarginWithDistanceLoss",
+        "triplet_margin_with_distance_loss",
+        (Z, P, P.flip(0)),
+        {"distance_function": nn.PairwiseDistance(1.0), "margin": 2.0, "swap": True},
+    ),
+    ("DiceLoss", "dice_loss", (IMAGES, PIXELS), {"smooth": 0.5, "ignore_index": -1}),
+    (
+        "TverskyLoss",
+        "tversky_loss",
+        (IMAGES, PIXELS),
+        {"alpha": 0.25, "beta": 2.0, "smooth": 0.5, "ignore_index": -1, "reduction": "sum"},
+    ),
+    (
+        "FocalTverskyLoss",
+        "focal_tversky_loss",
+        (IMAGES, PIXELS),
+        {"alpha": 0.25, "beta": 2.0, "gamma": 2.0, "smooth": 0.5, "ignore_index": -1},
+    ),
+    ("IoULoss", "iou_loss", (IMAGES, PIXELS), {"smooth": 0.5, "ignore_index": -1}),
+    ("LovaszSoftmaxLoss", "lovasz_softmax_loss", (IMAGES, PIXELS), {"ignore_index": -1}),
+    (
+        "DiceCELoss",
+        "dice_ce_loss",
+        (IMAGES, PIXELS),
+        {"smooth": 0.5, "lambda_dice": 0.25, "lambda_ce": 3.0, "ignore_index": -1},
+    ),
+]
+
+#: The same of modules that are called with a sample weight.
+ROW_WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
+    ("CategoricalHingeLoss", "categorical_hinge_loss", (Z, Y), {"reduction": "sum"}),
+    ("Poly1CrossEntropyLoss", "poly1_cross_entropy", (Z, P), {"epsilon": 0.5}),
+    ("GeneralizedCrossEntropyLoss", "generalized_cross_entropy", (P, Y), {"q": 0.25}),
+    ("SparsemaxLoss", "sparsemax_loss", (Z, Y), {"reduction": "none"}),
+    ("CosineSimilarityLoss", "cosine_similarity_loss", (Z.T, P.T), {"axis": 0}),
+]
+
 #: The same of modules that are called with a weight.
 WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("LogCoshLoss", "log_cosh_loss", (Z, P), {"reduction": "sum"}),
@@ -156,6 +210,18 @@ MODULES: list[tuple[str, dict[str, Any], tuple[Any, ...], str, dict[str, Any]]] 
         (name, options, (*inputs, W), function, {**options, "weight": W})
         for name, function, inputs, options in WEIGHTED
     ],
+    *[(name, options, inputs, function, options) for name, function, inputs, options in ROWWISE],
+    *[
+        (name, options, (*inputs, V), function, {**options, "sample_weight": V})
+        for name, function, inputs, options in ROW_WEIGHTED
+    ],
+    (
+        "RankingSoftmaxLoss",
+        {"reduction": "sum"},
+        (Z, P, P > 0.3, V),
+        "ranking_softmax_loss",
+        {"reduction": "sum", "where": P > 0.3, "sample_weight": V},
+    ),
 ]
 
 
@@ -168,8 +234,8 @@ def test_modules_are_their_functions(
     name: str, module_options: Any, inputs: Any, function: str, options: Any
 ) -> None:
     module = getattr(front, name)(**module_options)
-    by_keyword = {"sample_weight", "weight"} & (options.keys() - module_options.keys())
-    arguments = inputs[:-1] if by_keyword else inputs
+    by_keyword = {"sample_weight", "weight", "where"} & (options.keys() - module_options.keys())
+    arguments = inputs[: len(inputs) - len(by_keyword)]
     expected = getattr(F, function)(*arguments, **options)
     for twin in (module, copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         torch.testing.assert_close(twin(*inputs), expected, rtol=0, atol=0)

@@ -45,7 +45,7 @@ class Pointwise(NamedTuple):
     ) -> Any:
         """Run the kernel and return the loss; None if it does not take the arguments."""
         last = self.differentiable
-        arrays = [*map(_numbers, tensors[:last]), *map(_constants, tensors[last:])]
+        arrays = [*map(numbers, tensors[:last]), *map(constants, tensors[last:])]
         result = pointwise_plain(
             self.row,
             tuple(arrays[:-1]),
@@ -72,11 +72,12 @@ class Pointwise(NamedTuple):
         return {}
 
 
-def _numbers(tensor: Tensor) -> Array:
+def numbers(tensor: Tensor) -> Array:
+    """Return an array of numbers that a gradient may be wanted in, bools as 0 and 1."""
     return detached(tensor.view(torch.uint8) if tensor.dtype is torch.bool else tensor)
 
 
-def _constants(tensor: Tensor | None) -> Array | None:
+def constants(tensor: Tensor | None) -> Array | None:
     """Return an array that no gradient is wanted in: RuntimeError where one is."""
     return None if tensor is None else array(tensor)
 

@@ -197,12 +197,12 @@ class Distillation(NamedTuple):
         """Run the kernels and return the loss; None if they do not take the arguments."""
         prediction, *others = tensors
         target, sample_weight, *teacher = (
-            None if x is None else _numbers(array(x)) for x in others
+            None if x is None else numbers_of_bits(array(x)) for x in others
         )
         if isinstance(grad_output, np.ndarray):
-            grad_output = _numbers(grad_output)
+            grad_output = numbers_of_bits(grad_output)
         result = distillation(
-            _numbers(detached(prediction)),
+            numbers_of_bits(detached(prediction)),
             teacher[0] if len(teacher) == 1 else tuple(teacher),
             target,
             self.temperature,
@@ -214,9 +214,9 @@ class Distillation(NamedTuple):
             torch.get_num_threads(),
             bool(wanted),
             grad_output,
-            _numbers(out[0]) if wanted else None,
+            numbers_of_bits(out[0]) if wanted else None,
         )
-        return _bits(result[0] if wanted else result)
+        return bits_of_numbers(result[0] if wanted else result)
 
     def checked(self) -> Distillation:
         """Return the call with its options checked."""
@@ -272,7 +272,7 @@ def weight_of_classes(alpha: float | Tensor, logits: Tensor) -> Tensor:
     return alpha.expand(logits.shape[axis : axis + 1]) if alpha.dim() == 0 else alpha
 
 
-def _numbers(bits: Array) -> Array:
+def numbers_of_bits(bits: Array) -> Array:
     """Return an array of bfloat16 numbers for one of their bits; any other as it is."""
     if bits.dtype != np.uint16:
         return bits
@@ -281,7 +281,7 @@ def _numbers(bits: Array) -> Array:
     return bits.view(bfloat16)
 
 
-def _bits(numbers: Any) -> Any:
+def bits_of_numbers(numbers: Any) -> Any:
     """Return the bits of an array of bfloat16 numbers; anything else as it is."""
     if isinstance(numbers, np.ndarray) and numbers.dtype.name == "bfloat16":
         return numbers.view(np.uint16)

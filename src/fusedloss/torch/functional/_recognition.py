@@ -26,6 +26,16 @@ class BreakEven(NamedTuple):
 
     value: int  # without a gradient
     gradient: int  # with one
+    row_value: int = 0  # the same of a row
+    row_gradient: int = 0
+
+    def passed(self, *rows: Tensor) -> bool:
+        """Whether a call is as large."""
+        with_gradient = is_grad_enabled() and any([x.requires_grad for x in rows])
+        elements, row = rows[0].numel(), rows[0].shape[-1]
+        if with_gradient:
+            return elements >= self.gradient and row >= self.row_gradient
+        return elements >= self.value and row >= self.row_value
 
 
 def recognised(break_even: BreakEven, input: Any, target: Any, *others: Any) -> bool:
@@ -74,6 +84,27 @@ def small(break_even: BreakEven, input: Any, target: Any) -> bool:
         )
         and input.shape == target.shape
         and not has_torch_function_variadic(input, target)
+    )
+
+
+def recognised_rows(
+    break_even: BreakEven, *rows: Any, others: tuple[Tensor | None, ...] = ()
+) -> bool:
+    """Whether a kernel of rows answers a call as torch does, and is quicker.
+
+    The rows have one dtype and one shape, and are more than none; the others are None where absent.
+    """
+    first = rows[0]
+    return (
+        not overridden(*rows, *others)
+        and all([isinstance(x, Tensor) for x in rows])
+        and all([x is None or isinstance(x, Tensor) for x in others])
+        and first.ndim > 0
+        and first.numel() > 0
+        and break_even.passed(*rows)
+        and all([x.dtype is first.dtype and x.shape == first.shape for x in rows])
+        and not transformed()
+        and not (first.itemsize == 2 and torch.is_autocast_enabled("cpu"))
     )
 
 

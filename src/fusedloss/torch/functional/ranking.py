@@ -1,13 +1,17 @@
-"""Losses of pairs, element by element."""
+"""Losses of pairs and of lists."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusedloss import ranking
 from fusedloss.torch._autograd import fused
 from fusedloss.torch._pointwise import Pointwise
+from fusedloss.torch._rowwise import own_row_loss
 from fusedloss.torch.functional._recognition import BreakEven, is_number, recognised
+from fusedloss.torch.functional._types import Reduction
 
 MARGIN_RANKING_LOSS = BreakEven(value=1 << 13, gradient=1 << 9)
 HINGE_EMBEDDING_LOSS = BreakEven(value=0, gradient=0)
@@ -119,3 +123,56 @@ def hinge_embedding_loss(
         if loss is not None:
             return loss
     return functional.hinge_embedding_loss(input, target, margin, size_average, reduce, reduction)
+
+
+def ranking_softmax_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    where: Tensor | None = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Listwise softmax loss; `fusedloss.ranking_softmax_loss`.
+
+    Parameters
+    ----------
+    logits : Tensor of floats, shape (..., L)
+        Scores of the items of lists.
+    labels : Tensor, shape (..., L)
+        The items' relevances t.
+    where : Tensor of bools, shape (..., L), optional
+        The items that lists have; all if absent. A list without any has no loss.
+    sample_weight : Tensor, shape (...), optional
+        A weight per list; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of lists, or by the sum of `sample_weight`.
+
+    Returns
+    -------
+    Tensor
+        -sum t log softmax, of the dtype of `logits`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.ranking_softmax_loss(torch.zeros(1, 2), torch.tensor([[2.0, 1.0]]))
+    tensor(2.0794)
+    """
+    loss = ranking.ranking_softmax_loss
+    named = {}
+    if where is not None:
+        named["where"] = where.view(torch.uint8) if where.dtype is torch.bool else where
+    return own_row_loss(
+        loss, _ranking_softmax, (logits, labels), sample_weight, reduction, named=named
+    )
+
+
+def _ranking_softmax(logits: Tensor, labels: Tensor, where: Tensor | None = None) -> Tensor:
+    if where is None:
+        return -(labels * functional.log_softmax(logits, -1)).sum(-1)
+    there = where != 0
+    some = there.any(-1, keepdim=True)
+    log_p = functional.log_softmax(torch.where(there | ~some, logits, -torch.inf), -1)
+    return -torch.where(there, labels * log_p, 0).sum(-1)

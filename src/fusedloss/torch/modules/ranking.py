@@ -1,10 +1,11 @@
-"""Losses of pairs, element by element."""
+"""Losses of pairs and of lists."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from fusedloss.torch import functional
+from fusedloss.torch.functional._types import Reduction
 
 
 class MarginRankingLoss(nn.MarginRankingLoss):
@@ -56,5 +57,42 @@ class HingeEmbeddingLoss(nn.HingeEmbeddingLoss):
             input,
             target,
             margin=self.margin,
+            reduction=self.reduction,
+        )
+
+
+class RankingSoftmaxLoss(nn.Module):
+    """Listwise softmax loss: `fusedloss.torch.functional.ranking_softmax_loss`.
+
+    Parameters
+    ----------
+    reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import RankingSoftmaxLoss
+    >>> RankingSoftmaxLoss()(torch.zeros(1, 2), torch.tensor([[2.0, 1.0]]))
+    tensor(2.0794)
+    """
+
+    def __init__(self, *, reduction: Reduction = "mean") -> None:
+        super().__init__()
+        self.reduction: Reduction = reduction
+
+    def forward(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        where: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the loss."""
+        return functional.ranking_softmax_loss(
+            logits,
+            labels,
+            where=where,
+            sample_weight=sample_weight,
             reduction=self.reduction,
         )

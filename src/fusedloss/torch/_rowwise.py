@@ -1,0 +1,128 @@
+"""Losses of rows in torch: kernel calls, and formulas in torch's differentiable operations.
+
+A formula answers where the kernels do not: it says what is wrong with bad input, runs on other
+devices and under torch's transforms, and is what second derivatives are taken of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fusedloss import _check
+from fusedloss._core import rowwise_plain
+from fusedloss._loss import Array, lookup
+from fusedloss.torch._autograd import Tensors, evaluate, expect_tensors
+from fusedloss.torch._pointwise import constants, numbers, reduced
+
+
+class Rowwise(NamedTuple):
+    """A call of a kernel of rows; its tensors are the operands, class and sample weights."""
+
+    name: str
+    #: the loss of the same tensors in torch
+    by_torch: Callable[..., Tensor]
+    reduction: str
+    #: what each operand after the first is, by `_check`'s names
+    roles: tuple[int, ...]
+    parameters: tuple[float, ...] = ()
+    differentiable: int = 1
+    axis: int | None = None
+
+    @property
+    def deferred(self) -> bool:
+        """Whether the gradients are left to the backward pass."""
+        return self.reduction == "none"
+
+    def run(
+        self,
+        tensors: Tensors,
+        wanted: tuple[int, ...] = (),
+        grad_output: float | Array | None = None,
+        out: tuple[Array, ...] = (),
+    ) -> Any:
+        """Run the kernel and return the loss; None if it does not take the arguments."""
+        last, operands = self.differentiable, len(self.roles) + 1
+        weight, sample_weight = tensors[operands:]
+        if weight is not None:
+            wide = torch.float64 if tensors[0].dtype is torch.float64 else torch.float32
+            weight = weight.to(wide).contiguous()
+        result = rowwise_plain(
+            self.name,
+            (*map(numbers, tensors[:last]), *map(constants, tensors[last:operands])),
+            self.roles,
+            constants(weight),
+            constants(sample_weight),
+            self.parameters,
+            self.reduction,
+            self.axis,
+            torch.get_num_threads(),
+            wanted,
+            grad_output,
+            out if wanted else None,
+            True,  # bfloat16 comes as its bits
+        )
+        return result[0] if wanted and result is not None else result
+
+    def formula(self, *tensors: Any) -> Tensor:
+        """Compute the loss from torch's operations."""
+        return self.by_torch(*tensors)
+
+    def outputs(self, *tensors: Any) -> dict[str, Tensor]:
+        """Losses of rows have no extra outputs."""
+        return {}
+
+
+def own_row_loss(
+    loss: Callable[..., Any],
+    formula: Callable[..., Tensor],
+    operands: tuple[Tensor, ...],
+    sample_weight: Tensor | None,
+    reduction: str,
+    named: dict[str, Tensor] | None = None,
+    **options: Any,
+) -> Tensor:
+    """Compute a loss of tensors that is this package's own.
+
+    `loss` is the same of arrays, whose kernel and checks are taken; `formula` gives the losses of
+    the rows of operands in torch's operations, floating-point ones being of one dtype. The operands
+    that are `named` come last.
+    """
+    named = named or {}
+    tensors = (*operands, *named.values())
+    expect_tensors(*tensors, sample_weight)
+    if not operands[0].is_floating_point():
+        raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")
+    record = lookup(loss)
+    name, _, roles, _, _, parameters, _, axis, _ = record.lower(
+        *operands, sample_weight=sample_weight, reduction=reduction, **named, **options
+    )[1]
+    call = Rowwise(
+        name,
+        partial(_by_formula, partial(formula, **options), _check.reduction(reduction)),
+        reduction,
+        roles,
+        parameters,
+        len(record.differentiable),
+        axis,
+    )
+    value: Tensor = evaluate(call, *tensors, None, sample_weight)
+    return value
+
+
+def _by_formula(
+    formula: Callable[..., Tensor], reduction: str, prediction: Tensor, *others: Tensor | None
+) -> Tensor:
+    """Compute losses in float32 or float64, weigh and reduce them."""
+    dtype = torch.float32 if prediction.itemsize < 4 else prediction.dtype
+    *operands, _, weight = [
+        x.to(dtype) if x is not None and x.is_floating_point() else x for x in (prediction, *others)
+    ]
+    losses = formula(*operands)
+    if weight is None or reduction != "mean":
+        return reduced(losses, weight, reduction).to(prediction.dtype)
+    return ((losses * weight).sum() / weight.sum()).to(prediction.dtype)
