@@ -370,7 +370,7 @@ def _sparsemax(scores: Tensor, target: Tensor) -> Tensor:
     x, t = _classes_last(scores, target)
     z = x - x.max(-1, keepdim=True).values.detach()
     ordered = z.sort(-1, descending=True).values
-    thresholds = (ordered.cumsum(-1) - 1) / torch.arange(1, z.shape[-1] + 1)
+    thresholds = (ordered.cumsum(-1) - 1) / torch.arange(1, z.shape[-1] + 1, device=z.device)
     support = (ordered > thresholds).sum(-1, keepdim=True)
     p = torch.relu(z - thresholds.gather(-1, support - 1))
     return (p * (z - p / 2)).sum(-1) + 0.5 - (t * z).sum(-1)
