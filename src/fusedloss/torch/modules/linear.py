@@ -28,8 +28,8 @@ class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
     >>> from fusedloss.torch import LinearCrossEntropyLoss
     >>> loss = LinearCrossEntropyLoss(2, 3)
     >>> _ = torch.nn.init.eye_(loss.linear.weight)
-    >>> loss(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1]))
-    tensor(0.6691, grad_fn=<_AttachedBackward>)
+    >>> round(loss(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1])).item(), 4)
+    0.6691
     """
 
     def __init__(
