@@ -196,7 +196,7 @@ def samples(function: Callable[..., Any], record: Loss, dtype: Any) -> Iterator[
     matrix = np.ones((2, 2), dtype)
     centers = np.ones((30, 2), dtype)  # several of each class
     of_dtype: list[Any] = [matrix, vector, [matrix], centers]
-    others = [*of_dtype, np.zeros(2, np.int64), 1.0]
+    others = [*of_dtype, np.zeros(2, np.int64), np.ones(1, np.int64), 1.0]
     required = [
         name
         for name, parameter in inspect.signature(function).parameters.items()

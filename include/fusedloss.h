@@ -10,8 +10,9 @@
  *   6. fl_linear_args                 cross-entropy of logits that are a linear layer's and are never held
  *   7. fl_pairwise_args               one call of a loss of pairs of embeddings
  *   8. fl_segmentation_args           sums over images' pixels, and gradients of what is made of them
- *   9. fl_program, fl_run             the call as stages of independent tasks; run them on one thread
- *  10. instruction sets and threads   which kernels run, and on how many threads
+ *   9. fl_ctc_args                    connectionist temporal classification of sequences
+ *  10. fl_program, fl_run             the call as stages of independent tasks; run them on one thread
+ *  11. instruction sets and threads   which kernels run, and on how many threads
  *
  * A minimal call (8 rows, 10 classes, mean cross-entropy and its gradient):
  *
@@ -34,7 +35,7 @@
  *     ... args.value is the loss, gradient is filled ...
  *
  * No function here allocates, starts a thread or keeps state between calls,
- * but for the choice of the instruction set (section 10).
+ * but for the choice of the instruction set (section 11).
  */
 #ifndef FUSEDLOSS_H
 #define FUSEDLOSS_H
@@ -472,7 +473,38 @@ typedef struct fl_segmentation_args {
     } plan;
 } fl_segmentation_args;
 
-/* ---- 9. Programs: stages of independent tasks -------------------------------------------- */
+/* ---- 9. Losses of sequences --------------------------------------------------------------- */
+
+/*
+ * Connectionist temporal classification: minus the logarithm of the probability that a sequence's frames
+ * spell its labels, once repetitions are merged and blanks dropped. gradient = d sum(grad_output * reduced
+ * loss) / d x, the log-probabilities being log_softmax(x).
+ */
+typedef struct fl_ctc_args {
+    /* inputs */
+    fl_input log_probs;          /* any float dtype; strides of frames, then of sequences */
+    const int64_t *labels;       /* of all sequences, each in [0, classes) and not the blank */
+    const int64_t *first_labels; /* where in it each sequence's labels begin */
+    const int64_t *input_lengths, *target_lengths; /* frames and labels of each sequence */
+    fl_input grad_output;                          /* FL_NONE only: any float dtype */
+    /* sizes */
+    int64_t frames, sequences, classes;
+    /* options */
+    int64_t blank;
+    int32_t zero_infinity;  /* infinite losses, and their gradients, are 0 */
+    fl_reduction reduction; /* FL_MEAN divides losses by the numbers of labels, then by that of sequences */
+    double grad_output_value;
+    /* outputs, of the log-probabilities' dtype or the compute type */
+    fl_output loss_values; /* FL_NONE: one per sequence */
+    fl_output gradient;    /* strides as above; it may be the log-probabilities' memory */
+    double value;          /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
+    /* set by fl_ctc_program; not for the caller */
+    struct {
+        double scale;
+    } plan;
+} fl_ctc_args;
+
+/* ---- 10. Programs: stages of independent tasks ------------------------------------------- */
 
 /* What one task hands to the end of its stage, where tasks are combined in their order. */
 typedef struct fl_partial {
@@ -521,6 +553,7 @@ fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program);
 fl_status fl_linear_program(fl_linear_args *args, fl_program *program);
 fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program);
 fl_status fl_segmentation_program(fl_segmentation_args *args, fl_program *program);
+fl_status fl_ctc_program(fl_ctc_args *args, fl_program *program);
 
 /* Bytes that fl_run needs: one thread's workspace, the partials and what is shared. */
 size_t fl_workspace_size(const fl_program *program);
@@ -528,7 +561,7 @@ size_t fl_workspace_size(const fl_program *program);
 /* Run every stage on the calling thread. workspace: fl_workspace_size bytes, aligned to 64. */
 fl_status fl_run(const fl_program *program, void *args, void *workspace);
 
-/* ---- 10. Instruction sets and threads ------------------------------------------------------ */
+/* ---- 11. Instruction sets and threads ------------------------------------------------------ */
 
 /* The instruction sets compiled in, best first; NULL past the end. */
 const char *fl_isa_name(int index);

@@ -52,6 +52,7 @@ POINTWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
 ]
 
 LABELS = torch.tensor([[0, -1, 0], [1, 2, -1], [2, 0, 1], [-1, 0, 0]])
+LENGTHS = (torch.tensor([2, 2, 1]), torch.tensor([1, 2, 2]))
 IMAGES = torch.linspace(-2, 2, 24).sin().reshape(2, 3, 4)
 PIXELS = torch.tensor([[0, 1, 2, 1], [2, 2, -1, 0]])
 
@@ -72,6 +73,12 @@ ROWWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
         "triplet_margin_with_distance_loss",
         (Z, P, P.flip(0)),
         {"distance_function": nn.PairwiseDistance(1.0), "margin": 2.0, "swap": True},
+    ),
+    (
+        "CTCLoss",
+        "ctc_loss",
+        (IMAGES.log_softmax(-1), torch.tensor([[2, 3], [3, 0], [0, 2]]), *LENGTHS),
+        {"blank": 1, "reduction": "sum", "zero_infinity": True},
     ),
     ("DiceLoss", "dice_loss", (IMAGES, PIXELS), {"smooth": 0.5, "ignore_index": -1}),
     (

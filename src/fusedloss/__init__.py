@@ -111,6 +111,7 @@ from fusedloss.segmentation import (
     lovasz_softmax_loss,
     tversky_loss,
 )
+from fusedloss.sequences import ctc_loss
 from fusedloss.similarity import (
     cosine_embedding_loss,
     cosine_similarity_loss,
@@ -139,6 +140,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity_loss",
     "cross_entropy",
+    "ctc_loss",
     "curricularface_loss",
     "dice_ce_loss",
     "dice_loss",

@@ -157,6 +157,21 @@ cdef extern from "fusedloss.h" nogil:
         double *sums
         fl_output gradient
 
+    ctypedef struct fl_ctc_args:
+        fl_input log_probs
+        const int64_t *labels
+        const int64_t *first_labels
+        const int64_t *input_lengths
+        const int64_t *target_lengths
+        fl_input grad_output
+        int64_t frames, sequences, classes
+        int64_t blank
+        int32_t zero_infinity
+        fl_reduction reduction
+        double grad_output_value
+        fl_output loss_values, gradient
+        double value
+
     ctypedef struct fl_partial:
         fl_status status
 
@@ -185,6 +200,7 @@ cdef extern from "fusedloss.h" nogil:
     fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program)
     int32_t fl_next_stage(const fl_program *program, void *args, int32_t stage)
     fl_status fl_segmentation_program(fl_segmentation_args *args, fl_program *program)
+    fl_status fl_ctc_program(fl_ctc_args *args, fl_program *program)
     fl_status fl_run(const fl_program *program, void *args, void *workspace)
     size_t fl_workspace_size(const fl_program *program)
     const char *fl_isa_name(int index)
@@ -604,6 +620,7 @@ SQUARED_EUCLIDEAN = FL_SQUARED_EUCLIDEAN
 
 include "_linear.pxi"
 include "_segmentation.pxi"
+include "_ctc.pxi"
 
 
 # ---- The machine ------------------------------------------------------------------------------

@@ -36,6 +36,8 @@
 #include "pairwise.inc"
 #include "segmentation.inc"
 
+#include "ctc.inc"
+
 extern const fl_kernels FL_TABLE;
 
 __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
@@ -72,4 +74,5 @@ __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
     .pairwise_finish = pairwise_finish,
     .segmentation_sums = segmentation_sums,
     .segmentation_gradient = segmentation_gradient,
+    .ctc = ctc,
 };

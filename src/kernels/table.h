@@ -64,6 +64,7 @@ typedef struct fl_kernels {
     fl_task pairwise_finish;                                 /* groups' gradients are added up */
     fl_task segmentation_sums;
     fl_task segmentation_gradient;
+    fl_task ctc; /* one sequence */
 } fl_kernels;
 
 #endif

@@ -54,6 +54,7 @@ from reference.segmentation import (
     lovasz_softmax_loss,
     tversky_loss,
 )
+from reference.sequences import ctc_loss
 from reference.similarity import (
     cosine_embedding_loss,
     cosine_similarity_loss,
@@ -94,6 +95,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity_loss",
     "cross_entropy",
+    "ctc_loss",
     "dice_ce_loss",
     "dice_loss",
     "distillation_loss",

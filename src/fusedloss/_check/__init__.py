@@ -75,6 +75,7 @@ from fusedloss._check.rows import (
     raise_bad_class,
     rowwise,
 )
+from fusedloss._check.sequences import CTCCall, ctc
 from fusedloss._check.softmax_family import softmax
 from fusedloss._check.teachers import distillation
 from fusedloss._check.triplets import triplets
@@ -91,6 +92,7 @@ __all__ = [
     "NOTHING_IGNORED",
     "ROWS",
     "VALUES",
+    "CTCCall",
     "LinearCall",
     "LinearGradients",
     "Margin",
@@ -106,6 +108,7 @@ __all__ = [
     "classes",
     "compute_dtype",
     "cotangent",
+    "ctc",
     "delivered",
     "distillation",
     "finite",

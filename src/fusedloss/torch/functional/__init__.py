@@ -79,6 +79,7 @@ from fusedloss.torch.functional.segmentation import (
     lovasz_softmax_loss,
     tversky_loss,
 )
+from fusedloss.torch.functional.sequences import ctc_loss
 from fusedloss.torch.functional.similarity import (
     cosine_embedding_loss,
     cosine_similarity_loss,
@@ -100,6 +101,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity_loss",
     "cross_entropy",
+    "ctc_loss",
     "curricularface_loss",
     "dice_ce_loss",
     "dice_loss",

@@ -81,6 +81,7 @@ from fusedloss.torch.modules.segmentation import (
     LovaszSoftmaxLoss,
     TverskyLoss,
 )
+from fusedloss.torch.modules.sequences import CTCLoss
 from fusedloss.torch.modules.similarity import (
     CosineEmbeddingLoss,
     CosineSimilarityLoss,
@@ -95,6 +96,7 @@ __all__ = [
     "AsymmetricLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
     "CategoricalCrossEntropyLoss",
     "CategoricalHingeLoss",
     "CombinedMarginLoss",

@@ -1,0 +1,39 @@
+"""Losses of sequences, whose frames are not aligned with their labels."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fusedloss.torch import functional
+
+
+class CTCLoss(nn.CTCLoss):
+    """Connectionist temporal classification: `torch.nn.CTCLoss`.
+
+    Parameters
+    ----------
+    blank, reduction, zero_infinity
+        As in `torch.nn.CTCLoss`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import CTCLoss
+    >>> log_probs = torch.zeros(2, 1, 3).log_softmax(-1)
+    >>> CTCLoss()(log_probs, torch.tensor([[1]]), torch.tensor([2]), torch.tensor([1]))
+    tensor(1.0986)
+    """
+
+    def forward(
+        self, log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor
+    ) -> Tensor:
+        """Compute the loss."""
+        return functional.ctc_loss(
+            log_probs,
+            targets,
+            input_lengths,
+            target_lengths,
+            blank=self.blank,
+            reduction=self.reduction,
+            zero_infinity=self.zero_infinity,
+        )
