@@ -17,7 +17,7 @@ import torch.multiprocessing as mp
 SIZES = (1, 2, 4)
 
 #: Seconds that a rank waits for the others: long for these tests, short for a hang.
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 
 
 class RankError(Exception):
@@ -77,7 +77,7 @@ class Ranks:
         for pipe in self.pipes[:size]:
             pipe.send((function, size, arguments))
 
-    def answers(self, size: int, timeout: float = 2 * TIMEOUT) -> list[Any]:
+    def answers(self, size: int, timeout: float = 3 * TIMEOUT) -> list[Any]:
         """Return what every rank's function returned, or a RankError of what it raised."""
         made = []
         for pipe in self.pipes[:size]:

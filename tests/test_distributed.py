@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.state_dict import (  # noqa: E402
 )
 from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 
+import fusedloss as fl  # noqa: E402
 import fusedloss.torch  # noqa: E402
 from fusedloss.torch import distributed  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
@@ -445,6 +446,125 @@ def test_samples(ranks: Ranks, size: int) -> None:
     moved = np.concatenate([answer[3] for answer in answers])
     np.testing.assert_allclose(moved[chosen], rows.grad.numpy(), rtol=1e-8, atol=1e-10)
     assert not np.delete(moved, chosen, axis=0).any()
+
+
+# ---- Two towers --------------------------------------------------------------------------------
+
+TOWERS = {"clip_loss": {"logit_scale": 3.0}, "siglip_loss": {"logit_scale": 2.0, "logit_bias": -1}}
+
+
+def tower_rows(dtype: Any) -> tuple[Tensor, Tensor]:
+    numbers = torch.randn(2, 12, 5, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    return numbers[0].to(dtype), numbers[1].to(dtype)
+
+
+def run_towers(group: Any, name: str, dtype: Any, learnt: bool) -> Any:
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    own = [x.split(BATCHES[size])[rank].clone().requires_grad_() for x in tower_rows(dtype)]
+    numbers = TOWERS[name].items()
+    scalars: dict[str, Any] = {
+        k: torch.tensor(float(x), requires_grad=True) if learnt else x for k, x in numbers
+    }
+    loss = getattr(distributed, f"sharded_{name}")(*own, **scalars, process_group=group)
+    (2 * loss).backward()
+    of_scalars = {k: x.grad.item() for k, x in scalars.items() if learnt}
+    return loss.item(), [x.grad.double().numpy() for x in own], of_scalars
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("name", TOWERS)
+def test_towers(ranks: Ranks, name: str, size: int, dtype: Any) -> None:
+    learnt = dtype is torch.float64
+    answers = ranks.run(size, run_towers, name, dtype, learnt)
+    options = TOWERS[name]
+    wanted = (0, 1, *range(2, 2 + len(options)))
+    rows = [x.double().numpy() for x in tower_rows(dtype)]
+    value, gradients = fl.value_and_grad(getattr(fl, name), wanted)(*rows, *options.values())
+    # Sums in another order; in 16 bits the loss and each rank's part of a gradient are rounded.
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.02}[dtype]
+    for loss, _, of_scalars in answers:
+        assert loss == pytest.approx(value, rel=tolerance)
+        for made, expected in zip(of_scalars.values(), gradients[2:], strict=learnt):
+            assert made == pytest.approx(2 * expected, rel=1e-6)  # of float32
+    for k in range(2):
+        made = np.concatenate([answer[1][k] for answer in answers])
+        expected = 2 * size * gradients[k]
+        bound = tolerance * np.abs(expected).max()
+        np.testing.assert_allclose(made, expected, rtol=tolerance, atol=bound)
+
+
+def run_tower_disagreement(group: Any) -> str:
+    features = torch.ones(2, 3 + dist.get_rank(group))
+    with pytest.raises(ValueError, match="ranks disagree on the number of features") as raised:
+        distributed.sharded_clip_loss(features, features, process_group=group)
+    return str(raised.value)
+
+
+def test_towers_that_do_not_fit_together(ranks: Ranks) -> None:
+    assert len(set(ranks.run(2, run_tower_disagreement))) == 1
+
+
+# ---- Shares and traffic ------------------------------------------------------------------------
+
+
+def run_class_ranges(group: Any, numbers: tuple[int, ...]) -> list[Any]:
+    made: list[Any] = []
+    for number in numbers:
+        try:
+            made.append(class_range(number, group))
+        except ValueError as error:
+            made.append(str(error))
+    return made
+
+
+def test_class_ranges(ranks: Ranks) -> None:
+    """Those of torch.distributed.tensor.Shard, none of them empty."""
+    numbers = (4, 7, 10, 11)
+    for rank, answer in enumerate(ranks.run(4, run_class_ranges, (*numbers, 5))):
+        parts = [torch.arange(n).chunk(4)[rank] for n in numbers]
+        assert answer[:-1] == [(int(part[0]), int(part[-1]) + 1) for part in parts]
+        assert answer[-1].startswith("num_classes is 5: in shards of 2 not every one of 4 ranks")
+
+
+def run_split_centers(group: Any) -> str:
+    with pytest.raises(ValueError, match="multiple of the number of ranks") as raised:
+        distributed.ShardedSubcenterArcFaceLoss(5, 5, process_group=group)
+    return str(raised.value)
+
+
+def test_centers_of_a_class_stay_together(ranks: Ranks) -> None:
+    ranks.run(2, run_split_centers)
+
+
+def run_counted(group: Any, case: Linear) -> dict[str, int]:
+    """The bytes that a rank hands to each collective."""
+    own = {"all_gather": 1, "all_reduce": 0, "reduce_scatter": 1}  # the argument that is sent
+    sent = dict.fromkeys(own, 0)
+
+    def counting(name: str, collective: Any) -> Any:
+        def run(*arguments: Any, **options: Any) -> None:
+            given = arguments[own[name]]
+            sent[name] += sum(x.nbytes for x in (given if isinstance(given, list) else [given]))
+            collective(*arguments, **options)
+
+        return run
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in own:
+            patch.setattr(dist, name, counting(name, getattr(dist, name)))
+        run_linear(group, case)
+    return sent
+
+
+def test_traffic_is_what_the_page_says(ranks: Ranks) -> None:
+    """Of n rows on each of P ranks: docs/distributed.md."""
+    n, size = 40, 4
+    case = Linear((n,) * size, (3,) * size, torch.float32)
+    for sent in ranks.run(size, run_counted, case):
+        assert sent["all_gather"] == n * (4 * FEATURES + 8) + 80  # rows, targets, facts
+        assert sent["all_reduce"] == size * n * (1 + 3) * 8  # the maximum, and three sums
+        assert sent["reduce_scatter"] == size * n * 4 * FEATURES
 
 
 # ---- What goes wrong ---------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Losses over a process group: classes shared out among ranks, each with a batch of its own."""
 
+from fusedloss.torch.distributed.contrastive import sharded_clip_loss, sharded_siglip_loss
 from fusedloss.torch.distributed.functions import (
     class_range,
     sharded_linear_cross_entropy,
@@ -38,6 +39,8 @@ __all__ = [
     "ShardedSphereFaceLoss",
     "ShardedSubcenterArcFaceLoss",
     "class_range",
+    "sharded_clip_loss",
     "sharded_linear_cross_entropy",
     "sharded_margin_loss",
+    "sharded_siglip_loss",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusedloss.torch.distributed._group import DTYPES, Facts, agree, fingerprint
+from fusedloss.torch.distributed._group import DTYPES, Facts, agree, failure, fingerprint
 from fusedloss.torch.distributed._sharded import Layer, Rows, Spec, evaluate, gather, lowered
 
 
@@ -34,7 +34,7 @@ def agreed(spec: Spec, rows: Rows, layer: Layer) -> list[Facts]:
     try:
         facts = _facts(spec, rows, layer)
     except (TypeError, ValueError, RuntimeError) as problem:
-        error, facts = problem, Facts(1, *[0] * (len(Facts._fields) - 1))
+        error, facts = problem, failure()
     table = agree(facts, spec.group)
     if error:
         raise error

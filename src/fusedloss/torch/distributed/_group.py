@@ -40,6 +40,11 @@ COMMON = {
 }
 
 
+def failure() -> Facts:
+    """Return what a rank with bad arguments says."""
+    return Facts(1, *[0] * (len(Facts._fields) - 1))
+
+
 def fingerprint(*options: Any) -> int:
     """Return a number that other options are most unlikely to have, the same in every process."""
     digest = hashlib.blake2b(repr(options).encode(), digest_size=7).digest()
@@ -49,7 +54,7 @@ def fingerprint(*options: Any) -> int:
 def exchange(own: Facts, group: Group) -> list[Facts]:
     """Return the facts of all ranks, in their order."""
     table = torch.empty(dist.get_world_size(group), len(own), dtype=torch.int64)
-    dist.all_gather_into_tensor(table.view(-1), torch.tensor(own), group=group)
+    dist.all_gather(list(table), torch.tensor(own), group=group)
     return [Facts(*row) for row in table.tolist()]
 
 
@@ -88,15 +93,16 @@ def gather_rows(x: Tensor, most: int, fill: float, group: Group) -> Tensor:
     ranks = dist.get_world_size(group)
     padded = x.new_full((most, *x.shape[1:]), fill)
     padded[: len(x)] = x
-    gathered = x.new_empty((ranks * most, *x.shape[1:]))
-    dist.all_gather_into_tensor(gathered, padded, group=group)
-    return gathered
+    gathered = x.new_empty((ranks, *padded.shape))
+    dist.all_gather(list(gathered), padded, group=group)
+    return gathered.flatten(0, 1)
 
 
 def return_rows(x: Tensor, rows: int, group: Group) -> Tensor:
     """Add up what all ranks have for the rows that were gathered; return this rank's sums."""
-    most = len(x) // dist.get_world_size(group)
     wide = x.float() if x.itemsize < 4 else x
-    sums = wide.new_empty((most, *x.shape[1:]))
-    dist.reduce_scatter_tensor(sums, wide, group=group)
+    ranks = dist.get_world_size(group)
+    parts = wide.reshape(ranks, len(x) // ranks, *x.shape[1:])
+    sums = torch.empty_like(parts[0])
+    dist.reduce_scatter(sums, list(parts), group=group)
     return sums[:rows].to(x.dtype)

@@ -65,12 +65,12 @@ class Layer(NamedTuple):
     class_weight: Tensor | None
 
 
-# ---- Rows ----------------------------------------------------------------------------------------
-
-
-def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
+def apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
     result: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
     return result
+
+
+# ---- Rows ----------------------------------------------------------------------------------------
 
 
 class _Gather(torch.autograd.Function):
@@ -93,24 +93,29 @@ class _Gather(torch.autograd.Function):
         return gradient.mul_(dist.get_world_size(ctx.group)), None, None
 
 
+def gather_differentiably(x: Tensor, most: int, returned: bool, group: Group) -> Tensor:
+    """Return the rows of all ranks; `returned`: whether any rank wants a gradient by its own."""
+    if returned and not x.requires_grad:  # others wait for this one's part of theirs
+        x = x.detach().requires_grad_()
+    return apply(_Gather, x, most, group)
+
+
 def gather(spec: Spec, table: list[Facts], own: Rows) -> Rows:
     """Return the rows of all ranks; rows that are ignored fill up those of each to the most."""
     most = max(facts.rows for facts in table)
-    embeddings = own.embeddings
-    if any(facts.returned for facts in table) and not embeddings.requires_grad:
-        # Other ranks wait for this one's part of their gradients.
-        embeddings = embeddings.detach().requires_grad_()
+    returned = any(facts.returned for facts in table)
+    weights = own.sample_weight
     return Rows(
-        _apply(_Gather, embeddings, most, spec.group),
+        gather_differentiably(own.embeddings, most, returned, spec.group),
         gather_rows(own.target, most, spec.ignore_index, spec.group),
-        None if own.sample_weight is None else gather_rows(own.sample_weight, most, 0, spec.group),
+        None if weights is None else gather_rows(weights, most, 0, spec.group),
     )
 
 
 # ---- Kernel calls --------------------------------------------------------------------------------
 
 
-def _numbers(x: Tensor | None) -> Array | None:
+def numbers(x: Tensor | None) -> Array | None:
     """Return a tensor's memory as an array, that of bfloat16 too."""
     if x is None:
         return None
@@ -122,7 +127,7 @@ def _numbers(x: Tensor | None) -> Array | None:
     return array
 
 
-def _tensor(array: Array) -> Tensor:
+def tensor(array: Array) -> Tensor:
     """Return a new array as a tensor."""
     if array.dtype == bfloat16:
         return torch.from_numpy(array.view("uint16")).view(torch.bfloat16)
@@ -133,13 +138,13 @@ def lowered(spec: Spec, rows: Rows, layer: Layer) -> tuple[Callable[..., Any], L
     """Return the kernel and its call: a sum, whose divisor is not known yet."""
     options = dict(spec.options)
     if layer.bias is not None:
-        options["linear_bias"] = _numbers(layer.bias)
-    options[spec.class_weight] = _numbers(layer.class_weight)
+        options["linear_bias"] = numbers(layer.bias)
+    options[spec.class_weight] = numbers(layer.class_weight)
     kernel, (call,) = lookup(spec.loss).lower(
-        _numbers(rows.embeddings),
-        _numbers(layer.weight),
-        _numbers(rows.target),
-        sample_weight=_numbers(rows.sample_weight),
+        numbers(rows.embeddings),
+        numbers(layer.weight),
+        numbers(rows.target),
+        sample_weight=numbers(rows.sample_weight),
         ignore_index=IGNORED,
         reduction="sum",
         num_threads=torch.get_num_threads(),
@@ -220,7 +225,7 @@ class _Shard(torch.autograd.Function):
         cosines = None
         if call.margin is not None and call.margin.kind == _core.CURRICULARFACE_MARGIN:
             cosines = target_cosines(part, Rows(embeddings, target, None), weight, spec.group)
-        shard = Shard(part.classes, sums.numpy(), False, _numbers(cosines))
+        shard = Shard(part.classes, sums.numpy(), False, numbers(cosines))
         _sums(kernel, call, shard, spec.group)
 
         divisor, z_loss = 1.0, call.z_loss
@@ -243,17 +248,17 @@ class _Shard(torch.autograd.Function):
         """Compute the gradients by all rows, as far as this rank's classes go, and by its layer."""
         *saved, sums, cosines = ctx.saved_tensors
         kernel, call = lowered(ctx.spec, Rows(*saved[:3]), Layer(*saved[3:]))
-        shard = Shard(ctx.classes, sums.numpy(), True, _numbers(cosines))
+        shard = Shard(ctx.classes, sums.numpy(), True, numbers(cosines))
         wanted = tuple(k for k in range(3) if ctx.needs_input_grad[2 + k])
         call = call._replace(shard=shard, z_loss=ctx.z_loss)
         _, made = kernel(call, wanted, grad_output.item() * ctx.scale)
-        gradients = dict(zip(wanted, map(_tensor, made), strict=True))
+        gradients = dict(zip(wanted, map(tensor, made), strict=True))
         return None, None, *(gradients.get(k) for k in range(3)), None, None, None
 
 
 def evaluate(spec: Spec, table: list[Facts], rows: Rows, layer: Layer) -> Tensor:
     """Compute the loss of all ranks' rows."""
-    return _apply(
+    return apply(
         _Shard,
         spec,
         table,

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor, Shard
 import fusedloss
 from fusedloss.torch import modules as unsharded
 from fusedloss.torch.distributed._call import agreed, plain
-from fusedloss.torch.distributed._group import Facts, Group
+from fusedloss.torch.distributed._group import Facts, Group, exchange
 from fusedloss.torch.distributed._sharded import (
     Layer,
     Rows,
@@ -214,12 +214,9 @@ class Sharded(Head):
         part = part_of(self._table, self.process_group)
         own = part.own(target) & (target != ignored)
         weight, class_weight, among = super().sample(torch.where(own, target - part.first, ignored))
-        sizes = torch.empty(len(self._table), dtype=torch.int64)
-        size = torch.tensor([len(weight) // self.centers])
-        dist.all_gather_into_tensor(sizes, size, group=self.process_group)
-        self._table = [
-            facts._replace(classes=n) for facts, n in zip(self._table, sizes.tolist(), strict=True)
-        ]
+        facts = self._table[dist.get_rank(self.process_group)]
+        sampled = facts._replace(classes=len(weight) // self.centers)
+        self._table = exchange(sampled, self.process_group)
         first = part_of(self._table, self.process_group).first
         elsewhere = target.where(target == ignored, min(ignored, 0) - 1)
         return weight, class_weight, torch.where(own, first + among, elsewhere)
