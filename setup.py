@@ -73,7 +73,7 @@ CYTHON_PARTS = sorted(glob("src/fusedloss/*.pxi"))
 
 
 def losses(macro: str) -> str:
-    """List the losses that a macro defines, as the kernels take them: X(name) each."""
+    """List the losses that a macro defines, as the kernels take them: X(its arguments) each."""
     names = [
         match
         for part in KERNEL_PARTS

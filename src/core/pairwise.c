@@ -1,6 +1,7 @@
 /* The plan of losses of pairs: groups and blocks of anchors, and what fits where. */
 #include "cpu.h"
 #include "dtypes.h"
+#include "program.h"
 #include "table.h"
 
 #include <math.h>
@@ -14,20 +15,13 @@
 /* Groups of anchors are worked on independently: as many threads have something to do. */
 #define MOST_GROUPS 16
 
-static int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-static int64_t round_up(int64_t a, int64_t to) { return ceil_divide(a, to) * to; }
-
 static int64_t clamp(int64_t a, int64_t least, int64_t most) {
     return a < least ? least : a > most ? most : a;
 }
 
 int32_t fl_pairwise_loss(const char *name) {
     const fl_kernels *kernels = fl_kernels_for(FL_FLOAT32);
-    const char *each;
-    for (int32_t loss = 0; kernels && (each = kernels->pairwise_name(loss)); loss++)
-        if (strcmp(each, name) == 0) return loss;
-    return -1;
+    return kernels ? fl_number_of(kernels->pairwise_name, name) : -1;
 }
 
 static int is_absent_or(const void *data, fl_dtype dtype, fl_dtype expected) {

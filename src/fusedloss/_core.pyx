@@ -609,16 +609,8 @@ cdef int32_t loss_number(str name, int32_t (*number_of)(const char *) noexcept n
 include "_softmax.pxi"
 include "_pointwise.pxi"
 include "_rowwise.pxi"
-include "_pairwise.pxi"
-
-
-DOT_PRODUCT = FL_DOT_PRODUCT
-COSINE_DISTANCE = FL_COSINE_DISTANCE
-EUCLIDEAN = FL_EUCLIDEAN
-SQUARED_EUCLIDEAN = FL_SQUARED_EUCLIDEAN
-
-
 include "_linear.pxi"
+include "_pairwise.pxi"
 include "_segmentation.pxi"
 include "_ctc.pxi"
 

@@ -1,5 +1,11 @@
 # The losses of pairs of embeddings: what `_core.pyx` includes for them.
 
+DOT_PRODUCT = FL_DOT_PRODUCT
+COSINE_DISTANCE = FL_COSINE_DISTANCE
+EUCLIDEAN = FL_EUCLIDEAN
+SQUARED_EUCLIDEAN = FL_SQUARED_EUCLIDEAN
+
+
 cdef struct PairwiseArrays:
     Array embeddings, reference, labels, reference_labels, sample_weight, grad_output
     Array gradient, reference_gradient, loss
