@@ -382,29 +382,39 @@ typedef enum fl_distance {
     FL_COSINE_DISTANCE, /* 1 - a b */
     FL_EUCLIDEAN,
     FL_SQUARED_EUCLIDEAN,
+    FL_LP, /* (sum |a - b|^p)^(1/p) */
 } fl_distance;
+
+/* The pairs of each anchor, one after another: each with a reference, which may come more than once. */
+typedef struct fl_pair_list {
+    const int64_t *starts; /* where each anchor's pairs are, and at last the end of all */
+    const int32_t *at;     /* the references */
+} fl_pair_list;
 
 /*
  * Every anchor, a row of the embeddings, makes pairs with all references: positive ones with those of its
- * own label, negative ones with the others. A loss is a function of one anchor's pairs, whose matrix is never
- * held. Derivatives at distance 0 are 0.
+ * own label, negative ones with the others; or those that are listed. A loss is a function of one anchor's
+ * pairs, whose matrix is never held. Derivatives at distance 0 are 0.
  * gradient = d sum(grad_output * reduced loss) / d embeddings.
  */
 typedef struct fl_pairwise_args {
     /* inputs; strides[0] leads from one row to the next, class_stride from one feature to the next */
-    int32_t loss;              /* by fl_pairwise_loss */
-    fl_input embeddings;       /* float16, bfloat16, float32: computed in float; float64: in double */
-    fl_input reference;        /* of the same dtype. Absent: the embeddings, none paired with itself */
-    fl_input labels;           /* of the anchors: any integer dtype. Absent: their numbers */
-    fl_input reference_labels; /* with a reference. Absent: their numbers */
-    fl_input sample_weight;    /* of the anchors: any float dtype */
-    fl_input grad_output;      /* FL_NONE only: any float dtype */
+    int32_t loss;                    /* by fl_pairwise_loss */
+    fl_input embeddings;             /* float16, bfloat16, float32: computed in float; float64: in double */
+    fl_input reference;              /* of the same dtype. Absent: the embeddings, none paired with itself */
+    fl_input labels;                 /* of the anchors: any integer dtype. Absent: their numbers */
+    fl_input reference_labels;       /* with a reference. Absent: their numbers */
+    fl_input sample_weight;          /* of the anchors: any float dtype */
+    fl_input grad_output;            /* FL_NONE only: any float dtype */
+    fl_pair_list positive, negative; /* absent: all pairs, by their labels */
     /* sizes */
     int64_t rows, columns, features; /* columns: the number of references */
+    int64_t longest;                 /* the most pairs of an anchor in a list */
     size_t workspace;                /* about so many bytes may be used; 0 stands for 64 MiB */
     /* options */
     double parameters[FL_MAX_PAIR_PARAMETERS]; /* of the loss, in its order */
     fl_distance distance;
+    double p;          /* of FL_LP, at least 1 */
     int32_t normalize; /* embeddings are divided by max(norm, 1e-12) first */
     fl_reduction reduction;
     int32_t nonzero; /* FL_MEAN counts only losses above 0 */
@@ -421,15 +431,18 @@ typedef struct fl_pairwise_args {
         int64_t labels_at, reference_labels_at, squares_at, reference_squares_at;
         int64_t inverses_at, reference_inverses_at;
         int64_t anchor_gradient_at, parts_at, column_sums_at, statistics_at, totals_at;
+        int64_t histograms_at, slopes_at;
         int64_t padded_rows, padded_columns, padded_features;
+        int64_t longest;        /* values of a row */
         int64_t groups;         /* of anchors that are worked on independently, */
         int64_t rows_per_group; /* so many each, */
         int64_t block;          /* so many at a time */
         int32_t gradients;      /* some are wanted */
         int32_t counted;        /* each kind of losses is divided by a number found first */
-        int32_t gathering;      /* the stage at hand gathers statistics */
+        int32_t gathering;      /* the stage at hand gathers statistics: the first, the second */
         double factors[2];      /* of the derivatives of each kind of losses, before the sums are known */
         double scale;           /* of the gradients, once they are */
+        double constant;        /* what the loss is besides the anchors' losses */
     } plan;
 } fl_pairwise_args;
 

@@ -19,7 +19,7 @@ import pytest
 
 import fusedloss as fl
 from conftest import REPOSITORY
-from fusedloss import _core
+from fusedloss import _core, mining
 
 #: name -> positional arguments of a valid call
 LOSSES: dict[str, tuple[Any, ...]] = {
@@ -37,6 +37,7 @@ LOSSES: dict[str, tuple[Any, ...]] = {
 PUBLIC = {
     *LOSSES,
     *(name for name, value in vars(fl).items() if hasattr(value, "__fusedloss__")),
+    *(name for name in vars(mining) if name.startswith("mine_")),
     "value_and_grad",
     "grad_and_hess",
     "sample_classes",

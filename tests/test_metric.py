@@ -10,127 +10,29 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from pytorch_metric_learning import distances, losses, miners, reducers
+from pytorch_metric_learning import distances, losses
 
 import fusedloss as fl
+from pair_cases import (
+    BATCHES,
+    DISTANCES,
+    EVERY,
+    EXACT,
+    LISTED,
+    PEERS,
+    REDUCERS,
+    SINGLE,
+    WITHOUT_NONE,
+    WITHOUT_REDUCTION,
+    WITHOUT_REFERENCE,
+    assert_same,
+    batch,
+    indices,
+    mined,
+    of_peer,
+    peer,
+)
 from parts import Array
-
-
-class ExactLp(distances.LpDistance):
-    """Distances without the cancellation of torch.cdist's default, so that duplicates are at 0."""
-
-    def compute_mat(self, query_emb: Any, ref_emb: Any) -> Any:
-        mode = "donot_use_mm_for_euclid_dist"
-        return torch.cdist(query_emb, ref_emb, compute_mode=mode)
-
-
-REDUCERS = {"mean_nonzero": reducers.AvgNonZeroReducer, "mean": reducers.MeanReducer}
-
-DISTANCES: dict[str, Callable[[bool], Any]] = {
-    "euclidean": lambda normalize: ExactLp(normalize_embeddings=normalize),
-    "squared_euclidean": lambda normalize: ExactLp(normalize_embeddings=normalize, power=2),
-    "cosine": lambda normalize: (
-        distances.CosineSimilarity()
-        if normalize
-        else distances.DotProductSimilarity(normalize_embeddings=False)
-    ),
-}
-
-#: Losses, their options, and the peer's of the same options. (The peer's margin loss rounds beta to
-#: float32, its circle loss cuts off the logarithm from 20 on.)
-PEERS: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
-    "contrastive_loss": ({"pos_margin": 0.3, "neg_margin": 1.1}, losses.ContrastiveLoss),
-    "margin_loss": ({"margin": 0.2, "beta": 1.25}, losses.MarginLoss),
-    "ntxent_loss": ({"temperature": 0.2}, losses.NTXentLoss),
-    "supcon_loss": ({"temperature": 0.2}, losses.SupConLoss),
-    "multi_similarity_loss": ({"alpha": 2, "beta": 20, "base": 0.4}, losses.MultiSimilarityLoss),
-    "circle_loss": ({"m": 0.3, "gamma": 2}, losses.CircleLoss),
-    "lifted_structure_loss": ({"neg_margin": 1.2, "pos_margin": 0.1}, losses.LiftedStructureLoss),
-    "generalized_lifted_structure_loss": (
-        {"neg_margin": 1.2, "pos_margin": 0.1},
-        losses.GeneralizedLiftedStructureLoss,
-    ),
-    "nca_loss": ({"softmax_scale": 3}, losses.NCALoss),
-    "tuplet_margin_loss": ({"margin": 6.0, "scale": 20}, losses.TupletMarginLoss),
-    "ranked_list_loss": (
-        {"margin": 0.4, "Tn": 3.0, "imbalance": 0.4, "Tp": 1.0},
-        losses.RankedListLoss,
-    ),
-    "fast_ap_loss": ({"num_bins": 7}, losses.FastAPLoss),
-}
-
-LP = {
-    "contrastive_loss",
-    "margin_loss",
-    "lifted_structure_loss",
-    "generalized_lifted_structure_loss",
-    "ranked_list_loss",
-}
-SQUARED = {"nca_loss", "fast_ap_loss"}
-WITHOUT_REFERENCE = {"lifted_structure_loss", "ranked_list_loss", "fast_ap_loss"}
-
-
-def batch(kind: str) -> tuple[Array, Array]:
-    """The embeddings and labels of a kind, always the same."""
-    rng = np.random.default_rng(list(kind.encode()))
-    n, d, classes = {"large": (170, 40, 30), "few": (140, 9, 2), "wide": (50, 1100, 4)}.get(
-        kind, (37, 11, 5)
-    )
-    e = rng.standard_normal((n, d))
-    y = rng.integers(0, classes, n)
-    if kind == "duplicates":
-        e[3], e[5], e[9] = e[4], e[6], e[4]
-        y[3] = y[4]
-        y[5] = y[6] + 1
-    if kind == "one class":
-        y[:] = 7
-    if kind == "distinct":
-        y = np.arange(n)
-    if kind == "one":
-        return e[:1], y[:1]
-    return e, y
-
-
-BATCHES = ("random", "large", "few", "wide", "duplicates", "one class", "distinct", "one")
-
-
-def peer(loss: str, options: dict[str, Any], **more: Any) -> Any:
-    if loss in LP:
-        more.setdefault("distance", ExactLp())
-    if loss in SQUARED:
-        more.setdefault("distance", ExactLp(power=2))
-    return PEERS[loss][1](**options, **more)
-
-
-def of_peer(
-    function: Callable[..., Any], e: Array, *arguments: Any, wanted: tuple[Any, ...] = ()
-) -> tuple[float, Any]:
-    """The peer's value and gradients, by the embeddings first."""
-    x = torch.tensor(e, dtype=torch.float64, requires_grad=True)
-    value = function(x, *arguments)
-    if not value.requires_grad:
-        return float(value), np.zeros_like(e)
-    gradients = torch.autograd.grad(value, (x, *wanted), allow_unused=True)
-    arrays = [np.zeros(e.shape) if g is None else g.numpy() for g in gradients]
-    return float(value.detach()), arrays[0] if not wanted else arrays
-
-
-def assert_same(ours: Any, theirs: Any, tolerance: float) -> None:
-    """Equal relative to the largest element; the gradient of a loss that vanishes is tiny.
-
-    Where the peer has NaN, the derivative of an angle of 0 or the mean of nothing, any number does.
-    """
-    assert np.isfinite(ours).all()
-    theirs = np.where(np.isfinite(theirs), theirs, ours)
-    size = max(np.abs(theirs).max(initial=0), 1e-3)
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * size)
-
-
-#: Sums of some hundred products in double; the peers' losses have a few roundings more.
-EXACT = 1e-10
-#: Similarities and distances are rounded to 2^-24, their square roots to sqrt(2^-24 / 2^8) at worst
-#: (closer pairs are computed from differences), and enter exponents with factors of 20.
-SINGLE = 1e-3
 
 
 @functools.cache
@@ -142,6 +44,8 @@ def expected_of_peer(loss: str, kind: str) -> tuple[float, Array]:
 @pytest.mark.parametrize("kind", BATCHES)
 @pytest.mark.parametrize("loss", PEERS)
 def test_value_and_gradient_are_the_peers(loss: str, kind: str, isa: str) -> None:
+    if (loss, kind) == ("histogram_loss", "duplicates"):
+        return  # the peer has no bin for a similarity of 1
     e, y = batch(kind)
     options, _ = PEERS[loss]
     expected = expected_of_peer(loss, kind)
@@ -153,7 +57,7 @@ def test_value_and_gradient_are_the_peers(loss: str, kind: str, isa: str) -> Non
 
 
 @pytest.mark.parametrize("reduction", REDUCERS)
-@pytest.mark.parametrize("loss", sorted(set(PEERS) - {"margin_loss"}))
+@pytest.mark.parametrize("loss", sorted(set(PEERS) - {"margin_loss"} - WITHOUT_REDUCTION))
 def test_reductions_are_the_peers(loss: str, reduction: str) -> None:
     e, y = batch("random")
     options, _ = PEERS[loss]
@@ -185,17 +89,92 @@ def test_reference_embeddings_are_the_peers(loss: str) -> None:
     assert_same(gradients[1], by_r, EXACT)
 
 
+@pytest.mark.parametrize("with_references", [False, True])
+@pytest.mark.parametrize("kind", ["triplets", "pairs"])
+@pytest.mark.parametrize("loss", sorted(LISTED))
+def test_index_tuples_are_the_peers(loss: str, kind: str, with_references: bool, isa: str) -> None:
+    e, y = batch("random")
+    given: dict[str, Any] = {}
+    if with_references:
+        if loss in WITHOUT_REFERENCE:
+            return
+        r, z = batch("large")
+        given = {"ref_embeddings": r[:, : e.shape[1]].copy(), "ref_labels": z % 5}
+    listed = indices(kind, y, given.get("ref_labels"))
+    options, reducer = EVERY[loss], {}
+    if loss == "supcon_loss":  # the peer counts pairs that are alone above 0 or not, by rounding
+        options, reducer = options | {"reduction": "mean"}, {"reducer": REDUCERS["mean"]()}
+    theirs = {"ref_emb" if n == "ref_embeddings" else n: torch.tensor(x) for n, x in given.items()}
+    expected = of_peer(
+        lambda x: peer(loss, EVERY[loss], **reducer)(
+            x, torch.tensor(y), tuple(map(torch.tensor, listed)), **theirs
+        ),
+        e,
+    )
+    for dtype, tolerance in ((np.float64, EXACT), (np.float32, SINGLE)):
+        own = {n: x.astype(dtype) if x.dtype == np.float64 else x for n, x in given.items()}
+        value, gradient = fl.value_and_grad(getattr(fl, loss))(
+            e.astype(dtype), y, indices_tuple=listed, **own, **options
+        )
+        assert_same(value, expected[0], tolerance)
+        assert_same(gradient, expected[1], tolerance)
+
+
+@pytest.mark.parametrize("loss", sorted(LISTED))
+def test_all_pairs_listed_are_all_pairs(loss: str) -> None:
+    e, y = batch("random")
+    same = y[:, None] == y
+    listed = *np.nonzero(same & ~np.eye(len(y), dtype=bool)), *np.nonzero(~same)
+    value, gradient = fl.value_and_grad(getattr(fl, loss))(e, y, **EVERY[loss])
+    other, by_listed = fl.value_and_grad(getattr(fl, loss))(
+        e, y, indices_tuple=listed, **EVERY[loss]
+    )
+    assert_same(other, value, EXACT)
+    assert_same(by_listed, gradient, EXACT)
+
+
+@pytest.mark.parametrize("loss", sorted(LISTED))
+def test_nothing_listed_costs_nothing(loss: str) -> None:
+    e, y = batch("random")
+    nothing = np.zeros(0, int)
+    listed: Any
+    for listed in ((nothing,) * 3, (nothing,) * 4, ([], [], [])):
+        value, gradient = fl.value_and_grad(getattr(fl, loss))(
+            e, y, indices_tuple=listed, **EVERY[loss]
+        )
+        assert value == 0
+        assert not gradient.any()
+
+
+@pytest.mark.parametrize(
+    ("listed", "error", "text"),
+    [
+        (np.zeros((3, 2), int), TypeError, "indices_tuple is 'ndarray': expected a tuple of 3"),
+        (([0], [1]), TypeError, "expected a tuple of 3 arrays"),
+        (([0], [1], [5]), IndexError, r"indices_tuple\[2\]\[0\] is 5: out of range for 3 ref"),
+        (
+            ([0, -1], [1, 1], [2, 2]),
+            IndexError,
+            r"indices_tuple\[0\]\[1\] is -1: out of range for 3",
+        ),
+        (([0], [1, 2], [2]), ValueError, r"indices_tuple\[1\] has shape \(2,\): expected \(1,\)"),
+        (([0], [1], [2], [1, 0]), ValueError, r"that of indices_tuple\[2\]"),
+        (([0.0], [1], [2]), TypeError, r"indices_tuple\[0\] has dtype float64"),
+        (([[0]], [1], [2]), ValueError, r"indices_tuple\[0\] has shape \(1, 1\)"),
+        (([0], [1], [1]), ValueError, "lists a pair as positive and as negative"),
+    ],
+)
+def test_bad_index_tuples(listed: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        fl.circle_loss(np.ones((3, 2)), [0, 0, 1], indices_tuple=listed)
+
+
+def test_listed_triplets_are_not_mined() -> None:
+    with pytest.raises(ValueError, match="mining is 'hard': expected 'all'"):
+        fl.triplet_loss(np.ones((3, 2)), [0, 0, 1], mining="hard", indices_tuple=([0], [1], [2]))
+
+
 # ---- Triplets ---------------------------------------------------------------------------------
-
-
-def mined(mining: str, distance: Any, margin: float) -> Any:
-    if mining == "semihard":
-        return miners.TripletMarginMiner(margin, "semihard", distance=distance)
-    if mining == "hard":
-        return miners.BatchHardMiner(distance=distance)
-    if mining == "easy":
-        return miners.BatchEasyHardMiner("easy", "hard", distance=distance)
-    return lambda e, y: None
 
 
 @functools.cache
@@ -230,6 +209,27 @@ def test_triplets_are_the_peers(
         )
         assert_same(value, expected[0], EXACT)
         assert_same(gradient, expected[1], EXACT)
+
+
+@pytest.mark.parametrize("kind", ["random", "duplicates", "wide", "one class"])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("p", [1, 1.5, 2, 3])
+def test_powers_of_distances_are_the_peers(p: float, normalize: bool, kind: str, isa: str) -> None:
+    e, y = batch(kind)
+    metric = distances.LpDistance(p=p, normalize_embeddings=False)
+    if p == 2:
+        metric = DISTANCES["euclidean"](False)
+    loss = losses.TripletMarginLoss(0.3, distance=metric)
+    unit = torch.nn.functional.normalize if normalize else torch.clone
+    expected = of_peer(lambda x: loss(unit(x), torch.tensor(y)), e)
+    options: dict[str, Any] = {"margin": 0.3, "distance": "lp", "p": p, "normalize": normalize}
+    for dtype, tolerance in ((np.float64, EXACT), (np.float32, SINGLE)):
+        value, gradient = fl.value_and_grad(fl.triplet_loss)(e.astype(dtype), y, **options)
+        assert_same(value, expected[0], tolerance)
+        # triplets at the edge of the margin count or not, by rounding
+        assert_same(gradient, expected[1], tolerance if dtype is np.float64 else 3e-3)
+    with pytest.raises(ValueError, match=r"p is 0\.5: expected a number from 1"):
+        fl.triplet_loss(e, y, distance="lp", p=0.5)
 
 
 @functools.cache
@@ -332,8 +332,6 @@ def test_towers_are_torchs(loss: str, rows: int, isa: str, rng: np.random.Genera
 
 # ---- What holds for all of them ---------------------------------------------------------------
 
-EVERY = {**{name: options for name, (options, _) in PEERS.items()}, "triplet_loss": {"margin": 0.4}}
-
 
 @pytest.mark.parametrize("loss", EVERY)
 def test_bits_do_not_depend_on_threads(loss: str, rng: np.random.Generator) -> None:
@@ -361,9 +359,11 @@ def test_bits_of_towers_do_not_depend_on_threads(rng: np.random.Generator) -> No
 
 @pytest.mark.parametrize("loss", EVERY)
 def test_none_adds_up_and_weights_anchors(loss: str) -> None:
-    if loss == "lifted_structure_loss":  # its pairs belong to two anchors
+    if loss in WITHOUT_REDUCTION:
+        return
+    if loss in WITHOUT_NONE:
         with pytest.raises(ValueError, match="'mean_nonzero' or 'mean' or 'sum'"):
-            fl.lifted_structure_loss(*batch("random"), reduction="none")  # type: ignore[arg-type]
+            getattr(fl, loss)(*batch("random"), reduction="none")
         return
     e, y = batch("random")
     weight = np.linspace(0.5, 2, len(e))
@@ -466,7 +466,7 @@ def test_nan_is_not_hidden() -> None:
         ({"labels": np.zeros(2, int)}, ValueError, r"labels has shape \(2,\): expected \(3,\)"),
         ({"margin": "x"}, TypeError, "margin is 'x': expected a number"),
         ({"mining": "some"}, ValueError, "mining is 'some': expected 'all' or 'hard'"),
-        ({"distance": "lp"}, ValueError, "distance is 'lp'"),
+        ({"distance": "l1"}, ValueError, "distance is 'l1'"),
         ({"reduction": "max"}, ValueError, "reduction is 'max': expected 'mean_nonzero'"),
         ({"ref_labels": np.zeros(3, int)}, ValueError, "ref_embeddings is None"),
         (

@@ -43,6 +43,7 @@ static fl_status check_arguments(const fl_pairwise_args *args) {
     if (args->rows < 0 || args->columns < 0 || args->features < 1 || args->columns > INT32_MAX)
         return FL_BAD_ARGUMENT;
     if (!args->reference.data && args->rows != args->columns) return FL_BAD_ARGUMENT;
+    if (!args->positive.starts != !args->negative.starts) return FL_BAD_ARGUMENT;
     return FL_OK;
 }
 
@@ -86,11 +87,47 @@ static fl_status combine_statistics(void *arguments, const fl_partial *partials,
     return FL_OK;
 }
 
+static fl_status combine_first(void *arguments, const fl_partial *partials, int64_t tasks) {
+    fl_pairwise_args *args = arguments;
+    (void)partials, (void)tasks;
+    args->plan.gathering = 2;
+    return FL_OK;
+}
+
+/* sum_b N_b P_b of the shares of negatives at a node and of positives up to it, and its derivatives. */
+static fl_status combine_histograms(void *arguments, const fl_partial *partials, int64_t tasks) {
+    fl_pairwise_args *args = arguments;
+    const double *histograms = (const double *)(args->plan.shared + args->plan.histograms_at);
+    double *slopes = (double *)(args->plan.shared + args->plan.slopes_at);
+    double shares[2][FL_HISTOGRAM] = {{0}}, totals[2] = {0}, below = 0, above = 0;
+    (void)partials, (void)tasks;
+    args->plan.gathering = 0;
+    for (int kind = 0; kind < 2; kind++)
+        for (int b = 0; b < FL_HISTOGRAM; b++) {
+            for (int64_t group = 0; group < args->plan.groups; group++)
+                shares[kind][b] += histograms[(2 * group + kind) * FL_HISTOGRAM + b];
+            totals[kind] += shares[kind][b];
+        }
+    const double scales[2] = {inverse_or_0(totals[0]), inverse_or_0(totals[1])};
+    /* From a similarity to its place among the nodes. */
+    const double rate = args->parameters[0] / 2;
+    for (int b = 0; b < FL_HISTOGRAM; b++) {
+        below += shares[0][b] * scales[0];
+        args->plan.constant += below * shares[1][b] * scales[1];
+        slopes[FL_HISTOGRAM + b] = below * scales[1] * rate;
+    }
+    for (int b = FL_HISTOGRAM - 1; b >= 0; b--) {
+        above += shares[1][b] * scales[1];
+        slopes[b] = above * scales[0] * rate;
+    }
+    return FL_OK;
+}
+
 static fl_status combine_walk(void *arguments, const fl_partial *partials, int64_t tasks) {
     fl_pairwise_args *args = arguments;
     const fl_pair_totals totals = totals_of_all(args);
     (void)partials, (void)tasks;
-    args->value = 0;
+    args->value = args->plan.constant;
     for (int kind = 0; kind < 2; kind++) {
         const double divisor = divisor_of(args, &totals, args->plan.counted ? kind : 0);
         if (divisor != 0 || isnan(totals.loss[kind])) args->value += totals.loss[kind] / divisor;
@@ -148,10 +185,12 @@ static void plan_memory(fl_pairwise_args *args, int64_t size, int references_wan
     args->plan.parts_at = place(program, references_wanted ? groups * columns * features * size : 0);
     args->plan.column_sums_at = place(program, references_wanted ? groups * columns * size : 0);
     args->plan.statistics_at = place(program, (1 + 2 * groups) * columns * size);
+    args->plan.histograms_at = place(program, 2 * groups * FL_HISTOGRAM * (int64_t)sizeof(double));
+    args->plan.slopes_at = place(program, 2 * FL_HISTOGRAM * (int64_t)sizeof(double));
     args->plan.totals_at = place(program, groups * (int64_t)sizeof(fl_pair_totals));
-    program->workspace =
-        (size_t)(round_up(args->plan.block * columns * size, 64) +
-                 FL_PAIR_BUFFERS * round_up((columns + 16) * size, 64) + round_up(features * size, 64));
+    program->workspace = (size_t)(round_up(args->plan.block * columns * size, 64) +
+                                  FL_PAIR_BUFFERS * round_up((args->plan.longest + 16) * size, 64) +
+                                  round_up(features * size, 64));
 }
 
 fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program) {
@@ -173,6 +212,8 @@ fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program) {
     args->plan.padded_rows = round_up(args->rows, kernels->panel);
     args->plan.padded_columns = round_up(args->columns, kernels->panel);
     args->plan.padded_features = round_up(args->features, kernels->panel);
+    args->plan.longest =
+        round_up(args->longest > args->columns ? args->longest : args->columns, kernels->panel);
     args->plan.gradients = args->gradient.data || args->reference_gradient.data;
     args->plan.counted = statistics == LOSS_COUNTS && args->reduction == FL_MEAN;
     args->plan.factors[0] = args->plan.factors[1] = 1;
@@ -182,10 +223,11 @@ fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program) {
     const int64_t groups = args->plan.groups, of_references = args->plan.padded_columns / kernels->panel;
     const int64_t sides = args->plan.padded_rows / kernels->panel + (has_reference ? of_references : 0);
     add_stage(program, kernels->pairwise_pack, sides, combine_nothing);
-    if (args->plan.counted || statistics == ROW_STATISTICS || statistics == COLUMN_SUMS) {
-        args->plan.gathering = 1;
-        add_stage(program, kernels->pairwise_walk, groups, combine_statistics);
-    }
+    args->plan.gathering = args->plan.counted || statistics > LOSS_COUNTS;
+    if (args->plan.gathering)
+        add_stage(program, kernels->pairwise_walk, groups,
+                  statistics == HISTOGRAMS ? combine_first : combine_statistics);
+    if (statistics == HISTOGRAMS) add_stage(program, kernels->pairwise_walk, groups, combine_histograms);
     if (statistics == COLUMN_SUMS && groups)
         add_stage(program, kernels->pairwise_columns, of_references, combine_nothing);
     add_stage(program, kernels->pairwise_walk, groups, combine_walk);

@@ -71,6 +71,15 @@ from fusedloss.metric import (
     ranked_list_loss,
     triplet_loss,
 )
+from fusedloss.mining import (
+    mine_distance_weighted,
+    mine_easy_hard,
+    mine_hard,
+    mine_multi_similarity,
+    mine_pair_margin,
+    mine_semihard,
+    mine_triplets,
+)
 from fusedloss.multiclass import (
     categorical_hinge_loss,
     generalized_cross_entropy,
@@ -119,6 +128,7 @@ from fusedloss.similarity import (
     triplet_margin_with_distance_loss,
 )
 from fusedloss.transform import grad_and_hess, value_and_grad
+from fusedloss.tuplets import angular_loss, histogram_loss, n_pairs_loss
 
 __version__ = _version("fusedloss")
 
@@ -126,6 +136,7 @@ __all__ = [
     "__version__",
     "a_softmax_loss",
     "adaface_loss",
+    "angular_loss",
     "arcface_loss",
     "asymmetric_loss",
     "binary_cross_entropy",
@@ -158,6 +169,7 @@ __all__ = [
     "grad_and_hess",
     "hinge_embedding_loss",
     "hinge_loss",
+    "histogram_loss",
     "huber_loss",
     "info_nce_loss",
     "iou_loss",
@@ -180,12 +192,20 @@ __all__ = [
     "margin_cross_entropy",
     "margin_loss",
     "margin_ranking_loss",
+    "mine_distance_weighted",
+    "mine_easy_hard",
+    "mine_hard",
+    "mine_multi_similarity",
+    "mine_pair_margin",
+    "mine_semihard",
+    "mine_triplets",
     "mse_loss",
     "msle_loss",
     "multi_margin_loss",
     "multi_similarity_loss",
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
+    "n_pairs_loss",
     "nca_loss",
     "nll_loss",
     "normface_loss",

@@ -18,6 +18,7 @@ DOT_PRODUCT: int
 COSINE_DISTANCE: int
 EUCLIDEAN: int
 SQUARED_EUCLIDEAN: int
+LP: int
 
 def softmax(
     kind: int,

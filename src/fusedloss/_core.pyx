@@ -130,14 +130,20 @@ cdef extern from "fusedloss.h" nogil:
         fl_output input_gradient, weight_gradient, bias_gradient
 
     ctypedef enum fl_distance:
-        FL_DOT_PRODUCT, FL_COSINE_DISTANCE, FL_EUCLIDEAN, FL_SQUARED_EUCLIDEAN
+        FL_DOT_PRODUCT, FL_COSINE_DISTANCE, FL_EUCLIDEAN, FL_SQUARED_EUCLIDEAN, FL_LP
+
+    ctypedef struct fl_pair_list:
+        const int64_t *starts
+        const int32_t *at
 
     ctypedef struct fl_pairwise_args:
         int32_t loss
         fl_input embeddings, reference, labels, reference_labels, sample_weight, grad_output
-        int64_t rows, columns, features
+        fl_pair_list positive, negative
+        int64_t rows, columns, features, longest
         double parameters[FL_MAX_PAIR_PARAMETERS]
         fl_distance distance
+        double p
         int32_t normalize
         fl_reduction reduction
         int32_t nonzero

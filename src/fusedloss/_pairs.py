@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusedloss import _check, _core
+from fusedloss._indices import Listing, Lists, PairList, lists
 from fusedloss._loss import Array
 
 #: What a loss is given of two embeddings.
@@ -18,10 +19,14 @@ DISTANCES = {
     "euclidean": _core.EUCLIDEAN,
     "squared_euclidean": _core.SQUARED_EUCLIDEAN,
     "cosine": _core.COSINE_DISTANCE,
+    "lp": _core.LP,
 }
 
 #: What the kernels have room for.
 MOST_BINS = 256
+
+#: The kernels of losses of triplets that are listed.
+LISTED = {"triplet_all": "triplet_listed", "margin_loss": "margin_listed"}
 
 REDUCTIONS = ("mean_nonzero", "mean", "sum", "none")
 
@@ -53,6 +58,23 @@ class PairCall:
     num_threads: int | None
     differentiable: tuple[str, ...]
     learnable: dict[str, Learnable] = field(default_factory=dict)
+    p: float = 2.0  # of the distance LP
+    listed: Lists | None = None
+
+    @property
+    def positives(self) -> PairList | None:
+        """The positive pairs, if not all of them count."""
+        return None if self.listed is None else self.listed.positive
+
+    @property
+    def negatives(self) -> PairList | None:
+        """The negative pairs, if not all of them count."""
+        return None if self.listed is None else self.listed.negative
+
+    @property
+    def longest(self) -> int:
+        """The most pairs of an anchor in a list."""
+        return max((pairs.longest for pairs in self.listed[:2]), default=0) if self.listed else 0
 
     def plan(self, gradient: bool | tuple[int, ...], grad_output: Any, out: Any) -> Gradients:
         """Say where the gradients go that `value_and_grad` asks for."""
@@ -130,14 +152,14 @@ class Gradients:
 # ---- Checks -----------------------------------------------------------------------------------
 
 
-def _rows(name: str, x: Any) -> Array:
+def embeddings_of(name: str, x: Any) -> Array:
     array = _check.plain_prediction(name, x)
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(f"{name} has shape {array.shape}: expected (N, D), one embedding per row")
     return array
 
 
-def _labels(name: str, x: Any, of_name: str, rows: int) -> Array:
+def labels_of(name: str, x: Any, of_name: str, rows: int) -> Array:
     array = _check.as_array(name, x)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}: expected integer labels")
@@ -194,18 +216,18 @@ def batch(
     reduction: Any,
     num_threads: Any,
     learnable: dict[str, Learnable] | None = None,
+    p: float = 2.0,
+    indices_tuple: Any = None,
+    listing: Listing = "pairs",
 ) -> PairCall:
     """Return the call of a loss of labelled embeddings among themselves or with references."""
-    e = _rows("embeddings", embeddings)
-    reference = reference_labels = None
-    if (ref_embeddings is None) != (ref_labels is None):
-        absent = "ref_embeddings" if ref_embeddings is None else "ref_labels"
-        raise ValueError(f"{absent} is None: expected ref_embeddings and ref_labels together")
-    if ref_embeddings is not None:
-        reference = _reference("ref_embeddings", ref_embeddings, "embeddings", e)
-        reference_labels = _labels("ref_labels", ref_labels, "ref_embeddings", reference.shape[0])
+    e = embeddings_of("embeddings", embeddings)
+    reference, reference_labels = references_of(e, ref_embeddings, ref_labels)
     mode, nonzero = _reduction(reduction)
-    weight = None
+    listed = weight = None
+    if indices_tuple is not None:
+        listed = lists(indices_tuple, len(e), len(e if reference is None else reference), listing)
+        loss = LISTED[loss] if listed.aligned else loss
     if sample_weight is not None:
         weight = _check.weight_of_samples(sample_weight, e, e.shape[:1])
     return PairCall(
@@ -219,7 +241,7 @@ def batch(
         },
         embeddings=e,
         reference=reference,
-        labels=_labels("labels", labels, "embeddings", e.shape[0]),
+        labels=labels_of("labels", labels, "embeddings", e.shape[0]),
         reference_labels=reference_labels,
         sample_weight=weight,
         parameters=parameters,
@@ -230,6 +252,8 @@ def batch(
         num_threads=_check.num_threads(num_threads),
         differentiable=("embeddings", "ref_embeddings", *(learnable or ())),
         learnable=learnable or {},
+        p=p,
+        listed=listed,
     )
 
 
@@ -247,7 +271,7 @@ def towers(
 ) -> PairCall:
     """Return the call of a loss of two towers, named in `given`; `square`: of equally many rows."""
     (first, first_given), (second, second_given) = given.items()
-    a = _rows(first, first_given)
+    a = embeddings_of(first, first_given)
     b = _reference(second, second_given, first, a)
     if b.shape[0] < a.shape[0] or (square and b.shape[0] != a.shape[0]):
         least = "" if square else "at least "
@@ -274,8 +298,21 @@ def towers(
     )
 
 
+def references_of(
+    e: Array, ref_embeddings: Any, ref_labels: Any
+) -> tuple[Array | None, Array | None]:
+    """Return what the embeddings are paired with, and its labels, checked; None if absent."""
+    if (ref_embeddings is None) != (ref_labels is None):
+        absent = "ref_embeddings" if ref_embeddings is None else "ref_labels"
+        raise ValueError(f"{absent} is None: expected ref_embeddings and ref_labels together")
+    if ref_embeddings is None:
+        return None, None
+    reference = _reference("ref_embeddings", ref_embeddings, "embeddings", e)
+    return reference, labels_of("ref_labels", ref_labels, "ref_embeddings", len(reference))
+
+
 def _reference(name: str, x: Any, of_name: str, of: Array) -> Array:
-    reference = _rows(name, x)
+    reference = embeddings_of(name, x)
     if reference.dtype != of.dtype:
         raise TypeError(
             f"{name} has dtype {reference.dtype}: expected {of.dtype}, that of {of_name}"

@@ -4,11 +4,13 @@ DOT_PRODUCT = FL_DOT_PRODUCT
 COSINE_DISTANCE = FL_COSINE_DISTANCE
 EUCLIDEAN = FL_EUCLIDEAN
 SQUARED_EUCLIDEAN = FL_SQUARED_EUCLIDEAN
+LP = FL_LP
 
 
 cdef struct PairwiseArrays:
     Array embeddings, reference, labels, reference_labels, sample_weight, grad_output
     Array gradient, reference_gradient, loss
+    Array positive_starts, positive_at, negative_starts, negative_at
 
 
 def pairwise(call, gradient=False, grad_output=None, out=None):
@@ -40,6 +42,17 @@ cdef void hold_rows(object x, Array *array, fl_input *to) except *:
     set_input(to, array, 1)
 
 
+cdef void hold_list(object pairs, Array *starts, Array *at, fl_pair_list *to) except *:
+    """Describe a `_pairs.PairList` to the kernels; nothing for None."""
+    cdef fl_input held
+    if pairs is None:
+        return
+    hold_rows(pairs.starts, starts, &held)
+    to.starts = <const int64_t *>held.data
+    hold_rows(pairs.at, at, &held)
+    to.at = <const int32_t *>held.data
+
+
 cdef object pairwise_on_arrays(object call, object plan, PairwiseArrays *arrays):
     cdef fl_pairwise_args args
     cdef fl_program program
@@ -52,6 +65,9 @@ cdef object pairwise_on_arrays(object call, object plan, PairwiseArrays *arrays)
     hold_rows(call.labels, &arrays.labels, &args.labels)
     hold_rows(call.reference_labels, &arrays.reference_labels, &args.reference_labels)
     hold_rows(call.sample_weight, &arrays.sample_weight, &args.sample_weight)
+    hold_list(call.positives, &arrays.positive_starts, &arrays.positive_at, &args.positive)
+    hold_list(call.negatives, &arrays.negative_starts, &arrays.negative_at, &args.negative)
+    args.longest = call.longest
     hold_rows(plan.gradient, &arrays.gradient, <fl_input *>&args.gradient)
     hold_rows(plan.reference_gradient, &arrays.reference_gradient,
               <fl_input *>&args.reference_gradient)
@@ -61,6 +77,7 @@ cdef object pairwise_on_arrays(object call, object plan, PairwiseArrays *arrays)
     for i in range(len(call.parameters)):
         args.parameters[i] = call.parameters[i]
     args.distance = <fl_distance><int>call.distance
+    args.p = call.p
     args.normalize = call.normalize
     args.reduction = REDUCTIONS[call.reduction]
     args.nonzero = call.nonzero

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core, _pairs
 from fusedloss._loss import Call, loss
-from fusedloss.metric import Reduction
+from fusedloss.metric import Indices, Reduction
 
 TowerReduction = Literal["mean", "sum", "none"]
 
@@ -25,6 +25,7 @@ def ntxent_loss(
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
@@ -49,6 +50,9 @@ def ntxent_loss(
         What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
     ref_labels : array of integers, shape (M,), optional
         Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        The pairs that count, as miners return them: (anchors, positives, anchors, negatives), or
+        (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
@@ -69,6 +73,8 @@ def ntxent_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
@@ -98,6 +104,7 @@ def ntxent_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
     )
     return _core.pairwise, (call,)
 
@@ -111,6 +118,7 @@ def supcon_loss(
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean_nonzero",
     num_threads: int | None = None,
@@ -135,6 +143,9 @@ def supcon_loss(
         What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
     ref_labels : array of integers, shape (M,), optional
         Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        The pairs that count, as miners return them: (anchors, positives, anchors, negatives), or
+        (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
@@ -155,6 +166,8 @@ def supcon_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
@@ -184,6 +197,8 @@ def supcon_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
+        listing="both",
     )
     return _core.pairwise, (call,)
 
@@ -199,6 +214,7 @@ def multi_similarity_loss(
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
@@ -228,6 +244,9 @@ def multi_similarity_loss(
         What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
     ref_labels : array of integers, shape (M,), optional
         Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        The pairs that count, as miners return them: (anchors, positives, anchors, negatives), or
+        (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
@@ -248,6 +267,8 @@ def multi_similarity_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
@@ -281,6 +302,8 @@ def multi_similarity_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
+        listing="unique",
     )
     return _core.pairwise, (call,)
 
@@ -295,6 +318,7 @@ def circle_loss(
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean_nonzero",
     num_threads: int | None = None,
@@ -321,6 +345,9 @@ def circle_loss(
         What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
     ref_labels : array of integers, shape (M,), optional
         Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        The pairs that count, as miners return them: (anchors, positives, anchors, negatives), or
+        (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
@@ -341,6 +368,8 @@ def circle_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
@@ -370,6 +399,8 @@ def circle_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
+        listing="unique",
     )
     return _core.pairwise, (call,)
 
@@ -384,6 +415,7 @@ def tuplet_margin_loss(
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
@@ -410,6 +442,9 @@ def tuplet_margin_loss(
         What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
     ref_labels : array of integers, shape (M,), optional
         Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        The pairs that count, as miners return them: (anchors, positives, anchors, negatives), or
+        (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
@@ -430,6 +465,8 @@ def tuplet_margin_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
@@ -459,6 +496,7 @@ def tuplet_margin_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
     )
     return _core.pairwise, (call,)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from numpy.typing import ArrayLike
@@ -10,8 +11,11 @@ from fusedloss import _check, _core, _pairs
 from fusedloss._loss import Call, loss
 
 Reduction = Literal["mean_nonzero", "mean", "sum", "none"]
-Distance = Literal["euclidean", "squared_euclidean", "cosine"]
+Distance = Literal["euclidean", "squared_euclidean", "cosine", "lp"]
 Mining = Literal["all", "hard", "semihard", "semihard_closest", "easy"]
+
+#: (anchors, positives, negatives), or (anchors, positives, anchors, negatives).
+Indices = tuple[ArrayLike, ...] | None
 
 MININGS = ("all", "hard", "semihard", "semihard_closest", "easy")
 
@@ -24,10 +28,12 @@ def triplet_loss(
     margin: float = 0.2,
     mining: Mining = "all",
     distance: Distance = "euclidean",
+    p: float = 2.0,
     soft: bool = False,
     normalize: bool = False,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean_nonzero",
     num_threads: int | None = None,
@@ -53,8 +59,11 @@ def triplet_loss(
           positive, or else with the farthest negative;
         - "hard": each anchor's farthest positive and closest negative;
         - "easy": each anchor's closest positive and closest negative.
-    distance : {"euclidean", "squared_euclidean", "cosine"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
         "cosine" is one minus the dot product; of vectors of any length, unless `normalize` is set.
+        "lp" is :math:`(\sum_k |x_k - y_k|^p)^{1/p}`, which takes longer.
+    p : float, default 2.0
+        The power of the distance "lp", at least 1.
     soft : bool, default False
         Whether to take :math:`\log(1 + e^x)` in place of :math:`\max(0, x)`.
     normalize : bool, default False
@@ -64,6 +73,9 @@ def triplet_loss(
         embeddings.
     ref_labels : array of integers, shape (M,), optional
         Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        The triplets that count, as miners return them: (anchors, positives, negatives), or
+        (anchors, positives, anchors, negatives) of pairs; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
@@ -84,6 +96,8 @@ def triplet_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
@@ -106,7 +120,9 @@ def triplet_loss(
     >>> fl.triplet_loss([[0.0], [1.0], [1.5]], [0, 0, 1], margin=1.0)
     1.0
     """
-    mined = _pairs.choice("mining", mining, MININGS)
+    mined = _pairs.choice("mining", mining, MININGS if indices_tuple is None else ("all",))
+    power = _check.in_range("p", p, 1, math.inf)
+    kind = _pairs.DISTANCES[_pairs.choice("distance", distance, tuple(_pairs.DISTANCES))]
     call = _pairs.batch(
         f"triplet_{mined}",
         embeddings,
@@ -115,10 +131,13 @@ def triplet_loss(
         ref_labels,
         sample_weight,
         (_check.finite("margin", margin), float(bool(soft))),
-        distance=_pairs.DISTANCES[_pairs.choice("distance", distance, tuple(_pairs.DISTANCES))],
+        distance=_core.EUCLIDEAN if kind == _core.LP and power == 2 else kind,
+        p=power,
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
+        listing="triplets",
     )
     return _core.pairwise, (call,)
 
@@ -133,6 +152,7 @@ def contrastive_loss(
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean_nonzero",
     num_threads: int | None = None,
@@ -157,6 +177,9 @@ def contrastive_loss(
         What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
     ref_labels : array of integers, shape (M,), optional
         Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        The pairs that count, as miners return them: (anchors, positives, anchors, negatives), or
+        (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
@@ -178,6 +201,8 @@ def contrastive_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
@@ -207,6 +232,7 @@ def contrastive_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
     )
     return _core.pairwise, (call,)
 
@@ -221,6 +247,7 @@ def margin_loss(
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean_nonzero",
     num_threads: int | None = None,
@@ -245,6 +272,9 @@ def margin_loss(
         What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
     ref_labels : array of integers, shape (M,), optional
         Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        The triplets that count, as miners return them: (anchors, positives, negatives), or
+        (anchors, positives, anchors, negatives) of pairs; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
@@ -265,6 +295,8 @@ def margin_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
@@ -294,6 +326,8 @@ def margin_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
+        listing="triplets",
         learnable={"beta": _pairs.Learnable(beta, 1, 1.0)},
     )
     return _core.pairwise, (call,)
@@ -386,6 +420,7 @@ def generalized_lifted_structure_loss(
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
@@ -411,6 +446,9 @@ def generalized_lifted_structure_loss(
         What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
     ref_labels : array of integers, shape (M,), optional
         Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        The pairs that count, as miners return them: (anchors, positives, anchors, negatives), or
+        (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
@@ -431,6 +469,8 @@ def generalized_lifted_structure_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
@@ -462,6 +502,8 @@ def generalized_lifted_structure_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
+        listing="unique",
     )
     return _core.pairwise, (call,)
 

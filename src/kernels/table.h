@@ -30,10 +30,15 @@ typedef enum fl_pair_statistics {
     LOSS_COUNTS,    /* each kind of losses has a mean of its own */
     ROW_STATISTICS, /* a value of each anchor, which is also a reference */
     COLUMN_SUMS,    /* the log-sum-exp of the similarities of each reference */
+    HISTOGRAMS,     /* ROW_STATISTICS, and with them histograms of positive and of negative pairs */
 } fl_pair_statistics;
 
+/* The most bins of a histogram, and what one takes. */
+#define FL_MOST_BINS 256
+#define FL_HISTOGRAM (FL_MOST_BINS + 2)
+
 /* The arrays that a row of pairs takes, each as long as a row. */
-#define FL_PAIR_BUFFERS 11
+#define FL_PAIR_BUFFERS 12
 
 typedef struct fl_kernels {
     const char *isa;                             /* the instruction set's public name */

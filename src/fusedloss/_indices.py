@@ -1,0 +1,88 @@
+"""Index tuples of pairs and triplets, as miners return them, sorted by anchor."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from fusedloss import _check
+from fusedloss._loss import Array
+
+#: What a loss makes of an index tuple: pairs, each as often as it is listed; every pair once; the
+#: same, and nothing unless there are both kinds; or triplets.
+Listing = Literal["pairs", "unique", "both", "triplets"]
+
+
+class PairList(NamedTuple):
+    """The references that each anchor has a pair with, one anchor after another."""
+
+    starts: Array  # int64: where each anchor's are, and at last the end of all
+    at: Array  # int32
+
+    @property
+    def longest(self) -> int:
+        """The most pairs of an anchor."""
+        return int(np.diff(self.starts).max(initial=0))
+
+
+class Lists(NamedTuple):
+    """Positive and negative pairs of anchors."""
+
+    positive: PairList
+    negative: PairList
+    aligned: bool  # each positive makes a triplet with the negative at its place
+
+
+def lists(indices: Any, rows: int, references: int, listing: Listing) -> Lists:
+    """Return what an index tuple says: (a, p, n), or (a1, p, a2, n)."""
+    if not isinstance(indices, tuple | list) or len(indices) not in (3, 4):
+        raise TypeError(
+            f"indices_tuple is {type(indices).__name__!r}: expected a tuple of 3 arrays, anchors, "
+            "positives and negatives, or of 4, anchors and positives, anchors and negatives"
+        )
+    arrays = [_index_array(f"indices_tuple[{k}]", x) for k, x in enumerate(indices)]
+    is_triplets = len(arrays) == 3
+    a1, p, a2, n = (*arrays[:2], arrays[0], arrays[2]) if is_triplets else arrays
+    last = len(arrays) - 1
+    for k, first, x in ((1, 0, p), (last, 0 if is_triplets else 2, n)):
+        anchors = arrays[first]
+        if x.shape != anchors.shape:
+            raise ValueError(
+                f"indices_tuple[{k}] has shape {x.shape}: expected {anchors.shape}, that of "
+                f"indices_tuple[{first}]"
+            )
+        _check_range(f"indices_tuple[{first}]", anchors, rows, "embeddings")
+        _check_range(f"indices_tuple[{k}]", x, references, "references")
+    if listing == "triplets" and is_triplets:
+        return Lists(_by_anchor(a1, p, rows), _by_anchor(a1, n, rows), True)
+    if listing in ("unique", "both"):
+        positive, negative = (np.unique(a * references + x) for a, x in ((a1, p), (a2, n)))
+        if np.intersect1d(positive, negative, assume_unique=True).size:
+            raise ValueError("indices_tuple lists a pair as positive and as negative")
+        if listing == "both" and not (positive.size and negative.size):
+            positive = negative = positive[:0]
+        (a1, p), (a2, n) = (np.divmod(pairs, references) for pairs in (positive, negative))
+    return Lists(_by_anchor(a1, p, rows), _by_anchor(a2, n, rows), False)
+
+
+def _index_array(name: str, x: Any) -> Array:
+    array = _check.as_array(name, x)
+    if array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}: expected one axis")
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {array.dtype}: expected integers")
+    return array.astype(np.int64, copy=False)
+
+
+def _check_range(name: str, array: Array, count: int, of: str) -> None:
+    bad = (array < 0) | (array >= count)
+    if bad.any():
+        at = int(bad.argmax())
+        raise IndexError(f"{name}[{at}] is {array[at]}: out of range for {count} {of}")
+
+
+def _by_anchor(anchors: Array, at: Array, rows: int) -> PairList:
+    order = np.argsort(anchors, kind="stable")
+    starts = np.searchsorted(anchors[order], np.arange(rows + 1))
+    return PairList(starts.astype(np.int64), at[order].astype(np.int32))

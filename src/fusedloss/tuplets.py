@@ -1,0 +1,245 @@
+"""Losses of more than a pair of embeddings at once: tuples, triangles and distributions."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fusedloss import _check, _core, _indices, _pairs, _tuplets
+from fusedloss._loss import Call, loss
+from fusedloss.metric import Indices
+
+#: Losses here are of pairs of anchors, and have no value of an anchor alone.
+TupletReduction = Literal["mean_nonzero", "mean", "sum"]
+
+REDUCTIONS = ("mean_nonzero", "mean", "sum")
+
+
+@loss("embeddings")
+def n_pairs_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    normalize: bool = True,
+    indices_tuple: Indices = None,
+    reduction: TupletReduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""N-pairs loss: one positive pair of each label, against the positives of all other labels.
+
+    .. math:: \ell_i = -\log \frac{e^{s(a_i, p_i)}}{\sum_j e^{s(a_i, p_j)}}
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The embeddings: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        The first two embeddings of a label are its anchor :math:`a_i` and positive :math:`p_i`.
+    normalize : bool, default True
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first:
+        similarities :math:`s` are cosines, else dot products.
+    indices_tuple : tuple of arrays of integers, optional
+        Anchors, positives and more as miners return them: each label's first pair there counts.
+    reduction : {"mean_nonzero", "mean", "sum"}, default "mean"
+        "mean" divides by the number of pairs, "mean_nonzero" by that of losses above 0.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float
+        The loss; 0 where there is no positive pair.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
+
+    Notes
+    -----
+    Equivalent to ``NPairsLoss()`` of pytorch-metric-learning.
+
+    References
+    ----------
+    K. Sohn, "Improved Deep Metric Learning with Multi-class N-pair Loss Objective", NIPS 2016.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> e = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-0.6, 0.8]]
+    >>> round(fl.n_pairs_loss(e, [0, 0, 1, 1]), 4)
+    0.4782
+    """
+    e = _pairs.embeddings_of("embeddings", embeddings)
+    y = _pairs.labels_of("labels", labels, "embeddings", len(e))
+    anchors, positives = _tuplets.first_pairs(y, indices_tuple)
+    choice = _pairs.choice("reduction", reduction, REDUCTIONS)
+    call = _pairs.towers(
+        "info_nce_loss",
+        {"anchors": e[anchors], "positives": e[positives]},
+        None,
+        (1.0,),
+        learnable={},
+        square=True,
+        normalize=normalize,
+        reduction="sum" if choice == "sum" else "mean",
+        num_threads=num_threads,
+    )
+    call = dataclasses.replace(call, nonzero=choice == "mean_nonzero")
+    return _tuplets.n_pairs, (embeddings, (anchors, positives), call)
+
+
+@loss("embeddings")
+def angular_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: float = 40.0,
+    normalize: bool = True,
+    indices_tuple: Indices = None,
+    reduction: TupletReduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Angular loss: the angle at a negative of the triangle it makes with a positive pair.
+
+    .. math:: \ell_{ap} = \log\Big(1 + \sum_{n \in N} e^{4 t^2 (a + p) \cdot n
+              - 2 (1 + t^2)\, a \cdot p}\Big), \qquad t = \tan \alpha
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The embeddings: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        Pairs of the same label are positive; the negatives :math:`N` of a pair have another one.
+    alpha : float, default 40.0
+        The largest angle :math:`\alpha` at a negative, in degrees, from 0 to 90.
+    normalize : bool, default True
+        Whether to divide anchors and positives by their norms (or 1e-12, if that is more) first;
+        negatives are taken as they are.
+    indices_tuple : tuple of arrays of integers, optional
+        Anchors, positives and more as miners return them: the positive pairs that count, with all
+        negatives.
+    reduction : {"mean_nonzero", "mean", "sum"}, default "mean"
+        "mean" divides by the number of positive pairs, "mean_nonzero" by that of losses above 0.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float
+        The loss; 0 where there is no positive pair.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
+
+    Notes
+    -----
+    Equivalent to ``AngularLoss(alpha)`` of pytorch-metric-learning. As many pairs are worked on at
+    a time as there are embeddings.
+
+    References
+    ----------
+    J. Wang, F. Zhou, S. Wen, X. Liu, Y. Lin, "Deep Metric Learning with Angular Loss", ICCV 2017.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.angular_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
+    0.8026
+    """
+    e = _pairs.embeddings_of("embeddings", embeddings)
+    listed = None
+    if indices_tuple is not None:
+        _indices.lists(indices_tuple, len(e), len(e), "pairs")
+        listed = np.asarray(indices_tuple[0], np.int64), np.asarray(indices_tuple[1], np.int64)
+    call = _tuplets.Angular(
+        embeddings,
+        e,
+        _pairs.labels_of("labels", labels, "embeddings", len(e)),
+        listed,
+        math.radians(_check.in_range("alpha", alpha, 0, 90)),
+        bool(normalize),
+        _pairs.choice("reduction", reduction, REDUCTIONS),
+        _check.num_threads(num_threads),
+    )
+    return _tuplets.angular, (call,)
+
+
+@loss("embeddings")
+def histogram_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    n_bins: int = 100,
+    num_threads: int | None = None,
+) -> Call:
+    r"""Histogram loss: how probably a positive pair is less alike than a negative one.
+
+    .. math:: \ell = \sum_b h^-_b \sum_{c \le b} h^+_c
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The embeddings: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        Pairs of the same label are positive, the others negative.
+    n_bins : int, default 100
+        The number of bins of the histograms of cosines :math:`h^+` and :math:`h^-`, at most 256.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float
+        The loss; 0 where there are no positive or no negative pairs.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+
+    Notes
+    -----
+    Equivalent to ``HistogramLoss(n_bins)`` of pytorch-metric-learning. A similarity is shared out
+    to the two nodes of a bin; negative pairs count if one of the two embeddings has a positive.
+
+    References
+    ----------
+    E. Ustinova, V. Lempitsky, "Learning Deep Embeddings with Histogram Loss", NIPS 2016.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.histogram_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
+    0.5
+    """
+    call = _pairs.batch(
+        "histogram_loss",
+        embeddings,
+        labels,
+        None,
+        None,
+        None,
+        (float(_pairs.bins("n_bins", n_bins)),),
+        distance=_core.DOT_PRODUCT,
+        normalize=True,
+        reduction="sum",
+        num_threads=num_threads,
+    )
+    return _core.pairwise, (call,)
