@@ -140,6 +140,57 @@ WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("TotalVariationLoss", "total_variation_loss", (P, P.flip(0)), {"reduction": "sum"}),
 ]
 
+#: Losses of embeddings, with options that are not the defaults.
+EMBEDDINGS: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
+    (
+        "TripletLoss",
+        "triplet_loss",
+        (Z, Y),
+        {
+            "margin": 0.5,
+            "mining": "semihard",
+            "distance": "lp",
+            "p": 3.0,
+            "soft": True,
+            "normalize": True,
+            "reduction": "sum",
+        },
+    ),
+    ("ContrastiveLoss", "contrastive_loss", (Z, Y), {"pos_margin": 0.1, "neg_margin": 1.5}),
+    ("MarginLoss", "margin_loss", (Z, Y), {"margin": 0.5, "beta": 0.75, "normalize": False}),
+    ("LiftedStructureLoss", "lifted_structure_loss", (Z, Y), {"neg_margin": 2, "pos_margin": 0.1}),
+    (
+        "GeneralizedLiftedStructureLoss",
+        "generalized_lifted_structure_loss",
+        (Z, Y),
+        {"neg_margin": 2, "pos_margin": 0.1, "reduction": "none"},
+    ),
+    ("NCALoss", "nca_loss", (Z, Y), {"softmax_scale": 2, "normalize": False}),
+    (
+        "RankedListLoss",
+        "ranked_list_loss",
+        (Z, Y),
+        {"margin": 0.5, "Tn": 2, "imbalance": 0.25, "alpha": 1, "Tp": 1},
+    ),
+    ("FastAPLoss", "fast_ap_loss", (Z, Y), {"num_bins": 5}),
+    ("NTXentLoss", "ntxent_loss", (Z, Y), {"temperature": 0.5, "reduction": "none"}),
+    ("SupConLoss", "supcon_loss", (Z, Y), {"temperature": 0.5, "normalize": False}),
+    (
+        "MultiSimilarityLoss",
+        "multi_similarity_loss",
+        (Z, Y),
+        {"alpha": 1, "beta": 5, "base": 0.25, "reduction": "sum"},
+    ),
+    ("CircleLoss", "circle_loss", (Z, Y), {"m": 0.25, "gamma": 4}),
+    ("TupletMarginLoss", "tuplet_margin_loss", (Z, Y), {"margin": 4, "scale": 8}),
+    ("NPairsLoss", "n_pairs_loss", (Z, Y // 2), {"normalize": False, "reduction": "sum"}),
+    ("AngularLoss", "angular_loss", (Z, Y), {"alpha": 30, "reduction": "sum"}),
+    ("HistogramLoss", "histogram_loss", (Z, Y), {"n_bins": 9}),
+    ("InfoNCELoss", "info_nce_loss", (Z, P), {"temperature": 0.5, "reduction": "none"}),
+    ("CLIPLoss", "clip_loss", (Z, P, torch.tensor(3.0)), {"normalize": False}),
+    ("SigLIPLoss", "siglip_loss", (Z, P, 3.0, -1.0), {"reduction": "sum"}),
+]
+
 #: (module, its options, its inputs, the function, its options)
 MODULES: list[tuple[str, dict[str, Any], tuple[Any, ...], str, dict[str, Any]]] = [
     ("CrossEntropyLoss", {}, (Z, Y), "cross_entropy", {}),
@@ -212,7 +263,10 @@ MODULES: list[tuple[str, dict[str, Any], tuple[Any, ...], str, dict[str, Any]]] 
         },
     ),
     ("DistillationLoss", {}, (Z, Z.flip(0)), "distillation_loss", {}),
-    *[(name, options, inputs, function, options) for name, function, inputs, options in POINTWISE],
+    *[
+        (name, options, inputs, function, options)
+        for name, function, inputs, options in POINTWISE + EMBEDDINGS
+    ],
     *[
         (name, options, (*inputs, W), function, {**options, "weight": W})
         for name, function, inputs, options in WEIGHTED

@@ -1,0 +1,593 @@
+"""Losses of pairs in torch: kernel calls, and formulas in torch's differentiable operations.
+
+A formula answers where the kernels do not: it says what is wrong with bad input, runs on other
+devices and under torch's transforms, and is what second derivatives are taken of. Unlike the
+kernels it holds the matrix of all pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._C import _DisableFuncTorch
+from torch.nn.functional import logsigmoid, normalize, pad
+
+from fusedloss import _core
+from fusedloss._indices import Lists, PairList
+from fusedloss._loss import Array, lookup
+from fusedloss._pairs import PairCall
+from fusedloss._tuplets import Angular
+from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_tensors
+from fusedloss.transform import value_and_grad
+
+try:
+    from ml_dtypes import bfloat16
+except ImportError:
+    bfloat16 = None
+
+
+class Pairs(NamedTuple):
+    """All pairs of anchors, by row, and references, by column; how often each one counts."""
+
+    values: Tensor  # similarities or distances
+    positive: Tensor
+    negative: Tensor
+    listed: Lists | None
+
+
+class Terms(NamedTuple):
+    """The losses of one kind, added up by anchor."""
+
+    loss: Tensor
+    losses: Tensor  # how many
+    nonzero: Tensor  # how many above 0
+
+
+class PairLoss(NamedTuple):
+    """A call of a loss of pairs; its tensors are those of `names`."""
+
+    loss: Callable[..., Any]  # the same of arrays
+    names: tuple[str, ...]
+    differentiable: int
+    options: dict[str, Any]
+
+    @property
+    def reduction(self) -> str:
+        """How the losses of the anchors are reduced."""
+        reduction: str = self.options.get("reduction", "sum")
+        return reduction
+
+    @property
+    def deferred(self) -> bool:
+        """Whether the gradients are left to the backward pass."""
+        return self.reduction == "none"
+
+    def run(
+        self,
+        tensors: Tensors,
+        wanted: tuple[int, ...] = (),
+        grad_output: float | Array | None = None,
+        out: tuple[Array, ...] = (),
+    ) -> Any:
+        """Run the kernel and return the loss."""
+        last = self.differentiable
+        arrays = [*map(detached, tensors[:last]), *map(array, tensors[last:])]
+        dtypes = [x.dtype for x in tensors]
+        given = dict(zip(self.names, map(_numbers, arrays, dtypes), strict=True))
+        options = {**self.options, "num_threads": torch.get_num_threads()}
+        if not wanted:
+            return _bits(self.loss(**given, **options))
+        if isinstance(grad_output, np.ndarray):
+            grad_output = _numbers(grad_output, dtypes[0])
+        places = tuple(_numbers(x, dtypes[k]) for k, x in zip(wanted, out, strict=True))
+        parameters = lookup(self.loss).parameters
+        function = value_and_grad(self.loss, [parameters.index(self.names[k]) for k in wanted])
+        return _bits(function(**given, **options, grad_output=grad_output, out=places)[0])
+
+    def formula(self, *tensors: Any) -> Tensor:
+        """Compute the loss from torch's operations, in float32 or float64."""
+        stand_ins = dict(zip(self.names, map(_stand_in, tensors), strict=True))
+        arguments = lookup(self.loss).lower(**stand_ins, **self.options)[1]
+        dtype = tensors[0].dtype
+        wide = torch.float32 if tensors[0].itemsize < 4 else dtype
+        given = {
+            name: x.to(wide) if x.is_floating_point() else x
+            for name, x in zip(self.names, tensors, strict=True)
+        }
+        compose = COMPOSED.get(self.loss.__name__)
+        if compose is not None:
+            indices = self.options.get("indices_tuple")
+            return compose(given["embeddings"], given["labels"], indices, *arguments).to(dtype)
+        call: PairCall = arguments[0]
+        first, second = call.differentiable[:2]
+        parameters: list[Any] = list(call.parameters)
+        for name, learnable in call.learnable.items():
+            if name in given:
+                x = given[name].reshape(())
+                parameters[learnable.parameter] = 1 / x if name == "temperature" else x
+        pairs = _all_pairs(
+            given[first], given.get(second), given.get("labels"), given.get("ref_labels"), call
+        )
+        if pairs.values.numel():
+            kinds = FORMULAS[call.loss](pairs, *parameters)
+        else:
+            kinds = [_of_anchors(0 * given[first].sum(1))]
+        weight = given.get("sample_weight", torch.ones((), dtype=wide, device=tensors[0].device))
+        kinds = [Terms(*[weight * x for x in kind]) for kind in kinds]
+        return _reduced(kinds, call.reduction, call.nonzero).to(dtype)
+
+    def outputs(self, *tensors: Any) -> dict[str, Tensor]:
+        """Losses of pairs have no extra outputs."""
+        return {}
+
+
+def pair_loss(
+    loss: Callable[..., Any],
+    differentiable: dict[str, Tensor | float | None],
+    others: dict[str, Tensor | None],
+    **options: Any,
+) -> Tensor:
+    """Compute a loss of pairs; `loss` is the same of arrays, whose kernel and checks are taken.
+
+    `differentiable` are the arguments that may have a gradient, numbers among them.
+    """
+    numbers = {name: x for name, x in differentiable.items() if isinstance(x, int | float)}
+    first = {k: x for k, x in differentiable.items() if x is not None and k not in numbers}
+    rest = {k: x for k, x in others.items() if x is not None}
+    if options.get("indices_tuple") is not None:
+        expect_tensors(*options["indices_tuple"])
+        with _DisableFuncTorch():  # a transform leaves indices as they are
+            options["indices_tuple"] = tuple(x.cpu().numpy() for x in options["indices_tuple"])
+    call = PairLoss(loss, (*first, *rest), len(first), {**numbers, **options})
+    value: Tensor = evaluate(call, *first.values(), *rest.values())
+    return value
+
+
+def _numbers(x: Array, dtype: torch.dtype) -> Array:
+    """Return an array, bits of bfloat16 as its numbers."""
+    if dtype is not torch.bfloat16:
+        return x
+    if bfloat16 is None:
+        raise TypeError("bfloat16 arrays take the package ml_dtypes")
+    return x.view(bfloat16)
+
+
+def _bits(value: Any) -> Any:
+    """Return a value, an array of bfloat16 as its bits."""
+    is_bfloat16 = not isinstance(value, float) and value.dtype == bfloat16
+    return value.view("uint16") if is_bfloat16 else value
+
+
+def _stand_in(tensor: Tensor) -> Array:
+    """Return an array whose checks are the tensor's; of a number, the number if it can be read."""
+    if tensor.ndim == 0:
+        try:
+            return np.asarray(tensor.item())
+        except RuntimeError:  # being transformed
+            return np.ones(())
+    # A loss takes float32 wherever it takes bfloat16.
+    dtype = torch.float32 if tensor.dtype is torch.bfloat16 else tensor.dtype
+    return np.broadcast_to(np.zeros((), str(dtype).removeprefix("torch.")), tuple(tensor.shape))
+
+
+def _reduced(kinds: list[Terms], reduction: str, nonzero: bool) -> Tensor:
+    if reduction == "none":
+        return torch.stack([kind.loss for kind in kinds]).sum(0)
+    totals = [kind.loss.sum() for kind in kinds]
+    if reduction == "mean":
+        divisors = [(kind.nonzero if nonzero else kind.losses).sum() for kind in kinds]
+        totals = [x / torch.where(n == 0, 1, n) for x, n in zip(totals, divisors, strict=True)]
+    return torch.stack(totals).sum()
+
+
+# ---- Pairs --------------------------------------------------------------------------------------
+
+
+def _all_pairs(
+    embeddings: Tensor,
+    reference: Tensor | None,
+    labels: Tensor | None,
+    reference_labels: Tensor | None,
+    call: PairCall,
+) -> Pairs:
+    a = normalize(embeddings, eps=1e-12) if call.normalize else embeddings
+    b = a
+    if reference is not None:
+        b = normalize(reference, eps=1e-12) if call.normalize else reference
+    values = _values(a, b, call)
+    if call.listed is not None:
+        positive, negative = (
+            _times(call.listed.positive, values),
+            _times(call.listed.negative, values),
+        )
+        return Pairs(values, positive, negative, call.listed)
+    own = torch.eye(len(a), len(b), dtype=a.dtype, device=a.device)
+    if labels is None:
+        return Pairs(values, own, 1 - own, None)
+    other = labels if reference_labels is None else reference_labels
+    same = (labels[:, None] == other).to(a.dtype)
+    return Pairs(values, same - own if reference is None else same, 1 - same, None)
+
+
+def _anchors(pairs: PairList, device: torch.device) -> Tensor:
+    anchors = np.repeat(np.arange(len(pairs.starts) - 1), np.diff(pairs.starts))
+    return torch.from_numpy(anchors).to(device)
+
+
+def _references(pairs: PairList, device: torch.device) -> Tensor:
+    return torch.from_numpy(pairs.at).to(device, torch.int64)
+
+
+def _times(pairs: PairList, values: Tensor) -> Tensor:
+    """How often each pair is listed."""
+    at = _anchors(pairs, values.device), _references(pairs, values.device)
+    ones = torch.ones(len(pairs.at), dtype=values.dtype, device=values.device)
+    return torch.zeros_like(values).index_put(at, ones, accumulate=True)
+
+
+def _values(a: Tensor, b: Tensor, call: PairCall) -> Tensor:
+    if call.distance == _core.LP:
+        difference = (a[:, None] - b).abs()
+        same = difference == 0
+        powers = difference.masked_fill(same, 1).pow(call.p).masked_fill(same, 0).sum(2)
+        zero = powers == 0
+        return powers.masked_fill(zero, 1).pow(1 / call.p).masked_fill(zero, 0)
+    dots = a @ b.T
+    if call.distance == _core.DOT_PRODUCT:
+        return dots
+    if call.distance == _core.COSINE_DISTANCE:
+        return 1 - dots
+    sums = a.square().sum(1)[:, None] + b.square().sum(1)
+    squares = sums - 2 * dots
+    i, j = (squares < sums / 256).nonzero(as_tuple=True)  # too few digits are left of these
+    squares = squares.index_put((i, j), (a[i] - b[j]).square().sum(1))
+    if call.distance == _core.SQUARED_EUCLIDEAN:
+        return squares
+    zero = squares == 0
+    return squares.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return -logsigmoid(-x)
+
+
+def _lse(z: Tensor, times: Tensor, of_nothing: float = 0.0) -> Tensor:
+    """Log-sum-exp of each row's elements, of which some come several times and others never."""
+    some = times.any(1)
+    z = torch.where(times > 0, z + times.clamp_min(1).log(), -torch.inf)
+    return z.masked_fill(~some[:, None], 0).logsumexp(1).where(some, of_nothing)
+
+
+# ---- Losses -------------------------------------------------------------------------------------
+
+
+def _of_pairs(losses: Tensor, times: Tensor) -> Terms:
+    losses = losses.where(times > 0, 0)
+    return Terms((losses * times).sum(1), times.sum(1), ((losses > 0) * times).sum(1))
+
+
+def _of_anchors(losses: Tensor, counted: Tensor | None = None) -> Terms:
+    return Terms(losses, torch.ones_like(losses) if counted is None else counted, losses > 0)
+
+
+def _contrastive(pairs: Pairs, pos_margin: Any, neg_margin: Any) -> list[Terms]:
+    d, positive, negative, _ = pairs
+    return [
+        _of_pairs((d - pos_margin).relu(), positive),
+        _of_pairs((neg_margin - d).relu(), negative),
+    ]
+
+
+def _margin(pairs: Pairs, margin: Any, beta: Any) -> list[Terms]:
+    d, positive, negative, _ = pairs
+    of_positive, of_negative = negative.sum(1), positive.sum(1)
+    p = _of_pairs((d - beta + margin).relu(), positive)
+    n = _of_pairs((beta - d + margin).relu(), negative)
+    return [
+        Terms(
+            of_positive * p.loss + of_negative * n.loss,
+            of_positive * of_negative,
+            of_positive * p.nonzero + of_negative * n.nonzero,
+        )
+    ]
+
+
+def _each_positive(pairs: Pairs, scale: Any, shifted: Tensor) -> list[Terms]:
+    """Each positive, as `shifted`, against the softmax of all negatives."""
+    lse = _lse(scale * pairs.values, pairs.negative, -torch.inf)
+    return [_of_pairs(_softplus(lse[:, None] - scale * shifted), pairs.positive)]
+
+
+def _ntxent(pairs: Pairs, temperature: Any) -> list[Terms]:
+    return _each_positive(pairs, 1 / temperature, pairs.values)
+
+
+def _tuplet_margin(pairs: Pairs, margin: float, scale: Any) -> list[Terms]:
+    s = pairs.values
+    sine = (1 - s.square()).clamp_min(torch.finfo(s.dtype).eps / 2).sqrt()
+    return _each_positive(pairs, scale, s * math.cos(margin) + sine * math.sin(margin))
+
+
+def _mean_positive(pairs: Pairs, scale: Any) -> list[Terms]:
+    s, positive, negative, listed = pairs
+    mean = (s * positive).sum(1) / positive.sum(1).clamp_min(1)
+    losses = _lse(scale * s, positive + negative) - scale * mean
+    counted = positive.any(1) if listed else positive.any(1) & negative.any(1)
+    return [_of_anchors(losses.where(counted, 0))]
+
+
+def _supcon(pairs: Pairs, temperature: Any) -> list[Terms]:
+    return _mean_positive(pairs, 1 / temperature)
+
+
+def _clip(pairs: Pairs, scale: Any) -> list[Terms]:
+    z = scale * pairs.values
+    return [_of_anchors((z.logsumexp(0) + z.logsumexp(1)) / 2 - z.diagonal())]
+
+
+def _siglip(pairs: Pairs, scale: Any, bias: Any) -> list[Terms]:
+    z = scale * pairs.values + bias
+    return [_of_anchors(_softplus(torch.where(pairs.positive > 0, -z, z)).sum(1))]
+
+
+def _multi_similarity(pairs: Pairs, alpha: Any, beta: Any, base: Any) -> list[Terms]:
+    s, positive, negative, _ = pairs
+    p = _softplus(_lse(alpha * (base - s), positive, -torch.inf)) / alpha
+    n = _softplus(_lse(beta * (s - base), negative, -torch.inf)) / beta
+    return [_of_anchors(p + n)]
+
+
+def _circle(pairs: Pairs, m: Any, gamma: Any) -> list[Terms]:
+    s, positive, negative, _ = pairs
+    p = _lse(-gamma * (1 + m - s).relu().detach() * (s - (1 - m)), positive)
+    n = _lse(gamma * (s + m).relu().detach() * (s - m), negative)
+    return [_of_anchors(_softplus(p + n).where(positive.any(1) & negative.any(1), 0))]
+
+
+def _nca(pairs: Pairs, scale: Any) -> list[Terms]:
+    d, positive, negative, _ = pairs
+    losses = _lse(-scale * d, positive + negative) - _lse(-scale * d, positive)
+    counted = positive.any(1)
+    return [_of_anchors(losses.where(counted, 0), counted)]
+
+
+def _generalized_lifted(pairs: Pairs, neg_margin: Any, pos_margin: Any) -> list[Terms]:
+    d, positive, negative, _ = pairs
+    losses = _lse(d - pos_margin, positive) + _lse(neg_margin - d, negative)
+    return [_of_anchors(losses.relu())]
+
+
+def _lifted(pairs: Pairs, neg_margin: Any, pos_margin: Any) -> list[Terms]:
+    d, positive, negative, _ = pairs
+    lse, some = _lse(neg_margin - d, negative), negative.any(1)
+    x = torch.logaddexp(lse[:, None], lse) + d - pos_margin
+    return [_of_pairs(x.where(some[:, None], 0).relu().square() / 2, positive)]
+
+
+def _ranked_list(
+    pairs: Pairs, margin: Any, rate_n: Any, share: Any, alpha: Any, rate_p: Any
+) -> list[Terms]:
+    d, positive, negative, _ = pairs
+    # Every pair's weight has 1e-5 added to it, that of the anchor with itself too.
+    small = 1e-5 * (positive.sum(1) + negative.sum(1) + 1)
+
+    def weighted(x: Tensor, times: Tensor, rate: Any) -> Tensor:
+        x = x.where((times > 0) & (x > 0) & (d > 0), 0)
+        w: Tensor = (rate * x).exp().where(x > 0, 0)
+        return (w * x).sum(1) / (w.sum(1) + small)
+
+    p = weighted(d - (alpha - margin), positive, rate_p)
+    return [_of_anchors((1 - share) * p + share * weighted(alpha - d, negative, rate_n))]
+
+
+def _bins(at: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Return the first of two nodes that values are shared out to, and the second's share."""
+    first = at.detach().floor().clamp(0, bins - 1)
+    return first.long(), at - first
+
+
+def _fast_ap(pairs: Pairs, num_bins: float) -> list[Terms]:
+    d, positive, negative, _ = pairs
+    bins = int(num_bins)
+    first, second = _bins(d * bins / 4, bins)
+
+    def histogram(times: Tensor) -> Tensor:
+        counts = torch.zeros(len(d), bins + 1, dtype=d.dtype, device=d.device)
+        counts = counts.scatter_add(1, first, (1 - second) * times)
+        return counts.scatter_add(1, first + 1, second * times)
+
+    h = histogram(positive)
+    below, total = h.cumsum(1), histogram(positive + negative).cumsum(1)
+    counts = (h * below > 0) & (total > 0)
+    precision = (h * below).where(counts, 0) / total.where(counts, 1)
+    counted = positive.any(1)
+    losses = 1 - precision.sum(1) / positive.sum(1).clamp_min(1)
+    return [_of_anchors(losses.where(counted, 0), counted)]
+
+
+def _histogram(pairs: Pairs, n_bins: float) -> list[Terms]:
+    s, positive, negative, _ = pairs
+    bins = int(n_bins)
+    first, second = _bins((s + 1) * bins / 2, bins)
+    has_both = positive.any(1) & negative.any(1)
+
+    def density(counted: Tensor) -> Tensor:
+        counts = torch.zeros(bins + 1, dtype=s.dtype, device=s.device)
+        counts = counts.scatter_add(0, first[counted], 1 - second[counted])
+        counts = counts.scatter_add(0, first[counted] + 1, second[counted])
+        return counts / counted.sum().clamp_min(1)
+
+    of_positives = density((positive > 0) & has_both[:, None])
+    of_negatives = density((negative > 0) & (has_both[:, None] | has_both))
+    return [_of_anchors((of_negatives * of_positives.cumsum(0)).sum()[None])]
+
+
+# ---- Losses that are made of others -------------------------------------------------------------
+
+
+def _begins(labels: Tensor) -> Tensor:
+    """Which of sorted labels are the first of their kind."""
+    return torch.cat([torch.ones_like(labels[:1], dtype=torch.bool), labels[1:] != labels[:-1]])
+
+
+def _n_pairs(
+    e: Tensor, labels: Tensor, indices: Any, given: Any, at: Any, call: PairCall
+) -> Tensor:
+    if indices is None:
+        order = labels.argsort(stable=True)
+        begins = _begins(labels[order])
+        second = (begins[:-1] & ~begins[1:]).nonzero().squeeze(1) + 1
+        anchors, positives = order[second - 1], order[second]
+    else:
+        anchors, positives = (torch.from_numpy(x).to(e.device) for x in indices[:2])
+        order = labels[anchors].argsort(stable=True)
+        first = order[_begins(labels[anchors][order])]
+        anchors, positives = anchors[first], positives[first]
+    pairs = _all_pairs(e[anchors], e[positives], None, None, call)
+    kinds = _mean_positive(pairs, 1) if len(anchors) else [_of_anchors(0 * e.sum(1))]
+    return _reduced(kinds, call.reduction, call.nonzero)
+
+
+def _angular(e: Tensor, labels: Tensor, indices: Any, call: Angular) -> Tensor:
+    unit = normalize(e, eps=1e-12) if call.normalize else e
+    same = labels[:, None] == labels
+    if call.listed is None:
+        a, p = (same & ~torch.eye(len(e), dtype=torch.bool, device=e.device)).nonzero().T
+    else:
+        a, p = (torch.from_numpy(x).to(e.device) for x in call.listed)
+    square, s = math.tan(call.alpha) ** 2, unit @ unit.T
+    z = 4 * square * (unit[a] + unit[p]) @ e.T - 2 * (1 + square) * s[a, p][:, None]
+    losses = _softplus(_lse(z, (~same[a]).to(z.dtype), -torch.inf))
+    nonzero = call.reduction == "mean_nonzero"
+    return _reduced([_of_anchors(losses)], "mean" if nonzero else call.reduction, nonzero)
+
+
+# ---- Triplets -----------------------------------------------------------------------------------
+
+
+def _hinge(x: Tensor, soft: Any) -> Tensor:
+    return _softplus(x) if soft else x.relu()
+
+
+def _triplet_hardest(pairs: Pairs, margin: Any, soft: Any, easy: bool = False) -> list[Terms]:
+    d, positive, negative, _ = pairs
+    n = d.where(negative > 0, torch.inf).min(1).values
+    p = d.where(positive > 0, torch.inf if easy else -torch.inf)
+    of_p = (p.min(1) if easy else p.max(1)).values
+    counted = positive.any(1) & negative.any(1)
+    losses = _hinge((of_p - n).where(counted, 0) + margin, soft)
+    return [_of_anchors(losses.where(counted, 0), counted)]
+
+
+def _triplet_easy(pairs: Pairs, margin: Any, soft: Any) -> list[Terms]:
+    return _triplet_hardest(pairs, margin, soft, easy=True)
+
+
+def _triplet_closest(pairs: Pairs, margin: Any, soft: Any) -> list[Terms]:
+    d, positive, negative, _ = pairs
+    negatives = d.where(negative > 0, torch.inf).sort(dim=1, stable=True).values
+    order = negatives.detach()
+    last = order.gather(1, (negative > 0).sum(1, keepdim=True).sub(1).clamp_min(0))
+    last = torch.searchsorted(order, last)  # the first of those that are as far
+    n = torch.searchsorted(order, d.detach().contiguous(), right=True)
+    counted = positive * negative.any(1)[:, None]
+    x = (d - negatives.gather(1, n.minimum(last))).where(counted > 0, 0)
+    return [_of_pairs(_hinge(x + margin, soft), counted)]
+
+
+def _triplet_all(pairs: Pairs, margin: Any, soft: Any, semihard: bool = False) -> list[Terms]:
+    d, positive, negative, _ = pairs
+    if soft:
+        x = d[:, :, None] - d[:, None, :] + margin
+        times = positive[:, :, None] * negative[:, None, :]
+        if semihard:
+            times = times * ((d[:, None, :] > d[:, :, None]) & (x >= 0))
+        return [_of_pairs(_softplus(x).flatten(1), times.flatten(1))]
+    # A positive makes triplets with the negatives between two places of their order.
+    negatives, at = d.where(negative > 0, torch.inf).sort(1)
+    times = negative.gather(1, at)
+    numbers = pad(times, (1, 0)).cumsum(1)
+    sums = pad((negatives * times).where(times > 0, 0), (1, 0)).cumsum(1)
+    order, reach = negatives.detach(), d + margin
+    high = torch.searchsorted(order, reach.detach())
+    low, losses = torch.zeros_like(high), numbers[:, -1:].expand(d.shape)
+    if semihard:
+        low = torch.searchsorted(order, d.detach().contiguous(), right=True)
+        last = torch.searchsorted(order, reach.detach(), right=True)
+        losses = (numbers.gather(1, last) - numbers.gather(1, low)).clamp_min(0)
+    nonzero = (numbers.gather(1, high) - numbers.gather(1, low)).clamp_min(0)
+    loss = nonzero * reach - (sums.gather(1, high) - sums.gather(1, low))
+    loss = loss.where(nonzero > 0, 0) * positive
+    return [Terms(loss.sum(1), (losses * positive).sum(1), (nonzero * positive).sum(1))]
+
+
+def _triplet_semihard(pairs: Pairs, margin: Any, soft: Any) -> list[Terms]:
+    return _triplet_all(pairs, margin, soft, semihard=True)
+
+
+def _of_triplets(
+    pairs: Pairs, losses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+) -> list[Terms]:
+    """Add up listed triplets; `losses` gives the loss, and how many terms of it are above 0."""
+    v, _, _, listed = pairs
+    assert listed is not None
+    a = _anchors(listed.positive, v.device)
+    p, n = (v[a, _references(x, v.device)] for x in (listed.positive, listed.negative))
+    loss, nonzero = losses(p, n)
+    nothing = torch.zeros(len(v), dtype=v.dtype, device=v.device)
+    return [Terms(*[nothing.index_add(0, a, x) for x in (loss, torch.ones_like(p), nonzero)])]
+
+
+def _triplet_listed(pairs: Pairs, margin: Any, soft: Any) -> list[Terms]:
+    def losses(p: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+        x = _hinge(p - n + margin, soft)
+        return x, (x > 0).to(x.dtype)
+
+    return _of_triplets(pairs, losses)
+
+
+def _margin_listed(pairs: Pairs, margin: Any, beta: Any) -> list[Terms]:
+    def losses(p: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = (p - beta + margin).relu(), (beta - n + margin).relu()
+        return x + y, (x > 0).to(x.dtype) + (y > 0).to(x.dtype)
+
+    return _of_triplets(pairs, losses)
+
+
+#: By the kernels' names.
+FORMULAS: dict[str, Callable[..., list[Terms]]] = {
+    "circle_loss": _circle,
+    "clip_loss": _clip,
+    "contrastive_loss": _contrastive,
+    "fast_ap_loss": _fast_ap,
+    "generalized_lifted_structure_loss": _generalized_lifted,
+    "histogram_loss": _histogram,
+    "info_nce_loss": _mean_positive,
+    "lifted_structure_loss": _lifted,
+    "margin_listed": _margin_listed,
+    "margin_loss": _margin,
+    "multi_similarity_loss": _multi_similarity,
+    "nca_loss": _nca,
+    "ntxent_loss": _ntxent,
+    "ranked_list_loss": _ranked_list,
+    "siglip_loss": _siglip,
+    "supcon_loss": _supcon,
+    "triplet_all": _triplet_all,
+    "triplet_easy": _triplet_easy,
+    "triplet_hard": _triplet_hardest,
+    "triplet_listed": _triplet_listed,
+    "triplet_semihard": _triplet_semihard,
+    "triplet_semihard_closest": _triplet_closest,
+    "tuplet_margin_loss": _tuplet_margin,
+}
+
+#: By the losses' names.
+COMPOSED: dict[str, Callable[..., Tensor]] = {
+    "angular_loss": _angular,
+    "n_pairs_loss": _n_pairs,
+}

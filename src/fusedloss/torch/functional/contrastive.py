@@ -1,0 +1,396 @@
+"""Contrastive losses: softmax and its like of similarities, of which no matrix is made."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fusedloss import contrastive
+from fusedloss.contrastive import TowerReduction
+from fusedloss.metric import Reduction
+from fusedloss.torch._pairs import pair_loss
+from fusedloss.torch.functional._types import Indices
+
+
+def ntxent_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = 0.07,
+    normalize: bool = True,
+    ref_embeddings: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    indices_tuple: Indices = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Cross-entropy of each positive pair against negatives: `fusedloss.ntxent_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, temperature, normalize, ref_embeddings, ref_labels, indices_tuple,
+    sample_weight, reduction
+        As in `fusedloss.ntxent_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings` and `ref_embeddings`.
+
+    See Also
+    --------
+    fusedloss.ntxent_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> F.ntxent_loss(e, y)
+    tensor(1.4566)
+    """
+    return pair_loss(
+        contrastive.ntxent_loss,
+        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
+        {"labels": labels, "ref_labels": ref_labels, "sample_weight": sample_weight},
+        indices_tuple=indices_tuple,
+        reduction=reduction,
+        temperature=temperature,
+        normalize=normalize,
+    )
+
+
+def supcon_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = 0.1,
+    normalize: bool = True,
+    ref_embeddings: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    indices_tuple: Indices = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean_nonzero",
+) -> Tensor:
+    """Supervised contrastive loss: `fusedloss.supcon_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, temperature, normalize, ref_embeddings, ref_labels, indices_tuple,
+    sample_weight, reduction
+        As in `fusedloss.supcon_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings` and `ref_embeddings`.
+
+    See Also
+    --------
+    fusedloss.supcon_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> F.supcon_loss(e, y)
+    tensor(1.0647)
+    """
+    return pair_loss(
+        contrastive.supcon_loss,
+        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
+        {"labels": labels, "ref_labels": ref_labels, "sample_weight": sample_weight},
+        indices_tuple=indices_tuple,
+        reduction=reduction,
+        temperature=temperature,
+        normalize=normalize,
+    )
+
+
+def multi_similarity_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    alpha: float = 2.0,
+    beta: float = 50.0,
+    base: float = 0.5,
+    normalize: bool = True,
+    ref_embeddings: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    indices_tuple: Indices = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Multi-similarity loss: `fusedloss.multi_similarity_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, alpha, beta, base, normalize, ref_embeddings, ref_labels, indices_tuple,
+    sample_weight, reduction
+        As in `fusedloss.multi_similarity_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings` and `ref_embeddings`.
+
+    See Also
+    --------
+    fusedloss.multi_similarity_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> F.multi_similarity_loss(e, y)
+    tensor(0.3994)
+    """
+    return pair_loss(
+        contrastive.multi_similarity_loss,
+        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
+        {"labels": labels, "ref_labels": ref_labels, "sample_weight": sample_weight},
+        indices_tuple=indices_tuple,
+        reduction=reduction,
+        alpha=alpha,
+        beta=beta,
+        base=base,
+        normalize=normalize,
+    )
+
+
+def circle_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    m: float = 0.4,
+    gamma: float = 80.0,
+    normalize: bool = True,
+    ref_embeddings: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    indices_tuple: Indices = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean_nonzero",
+) -> Tensor:
+    """Circle loss: `fusedloss.circle_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, m, gamma, normalize, ref_embeddings, ref_labels, indices_tuple,
+    sample_weight, reduction
+        As in `fusedloss.circle_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings` and `ref_embeddings`.
+
+    See Also
+    --------
+    fusedloss.circle_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> F.circle_loss(e, y)
+    tensor(19.2000)
+    """
+    return pair_loss(
+        contrastive.circle_loss,
+        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
+        {"labels": labels, "ref_labels": ref_labels, "sample_weight": sample_weight},
+        indices_tuple=indices_tuple,
+        reduction=reduction,
+        m=m,
+        gamma=gamma,
+        normalize=normalize,
+    )
+
+
+def tuplet_margin_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    margin: float = 5.73,
+    scale: float = 64.0,
+    normalize: bool = True,
+    ref_embeddings: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    indices_tuple: Indices = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Tuplet margin loss: `fusedloss.tuplet_margin_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, margin, scale, normalize, ref_embeddings, ref_labels, indices_tuple,
+    sample_weight, reduction
+        As in `fusedloss.tuplet_margin_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings` and `ref_embeddings`.
+
+    See Also
+    --------
+    fusedloss.tuplet_margin_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> F.tuplet_margin_loss(e, y)
+    tensor(3.9402)
+    """
+    return pair_loss(
+        contrastive.tuplet_margin_loss,
+        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
+        {"labels": labels, "ref_labels": ref_labels, "sample_weight": sample_weight},
+        indices_tuple=indices_tuple,
+        reduction=reduction,
+        margin=margin,
+        scale=scale,
+        normalize=normalize,
+    )
+
+
+def info_nce_loss(
+    query: Tensor,
+    key: Tensor,
+    *,
+    temperature: float | Tensor = 0.1,
+    normalize: bool = True,
+    sample_weight: Tensor | None = None,
+    reduction: TowerReduction = "mean",
+) -> Tensor:
+    """Cross-entropy of each query's key: `fusedloss.info_nce_loss`.
+
+    Parameters
+    ----------
+    query, key, temperature, normalize, sample_weight, reduction
+        As in `fusedloss.info_nce_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `query`, `key` and `temperature`.
+
+    See Also
+    --------
+    fusedloss.info_nce_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> x, y = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.8, 0.6], [0.6, 0.8]])
+    >>> F.info_nce_loss(x, y)
+    tensor(0.1269)
+    """
+    return pair_loss(
+        contrastive.info_nce_loss,
+        {"query": query, "key": key, "temperature": temperature},
+        {"sample_weight": sample_weight},
+        reduction=reduction,
+        normalize=normalize,
+    )
+
+
+def clip_loss(
+    image_features: Tensor,
+    text_features: Tensor,
+    logit_scale: float | Tensor = 1 / 0.07,
+    *,
+    normalize: bool = True,
+    sample_weight: Tensor | None = None,
+    reduction: TowerReduction = "mean",
+) -> Tensor:
+    """CLIP's loss of images and texts: `fusedloss.clip_loss`.
+
+    Parameters
+    ----------
+    image_features, text_features, logit_scale, normalize, sample_weight, reduction
+        As in `fusedloss.clip_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `image_features`, `text_features` and `logit_scale`.
+
+    See Also
+    --------
+    fusedloss.clip_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> x, y = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.8, 0.6], [0.6, 0.8]])
+    >>> F.clip_loss(x, y, 2.0)
+    tensor(0.5130)
+    """
+    return pair_loss(
+        contrastive.clip_loss,
+        {
+            "image_features": image_features,
+            "text_features": text_features,
+            "logit_scale": logit_scale,
+        },
+        {"sample_weight": sample_weight},
+        reduction=reduction,
+        normalize=normalize,
+    )
+
+
+def siglip_loss(
+    image_features: Tensor,
+    text_features: Tensor,
+    logit_scale: float | Tensor = 10.0,
+    logit_bias: float | Tensor = -10.0,
+    *,
+    normalize: bool = True,
+    sample_weight: Tensor | None = None,
+    reduction: TowerReduction = "mean",
+) -> Tensor:
+    """SigLIP's logistic loss of images and texts: `fusedloss.siglip_loss`.
+
+    Parameters
+    ----------
+    image_features, text_features, logit_scale, logit_bias, normalize, sample_weight, reduction
+        As in `fusedloss.siglip_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `image_features`, `text_features`, `logit_scale` and
+        `logit_bias`.
+
+    See Also
+    --------
+    fusedloss.siglip_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> x, y = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.8, 0.6], [0.6, 0.8]])
+    >>> F.siglip_loss(x, y, 2.0, -1.0)
+    tensor(1.2356)
+    """
+    return pair_loss(
+        contrastive.siglip_loss,
+        {
+            "image_features": image_features,
+            "text_features": text_features,
+            "logit_scale": logit_scale,
+            "logit_bias": logit_bias,
+        },
+        {"sample_weight": sample_weight},
+        reduction=reduction,
+        normalize=normalize,
+    )

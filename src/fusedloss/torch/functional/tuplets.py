@@ -1,0 +1,126 @@
+"""Losses of more than a pair of embeddings at once: tuples, triangles and distributions."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fusedloss import tuplets
+from fusedloss.torch._pairs import pair_loss
+from fusedloss.torch.functional._types import Indices
+from fusedloss.tuplets import TupletReduction
+
+
+def n_pairs_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    normalize: bool = True,
+    indices_tuple: Indices = None,
+    reduction: TupletReduction = "mean",
+) -> Tensor:
+    """N-pairs loss: `fusedloss.n_pairs_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, normalize, indices_tuple, reduction
+        As in `fusedloss.n_pairs_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings`.
+
+    See Also
+    --------
+    fusedloss.n_pairs_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-0.6, 0.8]])
+    >>> F.n_pairs_loss(e, torch.tensor([0, 0, 1, 1]))
+    tensor(0.4782)
+    """
+    return pair_loss(
+        tuplets.n_pairs_loss,
+        {"embeddings": embeddings},
+        {"labels": labels},
+        normalize=normalize,
+        indices_tuple=indices_tuple,
+        reduction=reduction,
+    )
+
+
+def angular_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    alpha: float = 40.0,
+    normalize: bool = True,
+    indices_tuple: Indices = None,
+    reduction: TupletReduction = "mean",
+) -> Tensor:
+    """Angular loss: `fusedloss.angular_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, alpha, normalize, indices_tuple, reduction
+        As in `fusedloss.angular_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings`.
+
+    See Also
+    --------
+    fusedloss.angular_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> F.angular_loss(e, y)
+    tensor(0.8026)
+    """
+    return pair_loss(
+        tuplets.angular_loss,
+        {"embeddings": embeddings},
+        {"labels": labels},
+        alpha=alpha,
+        normalize=normalize,
+        indices_tuple=indices_tuple,
+        reduction=reduction,
+    )
+
+
+def histogram_loss(embeddings: Tensor, labels: Tensor, *, n_bins: int = 100) -> Tensor:
+    """Histogram loss: `fusedloss.histogram_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, n_bins
+        As in `fusedloss.histogram_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings`.
+
+    See Also
+    --------
+    fusedloss.histogram_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> F.histogram_loss(e, y)
+    tensor(0.5000)
+    """
+    return pair_loss(
+        tuplets.histogram_loss, {"embeddings": embeddings}, {"labels": labels}, n_bins=n_bins
+    )

@@ -1,0 +1,82 @@
+"""Losses of more than a pair of embeddings at once: tuples, triangles and distributions."""
+
+from __future__ import annotations
+
+from fusedloss.torch import functional
+from fusedloss.torch.modules.metric import Labelled
+from fusedloss.tuplets import TupletReduction
+
+
+class NPairsLoss(Labelled):
+    """N-pairs loss: `fusedloss.torch.functional.n_pairs_loss`.
+
+    Parameters
+    ----------
+    normalize, reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import NPairsLoss
+    >>> e = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-0.6, 0.8]])
+    >>> NPairsLoss()(e, torch.tensor([0, 0, 1, 1]))
+    tensor(0.4782)
+    """
+
+    function = staticmethod(functional.n_pairs_loss)
+
+    def __init__(self, *, normalize: bool = True, reduction: TupletReduction = "mean") -> None:
+        super().__init__(normalize=normalize, reduction=reduction)
+
+
+class AngularLoss(Labelled):
+    """Angular loss: `fusedloss.torch.functional.angular_loss`.
+
+    Parameters
+    ----------
+    alpha, normalize, reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import AngularLoss
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> AngularLoss()(e, y)
+    tensor(0.8026)
+    """
+
+    function = staticmethod(functional.angular_loss)
+
+    def __init__(
+        self,
+        alpha: float = 40.0,
+        *,
+        normalize: bool = True,
+        reduction: TupletReduction = "mean",
+    ) -> None:
+        super().__init__(alpha=alpha, normalize=normalize, reduction=reduction)
+
+
+class HistogramLoss(Labelled):
+    """Histogram loss: `fusedloss.torch.functional.histogram_loss`.
+
+    Parameters
+    ----------
+    n_bins
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import HistogramLoss
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> HistogramLoss()(e, y)
+    tensor(0.5000)
+    """
+
+    function = staticmethod(functional.histogram_loss)
+
+    def __init__(self, n_bins: int = 100) -> None:
+        super().__init__(n_bins=n_bins)
