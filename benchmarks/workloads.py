@@ -27,6 +27,7 @@ from fusedloss.cli._contenders import (
 )
 from linear_heads import LINEAR_HEADS
 from margin_heads import MARGIN_HEADS
+from metric_learning import METRIC_LEARNING
 from pointwise import POINTWISE
 from targets import Target
 
@@ -210,7 +211,7 @@ POINTWISE_CASES = tuple(map(_pointwise, POINTWISE))
 CASES = (*PLAIN_CASES, *DTYPE_CASES, *OPTION_CASES, *LOSS_CASES, *POINTWISE_CASES)
 
 #: Work that is measured in matrix products.
-PRODUCTS = (*LINEAR_HEADS, *MARGIN_HEADS)
+PRODUCTS = (*LINEAR_HEADS, *MARGIN_HEADS, *METRIC_LEARNING)
 
 # ---- Memory and lower instruction sets --------------------------------------------------------
 
