@@ -24,8 +24,9 @@ from fusedloss.torch._softmax import Softmax
 from fusedloss.torch.functional._recognition import BreakEven
 from fusedloss.torch.functional._types import Loss, Outputs
 
-#: Of logits, which are not held.
-LINEAR_CROSS_ENTROPY = BreakEven(value=1 << 15, gradient=1 << 15)
+#: Of logits, which are not held; with fewer positions than a panel has most of it is for nothing.
+LOGITS = BreakEven(value=1 << 18, gradient=1 << 20)
+POSITIONS = BreakEven(value=32, gradient=32)
 
 
 def _recognised(
@@ -41,11 +42,13 @@ def _recognised(
     if overridden(*tensors) or not all([isinstance(x, Tensor) for x in tensors]) or transformed():
         return False
     mixes = torch.is_autocast_enabled("cpu")  # which brings dtypes together
-    logits = input.numel() // max(input.shape[-1], 1) * len(linear_weight) if input.dim() else 0
-    break_even = LINEAR_CROSS_ENTROPY
+    if input.dim() not in (1, 2) or linear_weight.dim() != 2:
+        return False
+    positions = input.numel() // max(input.shape[-1], 1)
+    gradient = in_graph(*tensors)
     return (
-        input.dim() in (1, 2)
-        and logits >= (break_even.gradient if in_graph(*tensors) else break_even.value)
+        positions >= (POSITIONS.gradient if gradient else POSITIONS.value)
+        and positions * len(linear_weight) >= (LOGITS.gradient if gradient else LOGITS.value)
         and (
             target.dtype is torch.int64
             or ((target.dtype is input.dtype or mixes) and ignore_index is None)
