@@ -302,14 +302,24 @@ def test_filtered_logits(isa: str, dtype: str) -> None:
 @pytest.mark.parametrize("workspace", WORKSPACES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_filter_of_nothing_and_of_all(isa: str, dtype: str, workspace: int | None) -> None:
-    """All but zeros, in the order of an unfiltered sum; and nothing."""
+    """All but zeros, in the order of an unfiltered sum; and nothing.
+
+    A small workspace may hold fewer rows beside what tells which logits are filtered.
+    """
     for case in CASES[::3]:
         x, weight, target, options = case.build(dtype)
         call = {**options, "workspace": workspace}
         _, gradients = GRADIENTS(x, weight, target, **call)
         _, filtered = GRADIENTS(x, weight, target, filter_eps=1e-300, **call)
         for left, right in zip(filtered, gradients, strict=True):
-            np.testing.assert_array_equal(left, right)  # zeros of either sign
+            if workspace is None:
+                np.testing.assert_array_equal(left, right)  # zeros of either sign
+            else:
+                largest = float(np.abs(right).max(initial=0))
+                allowed = 64 * eps(dtype) * largest  # another order of a hundred terms
+                np.testing.assert_allclose(
+                    left.astype(float), right.astype(float), rtol=0, atol=allowed
+                )
         if not case.z_loss:
             _, filtered = GRADIENTS(x, weight, target, filter_eps=9.0, **call)
             assert not any(gradient.any() for gradient in filtered)
