@@ -313,18 +313,35 @@ def test_bench_measures_memory(tmp_path: Path) -> None:
 
 
 def test_demo(tmp_path: Path) -> None:
-    """All parts, each with its picture."""
-    result = run("demo", cwd=tmp_path)
-    assert result.stderr == ""
-    accuracy = re.search(r"held-out accuracy +(\S+)", result.stdout)
+    """Parts that take seconds, each with its picture."""
+    results = [run("demo", part, cwd=tmp_path) for part in ("digits", "embeddings")]
+    assert [result.stderr for result in results] == ["", ""]
+    accuracy = re.search(r"held-out accuracy +(\S+)", results[0].stdout)
     assert accuracy is not None
     assert float(accuracy[1]) >= 0.96
-    assert re.search(r"differ by at most \S+ \(tolerance", result.stdout)
-    recalls = re.search(r"recall@1\) +(\S+) +(\S+) +(\S+)", result.stdout)
+    assert re.search(r"differ by at most \S+ \(tolerance", results[0].stdout)
+    recalls = re.search(r"recall@1\) +(\S+) +(\S+) +(\S+)", results[1].stdout)
     assert recalls is not None
     assert min(map(float, recalls.groups())) >= 0.95
     for name in ("digits", "embeddings"):
         assert (tmp_path / f"fusedloss-{name}.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured on Linux alone")
+def test_demo_of_all_parts(tmp_path: Path) -> None:
+    """The language model, too: what it learns, and what holding its logits would take."""
+    text = run("demo", cwd=tmp_path).stdout
+    losses = re.search(r"held-out loss +(\S+)\n +by frequencies alone +(\S+)", text)
+    assert losses is not None
+    assert float(losses[1]) < float(losses[2]) - 1
+    held = re.search(r"held logits +\d+ +\d+ +(\d+)", text)
+    fused = re.search(r"fusedloss +\d+ +\d+ +(\d+)", text)
+    assert held is not None
+    assert fused is not None
+    assert int(held[1]) >= 4096 * 32768 * 4 // 2**20
+    assert int(fused[1]) <= 66
+    assert len(list(tmp_path.glob("fusedloss-*.png"))) == 3
 
 
 def test_demo_fails_where_it_has_not_learnt_enough(tmp_path: Path) -> None:
@@ -334,16 +351,20 @@ def test_demo_fails_where_it_has_not_learnt_enough(tmp_path: Path) -> None:
     assert (tmp_path / "learnt.png").read_bytes().startswith(PNG)
     result = run("demo", "embeddings", *options, cwd=tmp_path, status=1)
     assert re.search(r"softmax: recall@1 0\.\d+ is below 0\.95", result.stderr)
+    options = "--steps", "1", "--output", "language.png"
+    result = run("demo", "language", *options, cwd=tmp_path, status=1)
+    assert re.search(r"held-out loss \S+ is not 1 below .* after 1 step$", result.stderr, re.M)
+    assert (tmp_path / "language.png").read_bytes().startswith(PNG)
 
 
 def test_demo_without_matplotlib(tmp_path: Path) -> None:
-    result = run("demo", cwd=tmp_path, hide="rich,matplotlib")
+    result = run("demo", "digits", cwd=tmp_path, hide="rich,matplotlib")
     assert "pip install 'fusedloss[cli]'" in result.stdout
     assert "held-out accuracy" in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 
 def test_demo_without_scikit_learn(tmp_path: Path) -> None:
-    result = run("demo", cwd=tmp_path, hide="sklearn", status=1)
+    result = run("demo", "digits", cwd=tmp_path, hide="sklearn", status=1)
     assert "pip install 'fusedloss[demo]'" in result.stderr
     assert result.stdout == ""

@@ -10,9 +10,9 @@ import argparse
 from typing import Any
 
 from fusedloss.cli._output import Output
-from fusedloss.cli.demo import digits, embeddings
+from fusedloss.cli.demo import digits, embeddings, language
 
-PARTS = (digits, embeddings)
+PARTS = (digits, embeddings, language)
 
 
 def add_command(commands: Any) -> None:
