@@ -57,7 +57,7 @@ class Arrays:
 
     def gemm(self) -> Callable[[], None]:
         """Return the products alone."""
-        x, weight, _ = self.inputs
+        x, weight = (each.detach() for each in self.inputs[:2])
         logits = torch.zeros(len(x), len(weight), dtype=x.dtype)
         by_input, by_weight = torch.zeros_like(x), torch.zeros_like(weight)
 

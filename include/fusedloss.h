@@ -284,7 +284,8 @@ typedef enum fl_margin_kind {
 
 /*
  * A margin-softmax head: logits are scale cos(theta), of the angle between input and weights, that of the
- * target scale psi(cos theta). Each class has `centers` successive rows of weights, the best of which counts.
+ * target scale psi(cos theta). Each class has `centers` successive rows of weights. The best of them counts,
+ * or at a temperature t sum_k c_k softmax_k(c / t) of their cosines c.
  * Without weights the input holds the cosines, by position and class, and features are 1.
  */
 typedef struct fl_margin {
@@ -294,6 +295,7 @@ typedef struct fl_margin {
     double annealing;                    /* l: psi is blended with cos as (l cos + psi) / (1 + l) */
     double filter;                       /* logits of other classes with a larger cosine are 0; 0: none are */
     int64_t centers;                     /* 0 stands for 1 */
+    double temperature;                  /* of the centers; 0: the best one */
     int32_t keep_norm, keep_weight_norm; /* logits have the norm as a factor */
     int32_t detached;                    /* gradients take psi's slope for 1 */
 } fl_margin;

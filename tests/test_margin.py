@@ -29,7 +29,7 @@ from checks import (
 )
 from conftest import ISAS, instruction_set
 from parts import Array
-from reference.margin import HEADS, evaluate_head
+from reference.margin import HEADS, centers_of, evaluate_head
 from test_linear import MEMORY
 
 #: Workspaces that hold the logits of all rows, of chunks of them, and of none: computed again.
@@ -76,6 +76,8 @@ MARGINS: tuple[tuple[str, dict[str, Any], float], ...] = (
         },
         16.0,
     ),
+    ("proxy_nca_loss", {}, 12.0),
+    ("soft_triple_loss", {"margin": 0.05, "centers_per_class": 3, "gamma": 0.2}, 20.0),
 )
 
 OPTIONS: tuple[dict[str, Any], ...] = (
@@ -108,7 +110,7 @@ class Case:
         """
         rng = np.random.default_rng([self.head, self.positions, self.features, self.classes])
         n, d, c = self.positions, self.features, self.classes
-        centers = MARGINS[self.head][1].get("sub_centers", 1)
+        centers = centers_of(MARGINS[self.head][1])
         weight = rng.normal(size=(c * centers, d))
         target = rng.integers(0, c, size=n)
         own = weight[target * centers]
@@ -139,8 +141,14 @@ def call_of(head: int) -> tuple[Any, Any, dict[str, Any]]:
     """The loss, the function of its value and gradients, and its margins and scale."""
     name, margins, scale = MARGINS[head]
     loss = getattr(fl, name)
-    scale_name = "alpha" if name == "l2_softmax_loss" else "scale"
-    return loss, fl.value_and_grad(loss, argnums=(0, 1)), {**margins, scale_name: scale}
+    return loss, fl.value_and_grad(loss, argnums=(0, 1)), {**margins, **scale_of(name, scale)}
+
+
+def scale_of(name: str, scale: float) -> dict[str, float]:
+    """The option of a loss that multiplies cosines by this."""
+    if name == "proxy_nca_loss":
+        return {"softmax_scale": scale / 2}
+    return {"alpha" if name == "l2_softmax_loss" else "scale": scale}
 
 
 def assert_head_right(
@@ -392,7 +400,7 @@ def test_given_cosines(
 def test_angles_of_0_and_pi(isa: str, dtype: str, head: int) -> None:
     """Embeddings along their weights, against them, and equal ones: finite, and right angles."""
     loss, gradients_of, margins = call_of(head)
-    centers = margins.get("sub_centers", 1)
+    centers = centers_of(margins)
     weight = np.repeat(np.eye(4), centers, axis=0).astype(dtype)
     x = (7 * np.array([[1, 0, 0, 0], [-1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]])).astype(dtype)
     value, gradients = gradients_of(x, weight, np.array([0, 0, 0, 0]), **margins)
@@ -410,7 +418,7 @@ def test_zeros_have_no_direction(isa: str, head: int) -> None:
     x, weight, target, _ = Case(head, 20, 8, 6).build("float32")
     _, gradients_of, margins = call_of(head)
     x[3] = 0
-    centers = margins.get("sub_centers", 1)
+    centers = centers_of(margins)
     weight[2 * centers : 3 * centers] = 0
     value, (by_x, by_weight) = gradients_of(x, weight, target, **margins)
     assert math.isfinite(value)

@@ -11,6 +11,7 @@ import torch
 from pytorch_metric_learning import losses
 
 import fusedloss as fl
+from reference.margin import centers_of
 from test_margin import Case
 
 DEGREES = math.degrees(0.5)
@@ -27,17 +28,27 @@ PEERS: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
         {"margin": DEGREES, "sub_centers": 3},
         {"sub_centers": 3},
     ),
+    "proxy_nca_loss": (losses.ProxyNCALoss, {"softmax_scale": 3}, {"softmax_scale": 3.0}),
+    "proxy_anchor_loss": (losses.ProxyAnchorLoss, {}, {}),
+    "soft_triple_loss": (
+        losses.SoftTripleLoss,
+        {"centers_per_class": 3},
+        {"centers_per_class": 3},
+    ),
 }
 
 
 @pytest.mark.parametrize("name", PEERS)
 def test_as_pytorch_metric_learning(name: str) -> None:
     make, theirs, ours = PEERS[name]
-    head = 11 if ours else 0  # whose weights have rows for three centers
+    head = 11 if centers_of(ours) == 3 else 0  # with rows of weights for three centers
     x, weight, target, _ = Case(head, 40, 12, 23).build("float64")
     loss = make(num_classes=23, embedding_size=12, **theirs).double()
+    weights = dict(loss.named_parameters())
+    (proxies,) = weights.values()
+    transposed = "proxies" not in weights  # they are columns
     with torch.no_grad():
-        loss.W.copy_(torch.from_numpy(weight.T))
+        proxies.copy_(torch.from_numpy(weight.T if transposed else weight))
     embeddings = torch.from_numpy(x).requires_grad_()
     expected = loss(embeddings, torch.from_numpy(target))
     expected.backward()
@@ -47,4 +58,6 @@ def test_as_pytorch_metric_learning(name: str) -> None:
     # their cosines are clamped 1e-7 short of 1
     np.testing.assert_allclose(value, expected.item(), rtol=1e-9)
     np.testing.assert_allclose(by_x, embeddings.grad, rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(by_weight.T, loss.W.grad, rtol=1e-6, atol=1e-9)
+    assert proxies.grad is not None
+    expected_by_weight = proxies.grad.T if transposed else proxies.grad
+    np.testing.assert_allclose(by_weight, expected_by_weight, rtol=1e-6, atol=1e-9)

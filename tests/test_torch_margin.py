@@ -15,7 +15,7 @@ import fusedloss as fl
 import fusedloss.torch as front
 from fusedloss.torch import functional as F
 from fusedloss.torch.modules.margin import Head
-from test_margin import MARGINS, OPTIONS, Case
+from test_margin import MARGINS, OPTIONS, Case, scale_of
 
 HEADS = range(len(MARGINS))
 
@@ -24,7 +24,6 @@ def call_of(head: int, options: dict[str, Any], dtype: torch.dtype) -> tuple[Any
     """The loss, its tensors and its options."""
     x, weight, target, rest = Case(head, 40, 12, 23, options).build("float64")
     name, margins, scale = MARGINS[head]
-    scale_name = "alpha" if name == "l2_softmax_loss" else "scale"
     call = {
         name: torch.from_numpy(x).to(dtype) if isinstance(x, np.ndarray) else x
         for name, x in rest.items()
@@ -36,7 +35,7 @@ def call_of(head: int, options: dict[str, Any], dtype: torch.dtype) -> tuple[Any
         {
             **margins,
             **call,
-            scale_name: scale,
+            **scale_of(name, scale),
         },
     )
 
@@ -156,11 +155,16 @@ def test_logits_are_those_without_a_margin(name: str) -> None:
     weight = module.weight.reshape(9, -1, 6)
     cosine = torch.nn.functional.cosine_similarity(x[:, None, None], weight[None], dim=-1)
     factor = module.margins.get("scale", module.margins.get("alpha"))
+    if module.loss == "proxy_nca_loss":
+        factor = 2 * module.margins["softmax_scale"]
+    of_classes = cosine.amax(-1)
+    if module.loss == "soft_triple_loss":
+        of_classes = ((cosine / module.margins["gamma"]).softmax(-1) * cosine).sum(-1)
     if module.loss in ("l_softmax_loss", "a_softmax_loss"):
         factor = factor * x.norm(dim=-1)[:, None]
     if module.loss in ("l_softmax_loss", "l2_softmax_loss"):
         factor = factor * module.weight.norm(dim=-1)
-    torch.testing.assert_close(logits, cosine.amax(-1) * factor, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits, of_classes * factor, rtol=1e-4, atol=1e-5)
 
 
 def test_curricularface_follows_the_targets_cosines() -> None:
@@ -180,6 +184,29 @@ def test_adaface_follows_the_norms() -> None:
     module(x, target)
     assert module.norm_mean.item() == pytest.approx((20 + norms.mean().item()) / 2, rel=1e-6)
     assert module.norm_std.item() == pytest.approx((100 + norms.std().item()) / 2, rel=1e-6)
+
+
+def proxies() -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    x, weight = torch.randn(20, 6).double(), torch.randn(9, 6).double()
+    return x.requires_grad_(), weight.requires_grad_(), torch.randint(7, (20,))
+
+
+def test_proxy_anchor() -> None:
+    x, weight, target = proxies()
+    value = F.proxy_anchor_loss(x, weight, target)
+    by_formula, pullback = torch.func.vjp(
+        lambda x, w: F.proxy_anchor_loss(x, w, target), x.detach(), weight.detach()
+    )
+    torch.testing.assert_close(value, by_formula)
+    expected = pullback(torch.ones_like(value))
+    for gradient, other in zip(gradients(value, [x, weight]), expected, strict=True):
+        torch.testing.assert_close(gradient, other)
+    module = front.ProxyAnchorLoss(6, 9, dtype=torch.float64)
+    with torch.no_grad():
+        module.weight.copy_(weight)
+    assert module(x, target).item() == value.item()
+    assert module.logits(x).argmax(-1).equal((x @ weight.T / weight.norm(dim=-1)).argmax(-1))
 
 
 # ---- Sampling ----------------------------------------------------------------------------------

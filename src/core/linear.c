@@ -37,7 +37,9 @@ static int margin_fits(const fl_linear_args *args) {
     const int keeps = margin->keep_norm || margin->keep_weight_norm;
     const int of_norms = keeps || margin->kind >= FL_ADAFACE_MARGIN;
     if (!args->weight.data && (of_norms || margin->centers > 1)) return 0;
-    return margin->scale > 0 && margin->annealing >= 0 && !(bends && (keeps || margin->centers > 1));
+    if (bends && (keeps || margin->centers > 1)) return 0;
+    if (margin->temperature != 0 && keeps) return 0;
+    return margin->scale > 0 && margin->annealing >= 0 && margin->temperature >= 0;
 }
 
 /* What is asked of a shard fits together. */
@@ -210,10 +212,12 @@ static void plan_memory(fl_linear_args *args, const fl_kernels *kernels, int64_t
     const int64_t margin_bytes = has_margin * kernels->margin_terms_bytes;
     const int64_t terms_bytes = kernels->linear_terms_bytes + margin_bytes;
 
-    /* Weights, dense coefficients, logits of a panel, accumulated gradients of the weights, a row. */
+    /* Weights, dense coefficients, logits of a panel, accumulated gradients of the weights; what heads make
+     * of logits, and a row. */
     const int64_t pairs = args->plan.pairs * (2 * block * panel + features + 2 * panel);
+    const int64_t of_margin = has_margin * (block * panel + features);
     const int64_t thread =
-        (2 * block * features + 2 * block * panel + pairs + has_margin * features) * size + ROW_BLOCK_BYTES;
+        (2 * block * features + 2 * block * panel + pairs + of_margin) * size + ROW_BLOCK_BYTES;
     const int64_t row = (1 + (weight->data != NULL) + has_input * splits) * features * size +
                         ceil_divide(terms_bytes + splits * kernels->linear_sums_bytes, panel);
     const demand needs = {

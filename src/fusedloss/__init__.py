@@ -89,6 +89,7 @@ from fusedloss.multiclass import (
     poly1_cross_entropy,
     sparsemax_loss,
 )
+from fusedloss.proxies import proxy_anchor_loss, proxy_nca_loss, soft_triple_loss
 from fusedloss.ranking import hinge_embedding_loss, margin_ranking_loss, ranking_softmax_loss
 from fusedloss.regression import (
     gamma_loss,
@@ -213,6 +214,8 @@ __all__ = [
     "perceptual_loss",
     "poisson_nll_loss",
     "poly1_cross_entropy",
+    "proxy_anchor_loss",
+    "proxy_nca_loss",
     "quantile_loss",
     "ranked_list_loss",
     "ranking_softmax_loss",
@@ -224,6 +227,7 @@ __all__ = [
     "smooth_l1_loss",
     "soft_cross_entropy",
     "soft_margin_loss",
+    "soft_triple_loss",
     "softmax",
     "sparsemax_loss",
     "sphereface_loss",

@@ -105,7 +105,7 @@ cdef extern from "fusedloss.h" nogil:
     ctypedef struct fl_margin:
         fl_margin_kind kind
         double parameters[FL_MARGIN_PARAMETERS]
-        double scale, annealing, filter
+        double scale, annealing, filter, temperature
         int64_t centers
         int32_t keep_norm, keep_weight_norm, detached
 

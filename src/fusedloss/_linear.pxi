@@ -56,6 +56,7 @@ cdef void set_margin(fl_margin *to, object margin) except *:
     to.annealing = margin.annealing
     to.filter = margin.filter
     to.centers = margin.centers
+    to.temperature = margin.temperature
     to.keep_norm = margin.keep_norm
     to.keep_weight_norm = margin.keep_weight_norm
     to.detached = margin.detached

@@ -6,39 +6,13 @@ without a normalised copy of the weights or the logits as a whole.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core
 from fusedloss._check import Margin
+from fusedloss._heads import Gradient, head
 from fusedloss._loss import Call, loss
 from fusedloss.classification import Reduction
-
-Gradient = Literal["analytic", "detached"]
-
-#: Of every head: ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
-#: workspace, num_threads.
-Options = tuple[int, float, float, float, Gradient, Reduction, int | None, int | None]
-
-
-def _head(
-    given: dict[str, ArrayLike | None],
-    margin: Margin,
-    scale: float,
-    options: Options,
-) -> Call:
-    """Return the kernel call of a head, whose `margin` lacks what every head has."""
-    ignore_index, smoothing, focal_gamma, annealing, gradient, reduction, *resources = options
-    margin = margin._replace(
-        scale=_check.positive("scale", scale),
-        annealing=_check.not_negative("annealing", annealing),
-        detached=_check.one_of("gradient", gradient, _check.GRADIENTS) == "detached",
-    )
-    call = _check.margin_head(
-        given, margin, reduction, ignore_index, smoothing, focal_gamma, *resources
-    )
-    return _core.linear_cross_entropy, (call,)
 
 
 def _margins(m1: float, m2: float, m3: float) -> tuple[float, ...]:
@@ -166,7 +140,7 @@ def arcface_loss(
            [ 0.7457, -0.3729]])
     """
     kind = _core.EASY_ARCFACE_MARGIN if easy_margin else _core.ARCFACE_MARGIN
-    return _head(
+    return head(
         {
             "embeddings": embeddings,
             "weight": weight,
@@ -246,7 +220,7 @@ def cosface_loss(
     >>> round(fl.cosface_loss(x, w, np.array([0, 1]), scale=4.0), 4)
     1.0065
     """
-    return _head(
+    return head(
         {
             "embeddings": embeddings,
             "weight": weight,
@@ -323,7 +297,7 @@ def normface_loss(
     >>> round(fl.normface_loss(x, w, np.array([0, 1]), scale=4.0), 4)
     0.4325
     """
-    return _head(
+    return head(
         {
             "embeddings": embeddings,
             "weight": weight,
@@ -403,7 +377,7 @@ def l2_softmax_loss(
     0.0114
     """
     scale = _check.positive("alpha", alpha)
-    return _head(
+    return head(
         {
             "embeddings": embeddings,
             "weight": weight,
@@ -494,7 +468,7 @@ def combined_margin_loss(
     threshold = _check.in_range(
         "interclass_filtering_threshold", interclass_filtering_threshold, 0, 1
     )
-    return _head(
+    return head(
         {
             "embeddings": embeddings,
             "weight": weight,
@@ -582,7 +556,7 @@ def l_softmax_loss(
     >>> round(fl.l_softmax_loss(x, w, np.array([0, 1]), annealing=5.0), 4)
     0.2171
     """
-    return _head(
+    return head(
         {
             "embeddings": embeddings,
             "weight": weight,
@@ -672,7 +646,7 @@ def a_softmax_loss(
     >>> round(fl.a_softmax_loss(x, w, np.array([0, 1]), annealing=5.0), 4)
     0.6843
     """
-    return _head(
+    return head(
         {
             "embeddings": embeddings,
             "weight": weight,
@@ -759,7 +733,7 @@ def sphereface_loss(
     >>> round(fl.sphereface_loss(x, w, np.array([0, 1]), annealing=5.0), 4)
     1.1801
     """
-    return _head(
+    return head(
         {
             "embeddings": embeddings,
             "weight": weight,
@@ -845,10 +819,8 @@ def subcenter_arcface_loss(
     >>> round(fl.subcenter_arcface_loss(x, w, np.array([0, 1]), sub_centers=2, scale=4.0), 4)
     4.3062
     """
-    centers = _check.integer("sub_centers", sub_centers)
-    if centers < 1:
-        raise ValueError(f"sub_centers is {centers}: expected a number of at least 1")
-    return _head(
+    centers = _check.count("sub_centers", sub_centers)
+    return head(
         {
             "embeddings": embeddings,
             "weight": weight,
@@ -934,7 +906,7 @@ def curricularface_loss(
     1.0732
     """
     parameters = (_check.finite("margin", margin), _check.finite("t", t))
-    return _head(
+    return head(
         {
             "embeddings": embeddings,
             "weight": weight,
@@ -1037,7 +1009,7 @@ def adaface_loss(
     if norm_std is not None:
         std = _check.not_negative("norm_std", norm_std)
     parameters = (_check.finite("margin", margin), _check.finite("h", h), mean, std)
-    return _head(
+    return head(
         {
             "embeddings": embeddings,
             "weight": weight,
@@ -1141,7 +1113,7 @@ def magface_loss(
     margins = _check.finite("l_margin", l_margin), _check.finite("u_margin", u_margin)
     parameters = (least, most, *margins, _check.not_negative("lambda_g", lambda_g))
     kind = _core.EASY_MAGFACE_MARGIN if easy_margin else _core.MAGFACE_MARGIN
-    return _head(
+    return head(
         {
             "embeddings": embeddings,
             "weight": weight,
@@ -1227,7 +1199,7 @@ def margin_cross_entropy(
     >>> round(value, 4)
     0.6529
     """
-    return _head(
+    return head(
         {
             "cosine": cosine,
             "target": target,

@@ -64,7 +64,7 @@ def combined_margin(
     return Psi(np.cos(m1 * theta + m2) - m3, slope)
 
 
-def cosface(cosine: Array, norm: Array, *, margin: float) -> Psi:
+def cosface(cosine: Array, norm: Array, *, margin: float, **_: float) -> Psi:
     return Psi(cosine - margin, np.ones_like(cosine))
 
 
@@ -107,6 +107,40 @@ def magface(
     return psi._replace(by_norm=psi.by_norm * rise * ((norm > l_a) & (norm < u_a)))
 
 
+def centers_of(margins: dict[str, Any]) -> int:
+    """How many rows of weights a class has."""
+    return int(margins.get("sub_centers", margins.get("centers_per_class", 1)))
+
+
+class Centers(NamedTuple):
+    """The cosines of classes from those of their centers, and their derivatives by these."""
+
+    cosine: Array
+    slope: Array
+    slope_size: Array
+    slope_moved: Array  # when cosines move by one eps
+
+
+def of_centers(cosines: Array, margins: dict[str, Any]) -> Centers:
+    """The best center's cosine, or the mean weighted with exp(cosine / gamma)."""
+    if "gamma" not in margins:
+        chosen = np.arange(cosines.shape[-1]) == cosines.argmax(-1)[..., None]
+        slope = chosen.astype(cosines.dtype)
+        return Centers(cosines.max(-1), slope, slope, 0 * slope)
+    gamma = cosines.dtype.type(margins["gamma"])
+    p = np.exp((cosines - cosines.max(-1, keepdims=True)) / gamma)
+    p = p / p.sum(-1, keepdims=True)
+    mean = (p * cosines).sum(-1, keepdims=True)
+    away = np.abs(cosines - mean) / gamma
+    # p moves by 2 / gamma of itself, a difference of cosines by 2
+    return Centers(
+        mean[..., 0],
+        p * (1 + (cosines - mean) / gamma),
+        p * (1 + away),
+        p * (2 + 2 * (1 + away)) / gamma,
+    )
+
+
 #: psi of each loss, and whether norms of embeddings and weights are factors of its logits.
 HEADS: dict[str, tuple[Callable[..., Psi], bool, bool]] = {
     "arcface_loss": (arcface, False, False),
@@ -121,6 +155,8 @@ HEADS: dict[str, tuple[Callable[..., Psi], bool, bool]] = {
     "curricularface_loss": (curricularface, False, False),
     "adaface_loss": (adaface, False, False),
     "magface_loss": (magface, False, False),
+    "proxy_nca_loss": (plain, False, False),
+    "soft_triple_loss": (cosface, False, False),
 }
 
 
@@ -167,11 +203,10 @@ def evaluate_head(
     counted = y != ignore_index
     rows, at = np.arange(n), np.where(counted, y, 0)
     norm, weight_norm = np.linalg.norm(x, axis=-1), np.linalg.norm(w, axis=-1)
-    centers = margins.get("sub_centers", 1)
+    centers = centers_of(margins)
     unit = x / norm[:, None]
     cosines = np.clip(unit @ (w / weight_norm[:, None]).T, -1, 1).reshape(n, -1, centers)
-    best = cosines.argmax(-1)
-    cosine = cosines.max(-1)
+    cosine, by_center, center_size, center_moved = of_centers(cosines, margins)
     c = cosine[rows, at]
 
     psi = formula(c, norm, **margins)
@@ -186,7 +221,7 @@ def evaluate_head(
     logits[rows, at], slopes[rows, at] = psi.value, psi.slope
     kept = np.full(n, scale, dtype) * (norm if keep_norm else 1)
     columns = weight_norm if keep_weight_norm else np.ones_like(weight_norm)
-    factor = kept[:, None] * columns[(np.arange(cosine.shape[1]) * centers)[None] + best]
+    factor = kept[:, None] * columns[::centers]
     z = factor * logits
 
     weights = np.asarray(options.get("sample_weight", np.ones(n)), dtype)
@@ -201,7 +236,7 @@ def evaluate_head(
     value, one, _ = evaluate(loss, z, y, **call)
     g, size, moved = evaluate(loss, z, y, grad_output=grad_output, **call).gradient
     cosine_off = features / 2 + 4
-    off = (factor * cosine_off).max(-1)  # in eps
+    off = (factor * center_size.sum(-1)).max(-1) * cosine_off  # in eps
     sine = np.maximum(np.sin(np.arccos(c)), 1e-8)
     steep = cosine_off * (1 + np.abs(psi.slope)) / sine**2 / np.maximum(np.abs(slopes[rows, at]), 1)
     off = off + factor[rows, at] * (np.abs(psi.slope) * cosine_off + 4)
@@ -215,9 +250,9 @@ def evaluate_head(
     # By cosines, then by the directions of both factors, each without its part along itself.
     by_cosine = g * factor * slopes
     moved, size = (part * factor * np.abs(slopes) for part in (moved, size))
-    spread = np.zeros((3, n, len(w)), dtype)
-    rows_of, classes_of = np.indices(best.shape)
-    spread[:, rows_of, classes_of * centers + best] = by_cosine, size, moved
+    moved = moved[..., None] * center_size + size[..., None] * (center_moved * cosine_off)
+    parts = by_cosine[..., None] * by_center, size[..., None] * center_size, moved
+    spread = np.stack(parts).reshape(3, n, len(w))
     inverse, weight_inverse = 1 / norm[:, None], 1 / weight_norm[:, None]
 
     # By norms, at constant angle: logits with norms as factors, and the margins of MagFace.

@@ -23,7 +23,12 @@ from fusedloss._check.linear_layer import (
     linear,
     shifted_by,
 )
-from fusedloss._check.margin import GRADIENTS, margin_head, norm_statistics
+from fusedloss._check.margin import (
+    GRADIENTS,
+    embeddings_of_classes,
+    margin_head,
+    norm_statistics,
+)
 from fusedloss._check.operands import (
     MOST_DIMENSIONS,
     as_array,
@@ -35,6 +40,7 @@ from fusedloss._check.options import (
     MOST_GAMMA,
     MOST_POWER,
     checked_extras,
+    count,
     finite,
     in_range,
     integer,
@@ -108,9 +114,11 @@ __all__ = [
     "classes",
     "compute_dtype",
     "cotangent",
+    "count",
     "ctc",
     "delivered",
     "distillation",
+    "embeddings_of_classes",
     "finite",
     "in_range",
     "integer",

@@ -37,6 +37,7 @@ class Margin(NamedTuple):
     annealing: float = 0.0
     filter: float = 0.0
     centers: int = 1
+    temperature: float = 0.0
     keep_norm: bool = False
     keep_weight_norm: bool = False
     detached: bool = False

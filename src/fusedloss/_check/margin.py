@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fusedloss._check.labels import class_target, weight_of_classes, weight_of_samples
+from fusedloss._check.labels import (
+    class_indices,
+    class_target,
+    weight_of_classes,
+    weight_of_samples,
+)
 from fusedloss._check.linear_layer import LinearCall, Margin
 from fusedloss._check.operands import (
     MOST_DIMENSIONS,
@@ -105,6 +110,17 @@ def _embeddings(embeddings: Any, weight: Any, centers: int) -> tuple[Array, Arra
     if w.dtype != x.dtype:
         raise TypeError(f"weight has dtype {w.dtype}: expected {x.dtype}, that of embeddings")
     return x, w
+
+
+def embeddings_of_classes(embeddings: Any, weight: Any, target: Any) -> tuple[Array, Array, Array]:
+    """Return rows of embeddings, the weights of classes and class indices, all of them in range."""
+    x, w = _embeddings(embeddings, weight, 1)
+    if x.ndim != 2:
+        raise ValueError(f"embeddings has shape {x.shape}: expected (N, {w.shape[1]})")
+    logits = np.broadcast_to(np.zeros((), x.dtype), (len(x), len(w)))
+    y = class_target(target, logits, 1, 0)
+    class_indices("target", y, len(w), None)
+    return x, w, y
 
 
 def norm_statistics(embeddings: Any, target: Any, ignore_index: Any) -> tuple[float, float]:

@@ -36,6 +36,14 @@ def in_range(name: str, x: Any, lowest: float, highest: float) -> float:
     return value
 
 
+def count(name: str, x: Any) -> int:
+    """Return a whole number of at least 1."""
+    value = integer(name, x)
+    if value < 1:
+        raise ValueError(f"{name} is {value}: expected a number of at least 1")
+    return value
+
+
 def positive(name: str, x: Any) -> float:
     """Return an option as a float, if it is positive and finite."""
     value = number(name, x)

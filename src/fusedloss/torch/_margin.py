@@ -55,9 +55,9 @@ class HeadCall(NamedTuple):
         out: tuple[Array, ...] = (),
     ) -> Any:
         """Run the kernel and return the loss."""
-        floats = [_numbers(detached(x), x.dtype) for x in tensors[: self.differentiable]]
+        floats = [numbers(detached(x), x.dtype) for x in tensors[: self.differentiable]]
         target, class_weight, sample_weight = (
-            None if x is None else _numbers(array(x), x.dtype)
+            None if x is None else numbers(array(x), x.dtype)
             for x in tensors[self.differentiable :]
         )
         kernel, arguments = lookup(self.loss).lower(
@@ -71,11 +71,11 @@ class HeadCall(NamedTuple):
             **self.options,
         )
         if not wanted:
-            return _bits(kernel(*arguments))
+            return bits(kernel(*arguments))
         if isinstance(grad_output, np.ndarray):
-            grad_output = _numbers(grad_output, tensors[0].dtype)
-        places = tuple(_numbers(x, tensors[k].dtype) for k, x in zip(wanted, out, strict=True))
-        return _bits(kernel(*arguments, wanted, grad_output, places)[0])
+            grad_output = numbers(grad_output, tensors[0].dtype)
+        places = tuple(numbers(x, tensors[k].dtype) for k, x in zip(wanted, out, strict=True))
+        return bits(kernel(*arguments, wanted, grad_output, places)[0])
 
     def formula(self, *tensors: Any) -> Tensor:
         """Compute the loss from torch's operations, in float32 or float64."""
@@ -90,9 +90,7 @@ class HeadCall(NamedTuple):
         if self.differentiable == 2:
             x, w = floats
             norm = x.norm(dim=-1)
-            cosine = normalize(x, dim=-1) @ normalize(w, dim=-1).T
-            if "sub_centers" in margins:
-                cosine = cosine.reshape(*x.shape[:-1], -1, margins["sub_centers"]).amax(-1)
+            cosine = of_classes(normalize(x, dim=-1) @ normalize(w, dim=-1).T, margins)
         else:
             (cosine,) = floats
         # Where rounding decides the angle its slope has no meaning: none there.
@@ -108,8 +106,7 @@ class HeadCall(NamedTuple):
         if "t" in margins:
             hard = cosine > torch.cos(torch.acos(c.clamp(-1, 1)) + margins["margin"]).unsqueeze(-1)
             cosine = torch.where(hard, cosine * (margins["t"] + cosine), cosine)
-        scale: float = options["scale"] if "scale" in options else margins["alpha"]
-        z = scale * cosine.scatter(-1, at, psi.unsqueeze(-1))
+        z = scale_of(margins | options) * cosine.scatter(-1, at, psi.unsqueeze(-1))
         if self.head.keep_norm:
             z = z * norm.unsqueeze(-1)
         if self.head.keep_weight_norm:
@@ -147,7 +144,7 @@ class HeadCall(NamedTuple):
         return {}
 
 
-def _numbers(x: Array, dtype: torch.dtype) -> Array:
+def numbers(x: Array, dtype: torch.dtype) -> Array:
     """Return an array, bits of bfloat16 as its numbers."""
     if dtype is not torch.bfloat16:
         return x
@@ -156,10 +153,28 @@ def _numbers(x: Array, dtype: torch.dtype) -> Array:
     return x.view(bfloat16)
 
 
-def _bits(value: Any) -> Any:
+def bits(value: Any) -> Any:
     """Return a value, an array of bfloat16 as its bits."""
     is_bfloat16 = not isinstance(value, float) and value.dtype == bfloat16
     return value.view("uint16") if is_bfloat16 else value
+
+
+def of_classes(cosine: Tensor, margins: dict[str, Any]) -> Tensor:
+    """Return the cosines of classes from those of their centers, if they have several."""
+    centers = margins.get("sub_centers", margins.get("centers_per_class", 1))
+    if centers == 1:
+        return cosine
+    cosine = cosine.unflatten(-1, (-1, centers))
+    if "gamma" in margins:
+        return (torch.softmax(cosine / margins["gamma"], -1) * cosine).sum(-1)
+    return cosine.amax(-1)
+
+
+def scale_of(options: dict[str, Any]) -> float:
+    """Return what cosines are multiplied by."""
+    if "softmax_scale" in options:
+        return 2.0 * options["softmax_scale"]
+    return float(options["scale"] if "scale" in options else options["alpha"])
 
 
 def _shifted(c: Tensor, margin: Tensor | float, easy: bool) -> Tensor:
@@ -179,7 +194,7 @@ def _combined(c: Tensor, norm: Tensor, *, m1: float, m2: float, m3: float, **_: 
     return torch.cos(m1 * torch.acos(c) + m2) - m3
 
 
-def _cosface(c: Tensor, norm: Tensor, *, margin: float) -> Tensor:
+def _cosface(c: Tensor, norm: Tensor, *, margin: float, **_: Any) -> Tensor:
     return c - margin
 
 
@@ -237,6 +252,8 @@ HEADS = {
     "magface_loss": Head(_magface),
     "margin_cross_entropy": Head(_combined),
     "normface_loss": Head(_plain),
+    "proxy_nca_loss": Head(_plain),
+    "soft_triple_loss": Head(_cosface),
     "sphereface_loss": Head(_multiplicative),
     "subcenter_arcface_loss": Head(_arcface),
 }

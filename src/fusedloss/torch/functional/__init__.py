@@ -72,6 +72,7 @@ from fusedloss.torch.functional.multiclass import (
     poly1_cross_entropy,
     sparsemax_loss,
 )
+from fusedloss.torch.functional.proxies import proxy_anchor_loss, proxy_nca_loss, soft_triple_loss
 from fusedloss.torch.functional.ranking import (
     hinge_embedding_loss,
     margin_ranking_loss,
@@ -176,6 +177,8 @@ __all__ = [
     "perceptual_loss",
     "poisson_nll_loss",
     "poly1_cross_entropy",
+    "proxy_anchor_loss",
+    "proxy_nca_loss",
     "quantile_loss",
     "ranked_list_loss",
     "ranking_softmax_loss",
@@ -184,6 +187,7 @@ __all__ = [
     "smooth_l1_loss",
     "soft_cross_entropy",
     "soft_margin_loss",
+    "soft_triple_loss",
     "sparsemax_loss",
     "sphereface_loss",
     "squared_hinge_loss",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fusedloss import margin as heads
-from fusedloss.margin import Gradient
+from fusedloss._heads import Gradient
 from fusedloss.torch._margin import head
 from fusedloss.torch.functional._types import Reduction
 

@@ -74,6 +74,7 @@ from fusedloss.torch.modules.multiclass import (
     Poly1CrossEntropyLoss,
     SparsemaxLoss,
 )
+from fusedloss.torch.modules.proxies import ProxyAnchorLoss, ProxyNCALoss, SoftTripleLoss
 from fusedloss.torch.modules.ranking import (
     HingeEmbeddingLoss,
     MarginRankingLoss,
@@ -175,6 +176,8 @@ __all__ = [
     "PerceptualLoss",
     "PoissonNLLLoss",
     "Poly1CrossEntropyLoss",
+    "ProxyAnchorLoss",
+    "ProxyNCALoss",
     "QuantileLoss",
     "RankedListLoss",
     "RankingSoftmaxLoss",
@@ -183,6 +186,7 @@ __all__ = [
     "SmoothL1Loss",
     "SoftCrossEntropyLoss",
     "SoftMarginLoss",
+    "SoftTripleLoss",
     "SparsemaxLoss",
     "SphereFaceLoss",
     "SquaredHingeLoss",

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear, normalize
 
-from fusedloss.margin import Gradient
+from fusedloss._heads import Gradient
 from fusedloss.sampling import sample_classes
 from fusedloss.torch import functional
-from fusedloss.torch._margin import HEADS
+from fusedloss.torch._margin import HEADS, of_classes, scale_of
 from fusedloss.torch.functional._types import Reduction
 
 
@@ -125,9 +125,7 @@ class Head(nn.Module):
         x = embeddings if head.keep_norm else normalize(embeddings, dim=-1)
         weight = self.weight_here
         weight = weight if head.keep_weight_norm else normalize(weight, dim=-1)
-        scale: float = self.margins["scale"] if "scale" in self.margins else self.margins["alpha"]
-        logits = scale * linear(x, weight)
-        return logits.reshape(*logits.shape[:-1], -1, self.centers).amax(-1)
+        return scale_of(self.margins) * of_classes(linear(x, weight), self.margins)
 
     def extra_repr(self) -> str:
         """Say the sizes and the margins."""

@@ -1,0 +1,305 @@
+"""Proxy losses: pairs and triplets of embeddings and the weights of classes, their proxies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fusedloss import _check, _core, _pairs
+from fusedloss._check import Margin
+from fusedloss._heads import Gradient, head
+from fusedloss._loss import Call, loss
+from fusedloss.classification import Reduction
+
+
+@loss("embeddings", "weight")
+def proxy_nca_loss(
+    embeddings: ArrayLike,
+    weight: ArrayLike,
+    target: ArrayLike,
+    *,
+    softmax_scale: float = 1.0,
+    class_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    ignore_index: int = -1,
+    label_smoothing: float = 0.0,
+    focal_gamma: float = 0.0,
+    annealing: float = 0.0,
+    gradient: Gradient = "analytic",
+    reduction: Reduction = "mean",
+    workspace: int | None = None,
+    num_threads: int | None = None,
+) -> Call:
+    r"""Proxy-NCA: the probability of the embedding's own proxy by squared distances to all.
+
+    .. math:: \ell = -\log \frac{e^{-s\, d(x, w_y)^2}}{\sum_c e^{-s\, d(x, w_c)^2}}
+
+    with :math:`d` the distance of directions. As :math:`d^2 = 2 - 2 \cos\theta` it is
+    `normface_loss` with a scale of 2 s.
+
+    Parameters
+    ----------
+    embeddings, weight, target
+        As in `arcface_loss`.
+    softmax_scale : float, default 1
+        The scale s.
+    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+        As in `arcface_loss`.
+    reduction, workspace, num_threads
+        As in `arcface_loss`.
+
+    Returns
+    -------
+    float or array
+        The loss, as in `arcface_loss`.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+        As in `arcface_loss`.
+
+    Notes
+    -----
+    ``ProxyNCALoss(softmax_scale=softmax_scale)`` of pytorch-metric-learning: the own proxy is in
+    the sum, which the paper leaves out.
+
+    The same in torch: ``cross_entropy(-softmax_scale * cdist(normalize(embeddings),
+    normalize(weight)) ** 2, target)``.
+
+    References
+    ----------
+    .. [1] Y. Movshovitz-Attias et al., "No Fuss Distance Metric Learning Using Proxies", 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fusedloss as fl
+    >>> x, w = np.array([[2.0, 0.0], [1.0, 2.0]]), np.array([[1.0, 1.0], [0.0, 3.0]])
+    >>> round(fl.proxy_nca_loss(x, w, np.array([0, 1])), 4)
+    0.3779
+    """
+    return head(
+        {
+            "embeddings": embeddings,
+            "weight": weight,
+            "target": target,
+            "class_weight": class_weight,
+            "sample_weight": sample_weight,
+        },
+        Margin(_core.COMBINED_MARGIN, (1.0, 0.0, 0.0)),
+        2 * _check.positive("softmax_scale", softmax_scale),
+        (
+            *(ignore_index, label_smoothing, focal_gamma),
+            *(annealing, gradient, reduction, workspace, num_threads),
+        ),
+    )
+
+
+@loss("embeddings", "weight")
+def soft_triple_loss(
+    embeddings: ArrayLike,
+    weight: ArrayLike,
+    target: ArrayLike,
+    *,
+    margin: float = 0.01,
+    scale: float = 20.0,
+    centers_per_class: int = 10,
+    gamma: float = 0.1,
+    class_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    ignore_index: int = -1,
+    label_smoothing: float = 0.0,
+    focal_gamma: float = 0.0,
+    annealing: float = 0.0,
+    gradient: Gradient = "analytic",
+    reduction: Reduction = "mean",
+    workspace: int | None = None,
+    num_threads: int | None = None,
+) -> Call:
+    r"""SoftTriple: several centers per class, near ones counting more.
+
+    Cross-entropy of the logits :math:`s\, S_c`, that of the target class being :math:`s (S_y - m)`,
+    with
+
+    .. math:: S_c = \sum_k \cos\theta_{ck} \frac{e^{\cos\theta_{ck} / \gamma}}
+              {\sum_j e^{\cos\theta_{cj} / \gamma}}
+
+    Parameters
+    ----------
+    embeddings, target
+        As in `arcface_loss`.
+    weight : array of floats, shape (C K, D)
+        The centers, those of a class in successive rows.
+    margin : float, default 0.01
+        The margin m.
+    scale : float, default 20
+        The scale s, :math:`\lambda` in the paper.
+    centers_per_class : int, default 10
+        The number K of centers of each class.
+    gamma : float, default 0.1
+        The temperature :math:`\gamma` at which centers count.
+    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+        As in `arcface_loss`.
+    reduction, workspace, num_threads
+        As in `arcface_loss`.
+
+    Returns
+    -------
+    float or array
+        The loss, as in `arcface_loss`.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+        As in `arcface_loss`.
+
+    Notes
+    -----
+    ``SoftTripleLoss(centers_per_class, la=scale, gamma=gamma, margin=margin)`` of
+    pytorch-metric-learning.
+
+    The same in torch, of ``cosine = normalize(embeddings) @ normalize(weight).T`` in the shape
+    ``(N, C, K)``: ``s = (softmax(cosine / gamma, -1) * cosine).sum(-1)`` and
+    ``cross_entropy(scale * (s - margin * one_hot(target)), target)``.
+
+    References
+    ----------
+    .. [1] Q. Qian et al., "SoftTriple Loss: Deep Metric Learning Without Triplet Sampling", 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fusedloss as fl
+    >>> x, w = np.array([[2.0, 0.0], [1.0, 2.0]]), np.array([[1.0, 1.0], [0.0, 3.0]])
+    >>> round(fl.soft_triple_loss(x, w, np.array([0, 0]), centers_per_class=2), 4)
+    0.0
+    """
+    centers = _check.count("centers_per_class", centers_per_class)
+    return head(
+        {
+            "embeddings": embeddings,
+            "weight": weight,
+            "target": target,
+            "class_weight": class_weight,
+            "sample_weight": sample_weight,
+        },
+        Margin(
+            _core.COMBINED_MARGIN,
+            (1.0, 0.0, _check.finite("margin", margin)),
+            centers=centers,
+            temperature=_check.positive("gamma", gamma),
+        ),
+        scale,
+        (
+            *(ignore_index, label_smoothing, focal_gamma),
+            *(annealing, gradient, reduction, workspace, num_threads),
+        ),
+    )
+
+
+@loss("embeddings", "weight")
+def proxy_anchor_loss(
+    embeddings: ArrayLike,
+    weight: ArrayLike,
+    target: ArrayLike,
+    *,
+    margin: float = 0.1,
+    alpha: float = 32.0,
+    num_threads: int | None = None,
+) -> Call:
+    r"""Proxy-Anchor: each proxy pulls the embeddings of its class and pushes others.
+
+    .. math:: \ell = \frac{1}{|C^+|} \sum_{c \in C^+}
+              \log\Big(1 + \sum_{y_i = c} e^{-\alpha (\cos\theta_{ic} - m)}\Big)
+              + \frac{1}{|C|} \sum_c
+              \log\Big(1 + \sum_{y_i \ne c} e^{\alpha (\cos\theta_{ic} + m)}\Big)
+
+    with :math:`C^+` the classes of the batch.
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        Of any length: float16, bfloat16, float32 or float64.
+    weight : array of floats of the same dtype, shape (C, D)
+        The proxy of each class, of any length.
+    target : array of integers, shape (N,)
+        Class indices in [0, C).
+    margin : float, default 0.1
+        The margin m.
+    alpha : float, default 32
+        The scale :math:`\alpha`.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float
+        The loss; its first part is 0 without embeddings.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+        As in `arcface_loss`.
+
+    Notes
+    -----
+    ``ProxyAnchorLoss(margin=margin, alpha=alpha)`` of pytorch-metric-learning. Cosines are held for
+    a few proxies at a time.
+
+    The same in torch, of ``cosine = normalize(embeddings) @ normalize(weight).T`` and
+    ``own = one_hot(target, C).bool()``: ``log1p((exp(-alpha * (cosine - margin)) * own).sum(0))``
+    by its sum over ``own.any(0).sum()``, and the mean of
+    ``log1p((exp(alpha * (cosine + margin)) * ~own).sum(0))``.
+
+    References
+    ----------
+    .. [1] S. Kim et al., "Proxy Anchor Loss for Deep Metric Learning", 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fusedloss as fl
+    >>> x, w = np.array([[2.0, 0.0], [1.0, 2.0]]), np.array([[1.0, 1.0], [0.0, 3.0]])
+    >>> round(fl.proxy_anchor_loss(x, w, np.array([0, 1]), alpha=4.0), 4)
+    3.1253
+    """
+    x, w, y = _check.embeddings_of_classes(embeddings, weight, target)
+    proxies = np.arange(len(w))
+    pulls = 1 / max(len(np.unique(y)), 1)
+    call = _pairs.PairCall(
+        loss="proxy_anchor_loss",
+        given={"weight": weight, "embeddings": embeddings, "target": target},
+        embeddings=w,
+        reference=x,
+        labels=proxies,
+        reference_labels=y,
+        sample_weight=None,
+        parameters=(
+            *(_check.finite("margin", margin), _check.positive("alpha", alpha)),
+            *(pulls, 1 / len(w)),
+        ),
+        distance=_core.DOT_PRODUCT,
+        normalize=True,
+        reduction="sum",
+        nonzero=False,
+        num_threads=_check.num_threads(num_threads),
+        differentiable=("weight", "embeddings"),
+    )
+    return _of_proxies, (call,)
+
+
+def _of_proxies(
+    call: _pairs.PairCall,
+    gradient: bool | tuple[int, ...] = False,
+    grad_output: Any = None,
+    out: Any = None,
+) -> Any:
+    """Run the kernel of pairs; its anchors, the proxies, are the loss's second argument."""
+    if gradient is False:
+        return _core.pairwise(call)
+    if isinstance(gradient, tuple):
+        return _core.pairwise(call, tuple(1 - k for k in gradient), grad_output, out)
+    value, (by_embeddings,) = _core.pairwise(call, (1,), grad_output, (out,))
+    return value, by_embeddings

@@ -1,0 +1,72 @@
+"""Proxy-Anchor in torch: a kernel call, and its formula in torch's differentiable operations."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, one_hot
+
+from fusedloss import proxy_anchor_loss
+from fusedloss._loss import Array, lookup
+from fusedloss.torch._autograd import Tensors, array, detached, evaluate
+from fusedloss.torch._margin import bits, numbers
+
+
+class ProxyAnchorCall(NamedTuple):
+    """A call of proxy_anchor_loss."""
+
+    margin: float
+    alpha: float
+    reduction: str = "mean"
+    differentiable: int = 2
+    deferred: bool = False
+
+    def run(
+        self,
+        tensors: Tensors,
+        wanted: tuple[int, ...] = (),
+        grad_output: float | Array | None = None,
+        out: tuple[Array, ...] = (),
+    ) -> Any:
+        """Run the kernel and return the loss."""
+        x, weight, target = tensors
+        kernel, arguments = lookup(proxy_anchor_loss).lower(
+            numbers(detached(x), x.dtype),
+            numbers(detached(weight), weight.dtype),
+            array(target),
+            margin=self.margin,
+            alpha=self.alpha,
+            num_threads=torch.get_num_threads(),
+        )
+        if not wanted:
+            return bits(kernel(*arguments))
+        places = tuple(numbers(each, tensors[k].dtype) for k, each in zip(wanted, out, strict=True))
+        return bits(kernel(*arguments, wanted, grad_output, places)[0])
+
+    def formula(self, *tensors: Any) -> Tensor:
+        """Compute the loss from torch's operations, in float32 or float64."""
+        x, weight, target = tensors
+        wide = torch.float32 if x.itemsize < 4 else x.dtype
+        cosine = normalize(x.to(wide), dim=-1) @ normalize(weight.to(wide), dim=-1).T
+        own = one_hot(target.long(), len(weight)).bool()
+        pull = torch.where(own, self.alpha * (self.margin - cosine), -torch.inf)
+        push = torch.where(own, -torch.inf, self.alpha * (cosine + self.margin))
+        # with a row of zeros: log(1 + sum exp)
+        one = cosine.new_zeros(1, len(weight))
+        pulls, pushes = (torch.cat([one, each]).logsumexp(0) for each in (pull, push))
+        present = own.any(0).sum().clamp(min=1)
+        return (pulls.sum() / present + pushes.mean()).to(x.dtype)
+
+    def outputs(self, *tensors: Any) -> dict[str, Tensor]:
+        """Return none: it has no extra outputs."""
+        return {}
+
+
+def proxy_anchor(
+    embeddings: Tensor, weight: Tensor, target: Tensor, margin: float, alpha: float
+) -> Tensor:
+    """Compute proxy_anchor_loss."""
+    loss: Tensor = evaluate(ProxyAnchorCall(margin, alpha), embeddings, weight, target)
+    return loss

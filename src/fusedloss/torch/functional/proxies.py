@@ -1,0 +1,131 @@
+"""Proxy losses: pairs and triplets of embeddings and the weights of classes, their proxies."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fusedloss import proxies
+from fusedloss._heads import Gradient
+from fusedloss.torch import _proxies
+from fusedloss.torch._margin import head
+from fusedloss.torch.functional._types import Reduction
+
+
+def proxy_nca_loss(
+    embeddings: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    *,
+    softmax_scale: float = 1.0,
+    class_weight: Tensor | None = None,
+    sample_weight: Tensor | None = None,
+    ignore_index: int = -1,
+    label_smoothing: float = 0.0,
+    focal_gamma: float = 0.0,
+    annealing: float = 0.0,
+    gradient: Gradient = "analytic",
+    reduction: Reduction = "mean",
+    workspace: int | None = None,
+) -> Tensor:
+    """Proxy-NCA: the probability of the embedding's own proxy; `fusedloss.proxy_nca_loss`.
+
+    Parameters
+    ----------
+    embeddings, weight, target, softmax_scale
+        As in the function of arrays.
+    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+        As in the function of arrays.
+    reduction, workspace
+        As in the function of arrays.
+
+    Returns
+    -------
+    Tensor
+        The loss, of the dtype of `embeddings`.
+    """
+    return head(
+        proxies.proxy_nca_loss,
+        (embeddings, weight, target, class_weight, sample_weight),
+        {},
+        reduction,
+        softmax_scale=softmax_scale,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        focal_gamma=focal_gamma,
+        annealing=annealing,
+        gradient=gradient,
+        workspace=workspace,
+    )
+
+
+def soft_triple_loss(
+    embeddings: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    *,
+    margin: float = 0.01,
+    scale: float = 20.0,
+    centers_per_class: int = 10,
+    gamma: float = 0.1,
+    class_weight: Tensor | None = None,
+    sample_weight: Tensor | None = None,
+    ignore_index: int = -1,
+    label_smoothing: float = 0.0,
+    focal_gamma: float = 0.0,
+    annealing: float = 0.0,
+    gradient: Gradient = "analytic",
+    reduction: Reduction = "mean",
+    workspace: int | None = None,
+) -> Tensor:
+    """Several centers per class, near ones counting more; `fusedloss.soft_triple_loss`.
+
+    Parameters
+    ----------
+    embeddings, weight, target, margin, scale, centers_per_class, gamma
+        As in the function of arrays.
+    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+        As in the function of arrays.
+    reduction, workspace
+        As in the function of arrays.
+
+    Returns
+    -------
+    Tensor
+        The loss, of the dtype of `embeddings`.
+    """
+    return head(
+        proxies.soft_triple_loss,
+        (embeddings, weight, target, class_weight, sample_weight),
+        {"margin": margin, "centers_per_class": centers_per_class, "gamma": gamma},
+        reduction,
+        scale=scale,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        focal_gamma=focal_gamma,
+        annealing=annealing,
+        gradient=gradient,
+        workspace=workspace,
+    )
+
+
+def proxy_anchor_loss(
+    embeddings: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    *,
+    margin: float = 0.1,
+    alpha: float = 32.0,
+) -> Tensor:
+    """Each proxy pulls its class and pushes others; `fusedloss.proxy_anchor_loss`.
+
+    Parameters
+    ----------
+    embeddings, weight, target, margin, alpha
+        As in the function of arrays.
+
+    Returns
+    -------
+    Tensor
+        The loss, of the dtype of `embeddings`.
+    """
+    return _proxies.proxy_anchor(embeddings, weight, target, margin, alpha)
