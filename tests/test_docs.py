@@ -101,8 +101,9 @@ def test_table_says_which_dtypes_are_taken(pages: Any, rows: dict[str, Any]) -> 
         pages.dtypes(impossible, lookup(impossible))
 
 
-def test_peers_exist(pages: Any) -> None:
-    """Those of the packages that the tests have; the others' names are not looked up."""
+def test_peers_exist(pages: Any, rows: dict[str, Any]) -> None:
+    """Theirs, of the packages whose names are looked up here, and the losses of this one."""
+    assert set(pages.peers()) <= set(rows)
     named = [
         peer.partition("(")[0]
         for peers in pages.peers().values()
