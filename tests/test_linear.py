@@ -292,10 +292,10 @@ def test_filtered_gradients(isa: str, dtype: str, workspace: int | None) -> None
         assert_filtered_right(case, dtype, 1e-2, workspace)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_filtered_logits(isa: str, dtype: str) -> None:
     """Of more classes than there is memory for, but for the largest logits of each 32."""
-    case = Linear(70, 8, 16000, bias=True, ignore=True, softcap=30.0, z_loss=1e-4)
+    case = Linear(40, 8, 16000, bias=True, ignore=True, softcap=30.0, z_loss=1e-4)
     assert_filtered_right(case, dtype, 1e-3, 2**22)
 
 
