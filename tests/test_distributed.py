@@ -272,6 +272,8 @@ HEADS: dict[str, dict[str, Any]] = {
     "MagFaceLoss": {"l_a": 1.0, "u_a": 6.0, "scale": 8.0},
     "CurricularFaceLoss": {"scale": 8.0},
     "AdaFaceLoss": {"scale": 8.0},
+    "ProxyNCALoss": {"softmax_scale": 4.0},
+    "SoftTripleLoss": {"centers_per_class": 2, "label_smoothing": 0.1},
 }
 
 HEAD_CLASSES = 24

@@ -159,12 +159,17 @@ def bits(value: Any) -> Any:
     return value.view("uint16") if is_bfloat16 else value
 
 
+def centers_of(options: dict[str, Any]) -> int:
+    """Return how many rows of weights a class has."""
+    return int(options.get("sub_centers", options.get("centers_per_class", 1)))
+
+
 def of_classes(cosine: Tensor, margins: dict[str, Any]) -> Tensor:
     """Return the cosines of classes from those of their centers, if they have several."""
-    centers = margins.get("sub_centers", margins.get("centers_per_class", 1))
+    centers = centers_of(margins)
     if centers == 1:
         return cosine
-    cosine = cosine.unflatten(-1, (-1, centers))
+    cosine = cosine.reshape(*cosine.shape[:-1], -1, centers)
     if "gamma" in margins:
         return (torch.softmax(cosine / margins["gamma"], -1) * cosine).sum(-1)
     return cosine.amax(-1)
@@ -173,7 +178,7 @@ def of_classes(cosine: Tensor, margins: dict[str, Any]) -> Tensor:
 def scale_of(options: dict[str, Any]) -> float:
     """Return what cosines are multiplied by."""
     if "softmax_scale" in options:
-        return 2.0 * options["softmax_scale"]
+        return 2 * float(options["softmax_scale"])
     return float(options["scale"] if "scale" in options else options["alpha"])
 
 

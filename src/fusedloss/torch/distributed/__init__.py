@@ -19,6 +19,8 @@ from fusedloss.torch.distributed.modules import (
     ShardedLSoftmaxLoss,
     ShardedMagFaceLoss,
     ShardedNormFaceLoss,
+    ShardedProxyNCALoss,
+    ShardedSoftTripleLoss,
     ShardedSphereFaceLoss,
     ShardedSubcenterArcFaceLoss,
 )
@@ -36,6 +38,8 @@ __all__ = [
     "ShardedLinearCrossEntropyLoss",
     "ShardedMagFaceLoss",
     "ShardedNormFaceLoss",
+    "ShardedProxyNCALoss",
+    "ShardedSoftTripleLoss",
     "ShardedSphereFaceLoss",
     "ShardedSubcenterArcFaceLoss",
     "class_range",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fusedloss.torch._margin import centers_of
 from fusedloss.torch.distributed._group import DTYPES, Facts, agree, failure, fingerprint
 from fusedloss.torch.distributed._sharded import Layer, Rows, Spec, evaluate, gather, lowered
 
@@ -80,7 +81,7 @@ def _facts(spec: Spec, rows: Rows, layer: Layer) -> Facts:
     return Facts(
         failed=0,
         rows=target.numel(),
-        classes=len(layer.weight) // int(spec.options.get("sub_centers", 1)),
+        classes=len(layer.weight) // centers_of(spec.options),
         least_label=int(labels.min()) if len(labels) else 0,
         most_label=int(labels.max()) if len(labels) else -1,
         features=embeddings.shape[-1],

@@ -286,3 +286,11 @@ class ShardedCurricularFaceLoss(Sharded, unsharded.CurricularFaceLoss):
 
 class ShardedAdaFaceLoss(Sharded, unsharded.AdaFaceLoss):
     """`fusedloss.torch.AdaFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedProxyNCALoss(Sharded, unsharded.ProxyNCALoss):
+    """`fusedloss.torch.ProxyNCALoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+class ShardedSoftTripleLoss(Sharded, unsharded.SoftTripleLoss):
+    """`fusedloss.torch.SoftTripleLoss`, the classes shared out among ranks: see `Sharded`."""
