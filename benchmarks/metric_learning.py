@@ -104,12 +104,13 @@ METRIC_LEARNING = (
     _case(Pairs("triplet_loss", 512, 8, _all, ALL), Target(1 / 100, (PEER,))),
     _case(Pairs("triplet_loss", 512, 8, _semihard, SEMIHARD), Target(1 / 100, (PEER,))),
     _case(Pairs("triplet_loss", 8192, 8, _all, ALL), Target(8, (GRAM,))),
-    _case(Pairs("ntxent_loss", 256, 8, losses.NTXentLoss), Target(1 / 1000, (PEER,)), rounds=2),
+    # The peer's call takes 14 s and 6.5 GB.
+    _case(Pairs("ntxent_loss", 512, 4, losses.NTXentLoss), Target(1 / 1000, (PEER,)), rounds=1),
     _case(Pairs("ntxent_loss", 2048, 8, losses.NTXentLoss), Target(4, (GRAM,))),
     _case(Pairs("supcon_loss", 2048, 8, losses.SupConLoss), Target(4, (GRAM,))),
     _case(Pairs("multi_similarity_loss", 2048, 8, losses.MultiSimilarityLoss), Target(4, (GRAM,))),
     _case(Pairs("circle_loss", 2048, 8, losses.CircleLoss), Target(4, (GRAM,))),
-    _case(Pairs("contrastive_loss", 2048, 8, losses.ContrastiveLoss), Target(4, (GRAM,))),
+    _case(Pairs("contrastive_loss", 2048, 8, losses.ContrastiveLoss)),
 )
 
 
