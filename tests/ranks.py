@@ -100,6 +100,6 @@ class Ranks:
         for pipe in self.pipes:
             pipe.close()
         for process in self.processes:
-            process.join(5)
+            process.join(1)
             if process.is_alive():
                 process.kill()
