@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -153,10 +154,7 @@ def test_report_is_written_and_put_into_the_readme(
     assert text.startswith(f"before\n{report.BEGIN}\n")
     assert text.endswith(f"{report.END}\nafter\n")
     assert "last year's" not in text
-    for line in (
-        "| cross_entropy, 2048 x 32000 bfloat16      | 10.0 us | 1.00 copies of the logits |",
-        "| linear_cross_entropy, 2048 x 768 x 32000 |",
-    ):
-        assert line in text
+    assert re.search(r"cross_entropy, 2048 x 32000 bfloat16 +\| 10.0 us \| 1.00 copies of", text)
+    assert "| linear_cross_entropy, 2048 x 768 x 32000 " in text
     assert "label_smoothing" not in text
     assert "| 2048 x 32000 bfloat16 " in page.read_text()
