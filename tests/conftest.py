@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 from fusedloss import _core
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# The same examples in every run; `make check` takes others each time.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile("same")
 
 #: The instruction sets of this machine, best first.
 ISAS = [name for name in _core.isa_names() if _core.isa_available(name)]

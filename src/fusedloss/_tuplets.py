@@ -90,7 +90,8 @@ def angular(call: Angular, gradient: bool = False, grad_output: Any = None, out:
     factor: float = 1.0
     if grad_output is not None:
         factor = _check.scalar_cotangent(grad_output, f"reduction={call.reduction!r}")
-    e = call.embeddings.astype(_check.compute_dtype(call.embeddings))
+    # In one layout, or NumPy's sums would be of another order.
+    e = call.embeddings.astype(_check.compute_dtype(call.embeddings), order="C")
     unit, scale = e, np.ones((len(e), 1), e.dtype)
     norm = np.sqrt(np.square(e).sum(axis=1, keepdims=True))
     if call.normalize:

@@ -78,7 +78,7 @@ def proxy_nca_loss(
     >>> import fusedloss as fl
     >>> x, w = np.array([[2.0, 0.0], [1.0, 2.0]]), np.array([[1.0, 1.0], [0.0, 3.0]])
     >>> round(fl.proxy_nca_loss(x, w, np.array([0, 1])), 4)
-    0.3779
+    0.4832
     """
     return head(
         {
@@ -172,9 +172,9 @@ def soft_triple_loss(
     --------
     >>> import numpy as np
     >>> import fusedloss as fl
-    >>> x, w = np.array([[2.0, 0.0], [1.0, 2.0]]), np.array([[1.0, 1.0], [0.0, 3.0]])
-    >>> round(fl.soft_triple_loss(x, w, np.array([0, 0]), centers_per_class=2), 4)
-    0.0
+    >>> x, w = np.array([[2.0, 0.0], [1.0, 2.0]]), np.array([[1.0, 1], [2, 0], [0, 3], [-1, 1]])
+    >>> round(fl.soft_triple_loss(x, w, np.array([0, 1]), centers_per_class=2), 4)
+    0.7527
     """
     centers = _check.count("centers_per_class", centers_per_class)
     return head(
@@ -263,7 +263,7 @@ def proxy_anchor_loss(
     >>> import fusedloss as fl
     >>> x, w = np.array([[2.0, 0.0], [1.0, 2.0]]), np.array([[1.0, 1.0], [0.0, 3.0]])
     >>> round(fl.proxy_anchor_loss(x, w, np.array([0, 1]), alpha=4.0), 4)
-    3.1253
+    2.624
     """
     x, w, y = _check.embeddings_of_classes(embeddings, weight, target)
     proxies = np.arange(len(w))

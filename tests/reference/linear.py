@@ -38,8 +38,9 @@ def evaluate_linear(
     Positions lie on one axis. The moved part of each `Quantity` bounds, in eps, all that products
     lose: a sum of n products, in whatever order, is off by no more than n/2 eps of the sum of their
     absolute values (Higham, 2002, section 3.1). Logits that are off by d move the loss by d times
-    its gradients' sizes, and a gradient by no more than 2 d of its size. `gradient_eps` is the unit
-    that the logits' gradient is rounded to before it is multiplied, relative to that of the
+    its gradients' sizes, and a gradient by no more than 2 d of its size; that of z_loss, which is
+    small where the log-sum-exp is, by what a shift of all logits adds to it. `gradient_eps` is the
+    unit that the logits' gradient is rounded to before it is multiplied, relative to that of the
     arithmetic.
     """
     x, weight = np.asarray(x, dtype), np.asarray(weight, dtype)
@@ -55,6 +56,10 @@ def evaluate_linear(
         "cross_entropy", z, target, grad_output=grad_output, **options
     ).gradient
     moved = moved + 2 * off[:, None] * size + gradient_eps / 2 * np.abs(g)
+    if options.get("z_loss"):
+        options["grad_output"] = grad_output
+        raised = evaluate("cross_entropy", z + 1, target, **options).gradient.exact
+        moved = moved + off[:, None] * np.abs(raised - g)
     value_moved = off * one.size.sum(-1)
 
     def product(left: Array, right: Array, terms: int, moved: Array) -> Quantity:
