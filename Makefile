@@ -36,7 +36,7 @@ test: lint
 	$(BIN)/python -m pytest -q -m 'not long'
 
 check: lint $(VENV)/with-bench
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --hypothesis-profile=default
 	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
 
 ulp: $(VENV)/with-test
@@ -45,7 +45,7 @@ ulp: $(VENV)/with-test
 RESULTS := benchmarks/results
 
 bench: $(VENV)/with-bench
-	@echo 'Measuring: some ten minutes. Leave the machine alone meanwhile.'
+	@echo 'Measuring: half an hour. Leave the machine alone meanwhile.'
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m pytest -q benchmarks --benchmark-quiet \
 		--benchmark-json=$(RESULTS)/results.json $(if $(THREADS),--threads $(THREADS)) || status=$$?; \
