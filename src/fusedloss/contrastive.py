@@ -221,9 +221,9 @@ def multi_similarity_loss(
 ) -> Call:
     r"""Multi-similarity loss: soft maxima of an anchor's far positives and near negatives.
 
-    .. math:: \ell_a = \frac{1}{\alpha} \log\Big(1
-              + \sum_{p \in P} e^{-\alpha (s_{ap} - \lambda)}\Big)
-              + \frac{1}{\beta} \log\Big(1 + \sum_{n \in N} e^{\beta (s_{an} - \lambda)}\Big)
+    .. math:: \ell_a = \frac{1}{\alpha} \log\Bigl(1
+              + \sum_{p \in P} e^{-\alpha (s_{ap} - \lambda)}\Bigr)
+              + \frac{1}{\beta} \log\Bigl(1 + \sum_{n \in N} e^{\beta (s_{an} - \lambda)}\Bigr)
 
     Parameters
     ----------
@@ -325,8 +325,8 @@ def circle_loss(
 ) -> Call:
     r"""Circle loss: every similarity weighted by how far it is from its optimum.
 
-    .. math:: \ell_a = \log\Big(1 + \sum_{n \in N} e^{\gamma [s_{an} + m]_+ (s_{an} - m)}
-              \sum_{p \in P} e^{-\gamma [1 + m - s_{ap}]_+ (s_{ap} - 1 + m)}\Big)
+    .. math:: \ell_a = \log\Bigl(1 + \sum_{n \in N} e^{\gamma [s_{an} + m]_+ (s_{an} - m)}
+              \sum_{p \in P} e^{-\gamma [1 + m - s_{ap}]_+ (s_{ap} - 1 + m)}\Bigr)
 
     Parameters
     ----------
@@ -422,8 +422,8 @@ def tuplet_margin_loss(
 ) -> Call:
     r"""Tuplet margin loss: each positive pair, its angle less a margin, against the negatives.
 
-    .. math:: \ell_{ap} = \log\Big(1 + \sum_{n \in N} e^{s (\cos\theta_{an} - \cos(\theta_{ap}
-              - m))}\Big)
+    .. math:: \ell_{ap} = \log\Bigl(1 + \sum_{n \in N} e^{s (\cos\theta_{an} - \cos(\theta_{ap}
+              - m))}\Bigr)
 
     Parameters
     ----------
@@ -682,7 +682,7 @@ def siglip_loss(
 ) -> Call:
     r"""SigLIP's loss: the logistic loss of every pair of an image and a text.
 
-    .. math:: \ell_i = \sum_j \log\big(1 + e^{-y_{ij} (\lambda s_{ij} + b)}\big), \qquad
+    .. math:: \ell_i = \sum_j \log\bigl(1 + e^{-y_{ij} (\lambda s_{ij} + b)}\bigr), \qquad
               y_{ij} = \begin{cases} 1 & i = j \\ -1 & \text{else} \end{cases}
 
     Parameters

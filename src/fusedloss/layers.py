@@ -165,7 +165,7 @@ def perceptual_loss(
 ) -> Call:
     r"""Perceptual loss: the distance of two images in the features that a network sees in them.
 
-    .. math:: \ell = \sum_k w_k \, d\big(\phi_k(\hat y), \phi_k(y)\big)
+    .. math:: \ell = \sum_k w_k \, d\bigl(\phi_k(\hat y), \phi_k(y)\bigr)
 
     with :math:`\phi_k` the output of the network's layer :math:`k`, and :math:`d` the mean, or sum,
     of squared or absolute differences.

@@ -346,8 +346,9 @@ def lifted_structure_loss(
 ) -> Call:
     r"""Lifted structure loss: each positive pair against the negatives of both of its embeddings.
 
-    .. math:: \ell_{ap} = \frac12 \Big[d(a, p) - m_+ + \log \Big(\sum_{n \in N_a} e^{m_- - d(a, n)}
-              + \sum_{n \in N_p} e^{m_- - d(p, n)}\Big)\Big]_+^2
+    .. math:: \ell_{ap} = \frac12 \Bigl[d(a, p) - m_+ + \log \Bigl(
+              \sum_{n \in N_a} e^{m_- - d(a, n)}
+              + \sum_{n \in N_p} e^{m_- - d(p, n)}\Bigr)\Bigr]_+^2
 
     Parameters
     ----------
@@ -427,8 +428,8 @@ def generalized_lifted_structure_loss(
 ) -> Call:
     r"""Generalized lifted structure loss: soft maxima of far positives and near negatives.
 
-    .. math:: \ell_a = \Big[\log \sum_{p \in P} e^{d(a, p) - m_+}
-              + \log \sum_{n \in N} e^{m_- - d(a, n)}\Big]_+
+    .. math:: \ell_a = \Bigl[\log \sum_{p \in P} e^{d(a, p) - m_+}
+              + \log \sum_{n \in N} e^{m_- - d(a, n)}\Bigr]_+
 
     Parameters
     ----------

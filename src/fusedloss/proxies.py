@@ -212,9 +212,9 @@ def proxy_anchor_loss(
     r"""Proxy-Anchor: each proxy pulls the embeddings of its class and pushes others.
 
     .. math:: \ell = \frac{1}{|C^+|} \sum_{c \in C^+}
-              \log\Big(1 + \sum_{y_i = c} e^{-\alpha (\cos\theta_{ic} - m)}\Big)
+              \log\Bigl(1 + \sum_{y_i = c} e^{-\alpha (\cos\theta_{ic} - m)}\Bigr)
               + \frac{1}{|C|} \sum_c
-              \log\Big(1 + \sum_{y_i \ne c} e^{\alpha (\cos\theta_{ic} + m)}\Big)
+              \log\Bigl(1 + \sum_{y_i \ne c} e^{\alpha (\cos\theta_{ic} + m)}\Bigr)
 
     with :math:`C^+` the classes of the batch.
 

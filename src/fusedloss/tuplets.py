@@ -110,8 +110,8 @@ def angular_loss(
 ) -> Call:
     r"""Angular loss: the angle at a negative of the triangle it makes with a positive pair.
 
-    .. math:: \ell_{ap} = \log\Big(1 + \sum_{n \in N} e^{4 t^2 (a + p) \cdot n
-              - 2 (1 + t^2)\, a \cdot p}\Big), \qquad t = \tan \alpha
+    .. math:: \ell_{ap} = \log\Bigl(1 + \sum_{n \in N} e^{4 t^2 (a + p) \cdot n
+              - 2 (1 + t^2)\, a \cdot p}\Bigr), \qquad t = \tan \alpha
 
     Parameters
     ----------

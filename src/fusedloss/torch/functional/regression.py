@@ -495,7 +495,7 @@ def mape_loss(
     Returns
     -------
     Tensor
-        100 |x - t| / max(|t|, 1e-7), of the dtype of `input`.
+        ``100 |x - t| / max(|t|, 1e-7)``, of the dtype of `input`.
 
     Examples
     --------

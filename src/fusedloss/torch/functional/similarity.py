@@ -256,7 +256,7 @@ def cosine_similarity_loss(
     Returns
     -------
     Tensor
-        -x t / (|x| |t|), of the dtype of `input`, no length counting as less than 1e-7.
+        ``-x t / (|x| |t|)``, of the dtype of `input`, no length counting as less than 1e-7.
 
     Examples
     --------
