@@ -1,6 +1,6 @@
 """Train an embedding on more classes than one process would hold, on the processes of torchrun.
 
-    torchrun --nproc-per-node 2 examples/train_sharded.py --checkpoint /tmp/identities
+    torchrun --nproc-per-node 2 examples/train_sharded.py --checkpoint identities
 
 Each process has the weights of its share of the classes and a batch of its own. Started again,
 with any number of processes, it goes on from the checkpoint. The data are made up: an identity is
