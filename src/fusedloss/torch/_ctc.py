@@ -11,7 +11,7 @@ from torch.nn import functional
 from fusedloss import sequences
 from fusedloss._loss import Array, lookup
 from fusedloss.torch._autograd import Tensors, array, detached
-from fusedloss.torch._softmax import bits_of_numbers, numbers_of_bits
+from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 
 
 class CTC(NamedTuple):

@@ -18,11 +18,7 @@ from torch.nn.functional import cross_entropy, normalize
 from fusedloss import _check
 from fusedloss._loss import Array, lookup
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate
-
-try:
-    from ml_dtypes import bfloat16
-except ImportError:
-    bfloat16 = None
+from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 
 #: psi of a target's cosine, of the norm of its embedding and of a head's margins.
 Psi = Callable[..., Tensor]
@@ -55,10 +51,9 @@ class HeadCall(NamedTuple):
         out: tuple[Array, ...] = (),
     ) -> Any:
         """Run the kernel and return the loss."""
-        floats = [numbers(detached(x), x.dtype) for x in tensors[: self.differentiable]]
+        floats = [numbers_of_bits(detached(x)) for x in tensors[: self.differentiable]]
         target, class_weight, sample_weight = (
-            None if x is None else numbers(array(x), x.dtype)
-            for x in tensors[self.differentiable :]
+            None if x is None else numbers_of_bits(array(x)) for x in tensors[self.differentiable :]
         )
         kernel, arguments = lookup(self.loss).lower(
             *floats,
@@ -71,11 +66,11 @@ class HeadCall(NamedTuple):
             **self.options,
         )
         if not wanted:
-            return bits(kernel(*arguments))
+            return bits_of_numbers(kernel(*arguments))
         if isinstance(grad_output, np.ndarray):
-            grad_output = numbers(grad_output, tensors[0].dtype)
-        places = tuple(numbers(x, tensors[k].dtype) for k, x in zip(wanted, out, strict=True))
-        return bits(kernel(*arguments, wanted, grad_output, places)[0])
+            grad_output = numbers_of_bits(grad_output)
+        places = tuple(map(numbers_of_bits, out))
+        return bits_of_numbers(kernel(*arguments, wanted, grad_output, places)[0])
 
     def formula(self, *tensors: Any) -> Tensor:
         """Compute the loss from torch's operations, in float32 or float64."""
@@ -142,21 +137,6 @@ class HeadCall(NamedTuple):
     def outputs(self, *tensors: Any) -> dict[str, Tensor]:
         """Heads have no extra outputs."""
         return {}
-
-
-def numbers(x: Array, dtype: torch.dtype) -> Array:
-    """Return an array, bits of bfloat16 as its numbers."""
-    if dtype is not torch.bfloat16:
-        return x
-    if bfloat16 is None:
-        raise TypeError("bfloat16 arrays take the package ml_dtypes")
-    return x.view(bfloat16)
-
-
-def bits(value: Any) -> Any:
-    """Return a value, an array of bfloat16 as its bits."""
-    is_bfloat16 = not isinstance(value, float) and value.dtype == bfloat16
-    return value.view("uint16") if is_bfloat16 else value
 
 
 def centers_of(options: dict[str, Any]) -> int:

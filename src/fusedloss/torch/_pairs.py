@@ -23,12 +23,8 @@ from fusedloss._loss import Array, lookup
 from fusedloss._pairs import PairCall
 from fusedloss._tuplets import Angular
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_tensors
+from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.transform import value_and_grad
-
-try:
-    from ml_dtypes import bfloat16
-except ImportError:
-    bfloat16 = None
 
 
 class Pairs(NamedTuple):
@@ -77,17 +73,16 @@ class PairLoss(NamedTuple):
         """Run the kernel and return the loss."""
         last = self.differentiable
         arrays = [*map(detached, tensors[:last]), *map(array, tensors[last:])]
-        dtypes = [x.dtype for x in tensors]
-        given = dict(zip(self.names, map(_numbers, arrays, dtypes), strict=True))
+        given = dict(zip(self.names, map(numbers_of_bits, arrays), strict=True))
         options = {**self.options, "num_threads": torch.get_num_threads()}
         if not wanted:
-            return _bits(self.loss(**given, **options))
+            return bits_of_numbers(self.loss(**given, **options))
         if isinstance(grad_output, np.ndarray):
-            grad_output = _numbers(grad_output, dtypes[0])
-        places = tuple(_numbers(x, dtypes[k]) for k, x in zip(wanted, out, strict=True))
+            grad_output = numbers_of_bits(grad_output)
+        places = tuple(map(numbers_of_bits, out))
         parameters = lookup(self.loss).parameters
         function = value_and_grad(self.loss, [parameters.index(self.names[k]) for k in wanted])
-        return _bits(function(**given, **options, grad_output=grad_output, out=places)[0])
+        return bits_of_numbers(function(**given, **options, grad_output=grad_output, out=places)[0])
 
     def formula(self, *tensors: Any) -> Tensor:
         """Compute the loss from torch's operations, in float32 or float64."""
@@ -146,21 +141,6 @@ def pair_loss(
     call = PairLoss(loss, (*first, *rest), len(first), {**numbers, **options})
     value: Tensor = evaluate(call, *first.values(), *rest.values())
     return value
-
-
-def _numbers(x: Array, dtype: torch.dtype) -> Array:
-    """Return an array, bits of bfloat16 as its numbers."""
-    if dtype is not torch.bfloat16:
-        return x
-    if bfloat16 is None:
-        raise TypeError("bfloat16 arrays take the package ml_dtypes")
-    return x.view(bfloat16)
-
-
-def _bits(value: Any) -> Any:
-    """Return a value, an array of bfloat16 as its bits."""
-    is_bfloat16 = not isinstance(value, float) and value.dtype == bfloat16
-    return value.view("uint16") if is_bfloat16 else value
 
 
 def _stand_in(tensor: Tensor) -> Array:

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize, one_hot
 from fusedloss import proxy_anchor_loss
 from fusedloss._loss import Array, lookup
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate
-from fusedloss.torch._margin import bits, numbers
+from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 
 
 class ProxyAnchorCall(NamedTuple):
@@ -33,17 +33,17 @@ class ProxyAnchorCall(NamedTuple):
         """Run the kernel and return the loss."""
         x, weight, target = tensors
         kernel, arguments = lookup(proxy_anchor_loss).lower(
-            numbers(detached(x), x.dtype),
-            numbers(detached(weight), weight.dtype),
+            numbers_of_bits(detached(x)),
+            numbers_of_bits(detached(weight)),
             array(target),
             margin=self.margin,
             alpha=self.alpha,
             num_threads=torch.get_num_threads(),
         )
         if not wanted:
-            return bits(kernel(*arguments))
-        places = tuple(numbers(each, tensors[k].dtype) for k, each in zip(wanted, out, strict=True))
-        return bits(kernel(*arguments, wanted, grad_output, places)[0])
+            return bits_of_numbers(kernel(*arguments))
+        places = tuple(map(numbers_of_bits, out))
+        return bits_of_numbers(kernel(*arguments, wanted, grad_output, places)[0])
 
     def formula(self, *tensors: Any) -> Tensor:
         """Compute the loss from torch's operations, in float32 or float64."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fusedloss._loss import Array, lookup
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_tensors
-from fusedloss.torch._softmax import bits_of_numbers, numbers_of_bits
+from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 
 
 class Pixels(NamedTuple):

@@ -20,11 +20,7 @@ from fusedloss._core import softmax_plain
 from fusedloss._distillation import distillation
 from fusedloss._loss import Array, Extras
 from fusedloss.torch._autograd import Tensors, array, detached, expect_tensors
-
-try:
-    from ml_dtypes import bfloat16
-except ImportError:
-    bfloat16 = None
+from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 
 NO_EXTRAS = Extras()
 
@@ -270,22 +266,6 @@ def weight_of_classes(alpha: float | Tensor, logits: Tensor) -> Tensor:
         alpha = torch.tensor(number, dtype=torch.float64, device=logits.device)
     axis = _class_axis(logits)
     return alpha.expand(logits.shape[axis : axis + 1]) if alpha.dim() == 0 else alpha
-
-
-def numbers_of_bits(bits: Array) -> Array:
-    """Return an array of bfloat16 numbers for one of their bits; any other as it is."""
-    if bits.dtype != np.uint16:
-        return bits
-    if bfloat16 is None:
-        raise TypeError("NumPy has no bfloat16 without ml_dtypes")
-    return bits.view(bfloat16)
-
-
-def bits_of_numbers(numbers: Any) -> Any:
-    """Return the bits of an array of bfloat16 numbers; anything else as it is."""
-    if isinstance(numbers, np.ndarray) and numbers.dtype.name == "bfloat16":
-        return numbers.view(np.uint16)
-    return numbers
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -24,12 +24,8 @@ from fusedloss import _core
 from fusedloss._check import LinearCall, Shard
 from fusedloss._loss import Array, lookup
 from fusedloss.torch._autograd import detached
+from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch.distributed._group import Facts, Group, gather_rows, return_rows
-
-try:
-    from ml_dtypes import bfloat16
-except ImportError:
-    bfloat16 = None
 
 #: What the kernels take for a target that counts nothing.
 IGNORED = -1
@@ -117,21 +113,14 @@ def gather(spec: Spec, table: list[Facts], own: Rows) -> Rows:
 
 def numbers(x: Tensor | None) -> Array | None:
     """Return a tensor's memory as an array, that of bfloat16 too."""
-    if x is None:
-        return None
-    array: Array = detached(x)
-    if x.dtype is torch.bfloat16:
-        if bfloat16 is None:
-            raise TypeError("bfloat16 arrays take the package ml_dtypes")
-        array = array.view(bfloat16)
-    return array
+    return None if x is None else numbers_of_bits(detached(x))
 
 
 def tensor(array: Array) -> Tensor:
     """Return a new array as a tensor."""
-    if array.dtype == bfloat16:
-        return torch.from_numpy(array.view("uint16")).view(torch.bfloat16)
-    return torch.from_numpy(array)
+    bits = bits_of_numbers(array)
+    made = torch.from_numpy(bits)
+    return made if bits is array else made.view(torch.bfloat16)
 
 
 def lowered(spec: Spec, rows: Rows, layer: Layer) -> tuple[Callable[..., Any], LinearCall]:
