@@ -24,7 +24,7 @@ ml_dtypes = pytest.importorskip("ml_dtypes")
 
 from torch.autograd import forward_ad  # noqa: E402
 
-from fusedloss.torch import _softmax  # noqa: E402
+from fusedloss.torch import _bfloat16  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
 from fusedloss.torch.functional import classification  # noqa: E402
 from torch_parts import (  # noqa: E402, F401
@@ -813,7 +813,7 @@ def test_errors_of_own_losses(
 def test_distillation_of_bfloat16_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
     z = Z.bfloat16().requires_grad_()
     loss = F.distillation_loss(z, P.bfloat16(), Y)
-    monkeypatch.setattr(_softmax, "bfloat16", None)
+    monkeypatch.setattr(_bfloat16, "bfloat16", None)
     by_formula = F.distillation_loss(z, P.bfloat16(), Y)
     assert by_kernel(loss)
     assert not by_kernel(by_formula)
