@@ -433,13 +433,15 @@ typedef struct fl_pairwise_args {
         int64_t labels_at, reference_labels_at, squares_at, reference_squares_at;
         int64_t inverses_at, reference_inverses_at;
         int64_t anchor_gradient_at, parts_at, column_sums_at, statistics_at, totals_at;
-        int64_t histograms_at, slopes_at;
+        int64_t histograms_at, slopes_at, pairs_at;
         int64_t padded_rows, padded_columns, padded_features;
         int64_t longest;        /* values of a row */
         int64_t groups;         /* of anchors that are worked on independently, */
         int64_t rows_per_group; /* so many each, */
         int64_t block;          /* so many at a time */
         int32_t gradients;      /* some are wanted */
+        int32_t kept;           /* all pairs are, */
+        int32_t known;          /* and their values are there already */
         int32_t counted;        /* each kind of losses is divided by a number found first */
         int32_t gathering;      /* the stage at hand gathers statistics: the first, the second */
         double factors[2];      /* of the derivatives of each kind of losses, before the sums are known */

@@ -13,6 +13,7 @@ import torch
 from pytorch_metric_learning import distances, losses
 
 import fusedloss as fl
+from fusedloss._pairs import PairCall
 from pair_cases import (
     BATCHES,
     DISTANCES,
@@ -35,6 +36,15 @@ from pair_cases import (
 from parts import Array
 
 
+@pytest.fixture(params=[0, 1], ids=["kept", "parts"])
+def workspace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pairs are kept, and multiplied at the end; or there is no memory for that."""
+    monkeypatch.setattr(PairCall, "workspace", request.param)
+
+
+WITH_WORKSPACES = pytest.mark.usefixtures("workspace")
+
+
 @functools.cache
 def expected_of_peer(loss: str, kind: str) -> tuple[float, Array]:
     e, y = batch(kind)
@@ -43,6 +53,7 @@ def expected_of_peer(loss: str, kind: str) -> tuple[float, Array]:
 
 @pytest.mark.parametrize("kind", BATCHES)
 @pytest.mark.parametrize("loss", PEERS)
+@WITH_WORKSPACES
 def test_value_and_gradient_are_the_peers(loss: str, kind: str, isa: str) -> None:
     if (loss, kind) == ("histogram_loss", "duplicates"):
         return  # the peer has no bin for a similarity of 1
@@ -68,6 +79,7 @@ def test_reductions_are_the_peers(loss: str, reduction: str) -> None:
 
 
 @pytest.mark.parametrize("loss", sorted(set(PEERS) - WITHOUT_REFERENCE))
+@WITH_WORKSPACES
 def test_reference_embeddings_are_the_peers(loss: str) -> None:
     e, y = batch("random")
     r, z = batch("large")
@@ -92,6 +104,7 @@ def test_reference_embeddings_are_the_peers(loss: str) -> None:
 @pytest.mark.parametrize("with_references", [False, True])
 @pytest.mark.parametrize("kind", ["triplets", "pairs"])
 @pytest.mark.parametrize("loss", sorted(LISTED))
+@WITH_WORKSPACES
 def test_index_tuples_are_the_peers(loss: str, kind: str, with_references: bool, isa: str) -> None:
     e, y = batch("random")
     given: dict[str, Any] = {}
@@ -311,6 +324,7 @@ TOWERS: dict[str, tuple[Callable[..., Any], dict[str, float], int]] = {
 
 @pytest.mark.parametrize("rows", [1, 2, 33, 300])
 @pytest.mark.parametrize("loss", TOWERS)
+@WITH_WORKSPACES
 def test_towers_are_torchs(loss: str, rows: int, isa: str, rng: np.random.Generator) -> None:
     formula, options, more = TOWERS[loss]
     a, b = rng.standard_normal((rows, 21)), rng.standard_normal((rows + more, 21))
@@ -333,8 +347,13 @@ def test_towers_are_torchs(loss: str, rows: int, isa: str, rng: np.random.Genera
 # ---- What holds for all of them ---------------------------------------------------------------
 
 
+@pytest.mark.parametrize("workspace_size", [0, 2 * 700 * 700])
 @pytest.mark.parametrize("loss", EVERY)
-def test_bits_do_not_depend_on_threads(loss: str, rng: np.random.Generator) -> None:
+def test_bits_do_not_depend_on_threads(
+    loss: str, workspace_size: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The smaller workspace has room for several groups' gradients, but not for all pairs."""
+    monkeypatch.setattr(PairCall, "workspace", workspace_size)
     e = rng.standard_normal((700, 33)).astype(np.float32)
     y = rng.integers(0, 60, 700)
     results = {
@@ -358,6 +377,7 @@ def test_bits_of_towers_do_not_depend_on_threads(rng: np.random.Generator) -> No
 
 
 @pytest.mark.parametrize("loss", EVERY)
+@WITH_WORKSPACES
 def test_none_adds_up_and_weights_anchors(loss: str) -> None:
     if loss in WITHOUT_REDUCTION:
         return
@@ -425,6 +445,7 @@ def test_labels_differ_in_any_bit() -> None:
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean"])
+@WITH_WORKSPACES
 def test_near_pairs_keep_their_digits(distance: str, rng: np.random.Generator) -> None:
     """Embeddings a thousandth apart, far from the origin: nothing is left of their dot products."""
     e = (1 + 1e-3 * rng.standard_normal((40, 16))).astype(np.float32)

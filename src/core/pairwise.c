@@ -81,6 +81,7 @@ static fl_status combine_statistics(void *arguments, const fl_partial *partials,
     const fl_pair_totals totals = totals_of_all(args);
     (void)partials, (void)tasks;
     args->plan.gathering = 0;
+    args->plan.known = args->plan.kept;
     if (args->plan.counted)
         for (int kind = 0; kind < 2; kind++)
             args->plan.factors[kind] = inverse_or_0(divisor_of(args, &totals, kind));
@@ -91,6 +92,7 @@ static fl_status combine_first(void *arguments, const fl_partial *partials, int6
     fl_pairwise_args *args = arguments;
     (void)partials, (void)tasks;
     args->plan.gathering = 2;
+    args->plan.known = args->plan.kept;
     return FL_OK;
 }
 
@@ -152,7 +154,8 @@ static int64_t place(fl_program *program, int64_t bytes) {
     return at;
 }
 
-/* Groups of anchors: each keeps a gradient of all references, together no more than half of the workspace. */
+/* Groups of anchors: each keeps a gradient of all references, together no more than half of the workspace.
+ * In the other half all pairs are kept, if they fit. */
 static void plan_groups(fl_pairwise_args *args, int64_t panel, int64_t size) {
     const int64_t limit = args->workspace ? (int64_t)args->workspace : WORKSPACE_BYTES;
     const int64_t columns = args->plan.padded_columns, part = columns * args->plan.padded_features * size;
@@ -163,9 +166,13 @@ static void plan_groups(fl_pairwise_args *args, int64_t panel, int64_t size) {
     const int64_t rows = columns ? BLOCK_BYTES / (columns * size) : MOST_BLOCK_ROWS;
     args->plan.block =
         clamp(clamp(rows, panel, MOST_BLOCK_ROWS) / panel * panel, panel, args->plan.rows_per_group);
+    const int is_used_again = args->plan.gradients || args->plan.gathering;
+    const int64_t pairs = args->plan.padded_rows * columns * size;
+    args->plan.kept = is_used_again && args->distance != FL_LP && pairs <= limit / 2;
 }
 
-static void plan_memory(fl_pairwise_args *args, int64_t size, int references_wanted, fl_program *program) {
+static void plan_memory(fl_pairwise_args *args, int64_t panel, int64_t size, int references_wanted,
+                        fl_program *program) {
     const int64_t rows = args->plan.padded_rows, columns = args->plan.padded_columns;
     const int64_t features = args->plan.padded_features, groups = args->plan.groups;
     const int has_reference = args->reference.data != NULL;
@@ -188,9 +195,11 @@ static void plan_memory(fl_pairwise_args *args, int64_t size, int references_wan
     args->plan.histograms_at = place(program, 2 * groups * FL_HISTOGRAM * (int64_t)sizeof(double));
     args->plan.slopes_at = place(program, 2 * FL_HISTOGRAM * (int64_t)sizeof(double));
     args->plan.totals_at = place(program, groups * (int64_t)sizeof(fl_pair_totals));
-    program->workspace = (size_t)(round_up(args->plan.block * columns * size, 64) +
-                                  FL_PAIR_BUFFERS * round_up((args->plan.longest + 16) * size, 64) +
-                                  round_up(features * size, 64));
+    args->plan.pairs_at = place(program, args->plan.kept * rows * columns * size);
+    const int64_t longer = rows > columns ? rows : columns;
+    const int64_t of_block = (args->plan.kept ? panel * longer : args->plan.block * columns) * size;
+    const int64_t of_rows = FL_PAIR_BUFFERS * round_up((args->plan.longest + 16) * size, 64);
+    program->workspace = (size_t)(round_up(of_block, 64) + of_rows + round_up(panel * features * size, 64));
 }
 
 fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program) {
@@ -217,13 +226,13 @@ fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program) {
     args->plan.gradients = args->gradient.data || args->reference_gradient.data;
     args->plan.counted = statistics == LOSS_COUNTS && args->reduction == FL_MEAN;
     args->plan.factors[0] = args->plan.factors[1] = 1;
+    args->plan.gathering = args->plan.counted || statistics > LOSS_COUNTS;
     plan_groups(args, kernels->panel, fl_size_of(real));
-    plan_memory(args, fl_size_of(real), references_wanted, program);
+    plan_memory(args, kernels->panel, fl_size_of(real), references_wanted, program);
 
     const int64_t groups = args->plan.groups, of_references = args->plan.padded_columns / kernels->panel;
     const int64_t sides = args->plan.padded_rows / kernels->panel + (has_reference ? of_references : 0);
     add_stage(program, kernels->pairwise_pack, sides, combine_nothing);
-    args->plan.gathering = args->plan.counted || statistics > LOSS_COUNTS;
     if (args->plan.gathering)
         add_stage(program, kernels->pairwise_walk, groups,
                   statistics == HISTOGRAMS ? combine_first : combine_statistics);

@@ -141,6 +141,7 @@ cdef extern from "fusedloss.h" nogil:
         fl_input embeddings, reference, labels, reference_labels, sample_weight, grad_output
         fl_pair_list positive, negative
         int64_t rows, columns, features, longest
+        size_t workspace
         double parameters[FL_MAX_PAIR_PARAMETERS]
         fl_distance distance
         double p

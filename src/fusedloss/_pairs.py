@@ -6,7 +6,7 @@ Unlike the calls of other losses, one of these takes long enough to be checked i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,9 @@ class Learnable(NamedTuple):
 @dataclass(frozen=True)
 class PairCall:
     """A checked call: arrays as the kernels take them, and what the caller named them."""
+
+    #: about so many bytes may be used; 0 stands for 64 MiB
+    workspace: ClassVar[int] = 0
 
     loss: str
     given: dict[str, Any]  # every array argument; the first are the embeddings

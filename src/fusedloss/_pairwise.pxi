@@ -68,6 +68,7 @@ cdef object pairwise_on_arrays(object call, object plan, PairwiseArrays *arrays)
     hold_list(call.positives, &arrays.positive_starts, &arrays.positive_at, &args.positive)
     hold_list(call.negatives, &arrays.negative_starts, &arrays.negative_at, &args.negative)
     args.longest = call.longest
+    args.workspace = call.workspace
     hold_rows(plan.gradient, &arrays.gradient, <fl_input *>&args.gradient)
     hold_rows(plan.reference_gradient, &arrays.reference_gradient,
               <fl_input *>&args.reference_gradient)

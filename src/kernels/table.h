@@ -22,6 +22,7 @@ typedef struct fl_pair_totals {
     double loss[2], losses[2], nonzero[2]; /* their sum, their number, and of those above 0 */
     double positives, negatives;           /* pairs */
     double slopes[FL_MAX_PAIR_PARAMETERS];
+    int32_t has_part; /* its part of the references' gradient is not nothing */
 } fl_pair_totals;
 
 /* What a loss of pairs has to know before the derivatives of a row can be computed. */
