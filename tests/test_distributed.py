@@ -418,11 +418,12 @@ def run_sample(group: Any) -> Any:
     embeddings = x.clone().requires_grad_()
     loss = head(embeddings, y)
     loss.backward()
-    gradient = head.weight.grad.to_local()
-    weight = head.weight.to_local().detach().clone()
+    gradient = head.weight.grad
+    assert gradient.is_sparse
+    weight = head.weight.detach().clone()
     torch.optim.SGD(head.parameters(), lr=1.0).step()
-    moved = weight - head.weight.to_local().detach()
-    rows = gradient.any(-1).nonzero().flatten()
+    moved = weight - head.weight.detach()
+    rows = gradient.indices()[0]  # an error for what is not coalesced
     return loss.item(), embeddings.grad.numpy(), weight.numpy(), moved.numpy(), rows.numpy()
 
 
@@ -448,6 +449,156 @@ def test_samples(ranks: Ranks, size: int) -> None:
     moved = np.concatenate([answer[3] for answer in answers])
     np.testing.assert_allclose(moved[chosen], rows.grad.numpy(), rtol=1e-8, atol=1e-10)
     assert not np.delete(moved, chosen, axis=0).any()
+
+
+def run_one_label(group: Any) -> tuple[float, int]:
+    """Of a sample that rounds to none of a rank's classes: the loss, and how many it has."""
+    head = sampled_head(group)
+    x = torch.ones(3, 8, dtype=torch.float64)
+    loss = head(x, torch.zeros(3, dtype=torch.int64))
+    loss.backward()
+    return loss.item(), len(head.weight.grad.indices()[0])
+
+
+def test_every_rank_takes_part_in_a_sample(ranks: Ranks) -> None:
+    """Also one that has no class of the labels."""
+    (loss, rows), *others = ranks.run(4, run_one_label)
+    assert loss > 0
+    assert rows == 1
+    assert others == [(loss, rows)] * 3
+
+
+#: Optimisers that take sparse gradients, and whether dense ones give the same weights.
+SPARSELY: dict[str, tuple[Any, bool]] = {
+    "SGD": (lambda parameters: torch.optim.SGD(parameters, lr=0.1), True),
+    "momentum": (optimiser, True),
+    "SparseAdam": (lambda parameters: torch.optim.SparseAdam(parameters, lr=0.01), False),
+}
+
+
+def sampled_head(group: Any) -> Any:
+    return distributed.ShardedArcFaceLoss(
+        8, NUM_CLASSES, scale=4.0, sample_rate=0.1, seed=7, dtype=torch.float64, process_group=group
+    )
+
+
+def run_sampled_training(group: Any, name: str) -> Any:
+    """Losses, the parameters in the end, and the classes of each step."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    model = backbone()
+    parallel = DistributedDataParallel(model, process_group=group)
+    head = sampled_head(group)
+    first, end = class_range(NUM_CLASSES, group)
+    with torch.no_grad():
+        head.weight.copy_(first_weights()[first:end])
+    both = optimiser(parallel.parameters()), SPARSELY[name][0](head.parameters())
+    losses, chosen = [], []
+    for step in range(STEPS):
+        x, y = (part.split(BATCHES[size])[rank] for part in batch(step))
+        for steps in both:
+            steps.zero_grad()
+        loss = head(parallel(x), y)
+        loss.backward()
+        for steps in both:
+            steps.step()
+        losses.append(loss.item())
+        chosen.append((first + head.weight.grad.indices()[0]).numpy())
+    of_model = nn.utils.parameters_to_vector(model.parameters()).detach().numpy()
+    return losses, of_model, head.weight.detach().numpy(), chosen
+
+
+def train_on_samples(
+    name: str, chosen: list[Tensor], sparse: bool
+) -> tuple[list[float], Tensor, Tensor]:
+    """Train in one process on given classes; losses, and the parameters in the end."""
+    model, weight = backbone(), nn.Parameter(first_weights())
+    both = optimiser(model.parameters()), SPARSELY[name][0]([weight])
+    losses = []
+    for step, classes in enumerate(chosen):
+        x, y = batch(step)
+        for steps in both:
+            steps.zero_grad()
+        rows = T.embedding(classes, weight, sparse=sparse)
+        loss = F.arcface_loss(model(x), rows, torch.searchsorted(classes, y), scale=4.0)
+        loss.backward()
+        for steps in both:
+            steps.step()
+        losses.append(loss.item())
+    return losses, nn.utils.parameters_to_vector(model.parameters()), weight
+
+
+@pytest.mark.parametrize("size", BATCHES)
+@pytest.mark.parametrize("name", SPARSELY)
+def test_training_on_samples(ranks: Ranks, name: str, size: int) -> None:
+    """As one process trains on the same classes, by sparse gradients and by dense ones."""
+    answers = ranks.run(size, run_sampled_training, name)
+    of_ranks = zip(*(answer[3] for answer in answers), strict=True)
+    chosen = [torch.from_numpy(np.concatenate(classes)) for classes in of_ranks]
+    assert len({tuple(classes.tolist()) for classes in chosen}) > 1
+    assert all(len(classes) < NUM_CLASSES for classes in chosen)
+    made = np.concatenate([answer[2] for answer in answers])
+    for sparse in {True, not SPARSELY[name][1]}:
+        losses, of_model, weight = train_on_samples(name, chosen, sparse)
+        # Rounding errors of float64: see above; a step of Adam divides by the gradient's size.
+        np.testing.assert_allclose(made, weight.detach().numpy(), rtol=1e-8, atol=1e-10)
+        for answer in answers:
+            np.testing.assert_allclose(answer[0], losses, rtol=1e-10)
+            np.testing.assert_allclose(answer[1], of_model.detach().numpy(), rtol=1e-8, atol=1e-10)
+
+
+def run_sampled_checkpoint(group: Any, name: str, folder: str, loads: bool) -> Any:
+    """Load a checkpoint, if there is one, take a step, and save: what was loaded and was saved."""
+    head = sampled_head(group)
+    steps = SPARSELY[name][0](head.parameters())
+    distributed.shard_state_dict(steps, head)
+
+    def kept() -> dict[str, Any]:
+        state = {"weight": head.weight, **steps.state[head.weight]}
+        count = state.pop("step", None)  # of the steps that SparseAdam has taken
+        arrays = {name: x.detach().to_dense().numpy().copy() for name, x in state.items()}
+        return {"arrays": arrays, "count": count}
+
+    if loads:
+        weights, of_steps = get_state_dict(head, steps)
+        state = {"head": weights, "steps": of_steps}
+        dcp.load(state, checkpoint_id=folder, process_group=group)
+        set_state_dict(head, steps, model_state_dict=state["head"], optim_state_dict=state["steps"])
+    loaded = kept()
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    x, y = (part.split(BATCHES[size])[rank] for part in batch(size))
+    head(T.pad(x, (1, 1)), y).backward()
+    steps.step()
+    weights, of_steps = get_state_dict(head, steps)
+    dcp.save({"head": weights, "steps": of_steps}, checkpoint_id=folder, process_group=group)
+    return loaded, kept()
+
+
+@pytest.mark.parametrize("name", ["momentum", "SparseAdam"])
+def test_checkpoints_of_sampled_heads(ranks: Ranks, name: str, tmp_path: Any) -> None:
+    """What four ranks save two load, and what these save one, and a head without ranks."""
+    folder, before = str(tmp_path / "checkpoint"), None
+    for taken, size in enumerate((4, 2, 1)):
+        answers = ranks.run(size, run_sampled_checkpoint, name, folder, before is not None)
+        loaded, saved = (
+            {
+                key: np.concatenate([answer[k]["arrays"][key] for answer in answers])
+                for key in answers[0][k]["arrays"]
+            }
+            for k in range(2)
+        )
+        assert len(saved) == {"momentum": 2, "SparseAdam": 3}[name]
+        if name == "SparseAdam":
+            counts = {(was["count"], now["count"]) for was, now in answers}
+            assert counts == {(taken, taken + 1)}
+        if before is not None:
+            assert loaded.keys() == before.keys()
+            for key, values in before.items():
+                np.testing.assert_array_equal(loaded[key], values)
+                assert (saved[key] != values).any()
+        before = saved
+    whole = {"head": {"weight": torch.zeros(NUM_CLASSES, 8, dtype=torch.float64)}}
+    dcp.load(whole, checkpoint_id=folder, no_dist=True)
+    np.testing.assert_array_equal(whole["head"]["weight"], saved["weight"])
 
 
 # ---- Two towers --------------------------------------------------------------------------------

@@ -227,7 +227,8 @@ def test_sampled_gradient_is_of_the_touched_rows(sub_centers: int) -> None:
     gradient, class_weight = one.weight.grad, one.class_weight
     assert class_weight is not None
     assert gradient.is_sparse
-    rows = gradient.coalesce().indices()[0]
+    assert gradient.is_coalesced()
+    rows = gradient.indices()[0]
     classes = rows[::sub_centers] // sub_centers
     assert len(classes) == 10
     assert {7, 50, 99} <= set(classes.tolist())
@@ -238,9 +239,26 @@ def test_sampled_gradient_is_of_the_touched_rows(sub_centers: int) -> None:
     )
     expected.backward()
     assert value.item() == expected.item()
-    assert (gradient.coalesce().values() == weight.grad).all()
+    assert (gradient.values() == weight.grad).all()
     assert two(x, target).item() == value.item()  # by the seed
     assert two.eval()(x, target) > value  # of all classes
+
+
+def test_sampled_gradients_add_up() -> None:
+    head = front.ArcFaceLoss(6, 100, sample_rate=0.1, seed=3)
+    x, target = torch.randn(5, 6), torch.tensor([7, 99, 7, -1, 50])
+    gradients = []
+    for _ in range(2):
+        head.weight.grad = None
+        head(x, target).backward()
+        gradients.append(head.weight.grad.to_dense())
+    head.generator = np.random.default_rng(3)
+    head.weight.grad = None
+    for _ in range(2):
+        head(x, target).backward()
+    assert head.weight.grad.is_coalesced()
+    assert len(head.weight.grad.indices()[0]) == sum(gradients).any(-1).sum()
+    torch.testing.assert_close(head.weight.grad.to_dense(), sum(gradients), rtol=0, atol=0)
 
 
 def test_sample_classes() -> None:
@@ -255,7 +273,8 @@ def test_sample_classes() -> None:
     assert (again[0] == classes).all()
     seen = {c for seed in range(200) for c in fl.sample_classes(target, 20, 0.25, seed=seed)[0]}
     assert seen == set(range(20))
-    assert fl.sample_classes(target, 20, 0.0)[0].tolist() == [3, 9]
+    assert fl.sample_classes(target, 20, 0.01)[0].tolist() == [3, 9]
+    assert len(fl.sample_classes([-1], 20, 0.01)[0]) == 1
     assert fl.sample_classes(target, 20, 1.0)[0].tolist() == list(range(20))
     with pytest.raises(IndexError, match=r"target\[0\] is 20"):
         fl.sample_classes([20], 20, 0.5)

@@ -29,7 +29,8 @@ def sample_classes(
     num_classes : int
         The number of all classes.
     sample_rate : float in [0, 1]
-        The share of all classes to choose; those of the targets are chosen in any case.
+        The share of all classes to choose, at least one; those of the targets are chosen in any
+        case.
     ignore_index : int, default -1
         A target that is no class.
     seed : int or numpy.random.Generator, optional
@@ -69,7 +70,7 @@ def sample_classes(
     (4, [7, 2, 7])
     """
     y = _check.class_labels(target, num_classes, ignore_index)
-    wanted = round(_check.in_range("sample_rate", sample_rate, 0, 1) * num_classes)
+    wanted = max(round(_check.in_range("sample_rate", sample_rate, 0, 1) * num_classes), 1)
     counted = y != ignore_index
     chosen = np.zeros(num_classes, bool)
     chosen[y[counted]] = True

@@ -23,6 +23,7 @@ from fusedloss.torch.distributed.modules import (
     ShardedSoftTripleLoss,
     ShardedSphereFaceLoss,
     ShardedSubcenterArcFaceLoss,
+    shard_state_dict,
 )
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "ShardedSphereFaceLoss",
     "ShardedSubcenterArcFaceLoss",
     "class_range",
+    "shard_state_dict",
     "sharded_clip_loss",
     "sharded_linear_cross_entropy",
     "sharded_margin_loss",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,10 @@ def own_generator() -> torch.Generator:
     return torch.Generator().manual_seed(seed + dist.get_rank())
 
 
-def sharded_parameter(local: Tensor, rows: int, group: Group) -> nn.Parameter:
-    """Return a parameter of `rows` rows over a group, of which this rank has some."""
+def sharded_tensor(local: Tensor, rows: int, group: Group) -> DTensor:
+    """Return a tensor of `rows` rows over a group, of which this rank has some."""
     mesh = DeviceMesh.from_group(group or dist.distributed_c10d._get_default_group(), "cpu")
-    whole = DTensor.from_local(
+    return DTensor.from_local(
         local,
         mesh,
         [Shard(0)],
@@ -45,7 +46,6 @@ def sharded_parameter(local: Tensor, rows: int, group: Group) -> nn.Parameter:
         shape=torch.Size((rows, *local.shape[1:])),
         stride=local.stride(),
     )
-    return nn.Parameter(whole)
 
 
 class ShardedLinearCrossEntropyLoss(nn.Module):
@@ -108,9 +108,9 @@ class ShardedLinearCrossEntropyLoss(nn.Module):
         self.options = options
         first, end = class_range(num_classes, process_group)
         local = torch.empty(end - first, in_features, dtype=dtype)
-        self.linear_weight = sharded_parameter(local, num_classes, process_group)
+        self.linear_weight = nn.Parameter(sharded_tensor(local, num_classes, process_group))
         self.linear_bias = (
-            sharded_parameter(local.new_empty(end - first), num_classes, process_group)
+            nn.Parameter(sharded_tensor(local.new_empty(end - first), num_classes, process_group))
             if bias
             else None
         )
@@ -143,9 +143,7 @@ class ShardedLinearCrossEntropyLoss(nn.Module):
 
 def _local(parameter: Tensor) -> Tensor:
     """Return this rank's part of a parameter, differentiably."""
-    assert isinstance(parameter, DTensor)
-    local: Tensor = parameter.to_local()
-    return local
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
 
 
 class Sharded(Head):
@@ -153,11 +151,14 @@ class Sharded(Head):
 
     Before the head of that name among the bases of a class, it gives that head the rows of all
     ranks and the weights of this rank's classes, and evaluates it over the group.
+
+    `weight`, of shape (num_classes, embedding_dim), is a tensor of `torch.distributed.tensor` that
+    is sharded by classes. With a `sample_rate` it is a plain one of this rank's classes alone,
+    because a sharded tensor cannot have a sparse gradient; in `state_dict` it is sharded then, too.
+    What an optimiser keeps of it: see `shard_state_dict`.
     """
 
     process_group: Group
-
-    sparse = False  # a sharded tensor cannot be
 
     #: What the ranks have said of the call at hand.
     _table: list[Facts]
@@ -178,7 +179,27 @@ class Sharded(Head):
                 "so that all centers of a class are on one"
             )
         local = torch.empty(end - first, self.embedding_dim, dtype=dtype)
-        return sharded_parameter(local, rows, self.process_group)
+        if self.sample_rate < 1:
+            return nn.Parameter(local)
+        return nn.Parameter(self.sharded(local))
+
+    def sharded(self, local: Tensor) -> DTensor:
+        """Return what the ranks have for their weights as one tensor; `local` is this rank's."""
+        return sharded_tensor(local, self.num_classes * self.centers, self.process_group)
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        weight = destination[f"{prefix}weight"]
+        if not isinstance(weight, DTensor):
+            destination[f"{prefix}weight"] = self.sharded(weight)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        weight = state_dict.get(f"{prefix}weight")
+        if isinstance(weight, DTensor) and not isinstance(self.weight, DTensor):
+            state_dict[f"{prefix}weight"] = weight.to_local()
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
     def weight_here(self) -> Tensor:
@@ -294,3 +315,74 @@ class ShardedProxyNCALoss(Sharded, unsharded.ProxyNCALoss):
 
 class ShardedSoftTripleLoss(Sharded, unsharded.SoftTripleLoss):
     """`fusedloss.torch.SoftTripleLoss`, the classes shared out among ranks: see `Sharded`."""
+
+
+def shard_state_dict(optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
+    """Have an optimiser's state dict hold as sharded tensors what it keeps of sampled heads.
+
+    For `torch.distributed.checkpoint`, which then saves and loads it with any number of ranks. Only
+    heads with a `sample_rate` need it: the parameters of others are sharded tensors themselves.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        That of all or some of the parameters. A `torch.optim.SparseAdam` that has not taken a step
+        is given its first state, for which torch would have it take one with dense gradients.
+    module : torch.nn.Module
+        A sharded head, or a module that has some.
+
+    Notes
+    -----
+    Sparse state, such as the momentum of sparse gradients, is dense in the state dict, and once it
+    is loaded.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedArcFaceLoss, shard_state_dict
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedArcFaceLoss(8, 10, sample_rate=0.5)
+    >>> steps = torch.optim.SparseAdam(head.parameters())
+    >>> shard_state_dict(steps, head)
+    >>> type(steps.state_dict()["state"][0]["exp_avg"]).__name__
+    'DTensor'
+    >>> dist.destroy_process_group()
+    """
+    heads = {id(each.weight): each for each in module.modules() if isinstance(each, Sharded)}
+
+    def changed(
+        state_dict: dict[str, Any], change: Callable[[Sharded, Any], Any]
+    ) -> dict[str, Any]:
+        state = dict(state_dict["state"])
+        for group, named in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
+            for parameter, name in zip(group["params"], named["params"], strict=True):
+                head = heads.get(id(parameter))
+                if head is not None and name in state:
+                    state[name] = {key: change(head, x) for key, x in state[name].items()}
+        return {**state_dict, "state": state}
+
+    def sharded(head: Sharded, x: Any) -> Any:
+        if not isinstance(x, Tensor) or isinstance(x, DTensor) or x.shape != head.weight.shape:
+            return x
+        return head.sharded(x.to_dense())
+
+    def local(head: Sharded, x: Any) -> Any:
+        return _local(x) if not isinstance(head.weight, DTensor) and isinstance(x, Tensor) else x
+
+    optimizer.register_state_dict_post_hook(lambda _, state_dict: changed(state_dict, sharded))
+    optimizer.register_load_state_dict_pre_hook(lambda _, state_dict: changed(state_dict, local))
+    if isinstance(optimizer, torch.optim.SparseAdam) and not optimizer.state:
+        _start(optimizer)
+
+
+def _start(optimizer: torch.optim.SparseAdam) -> None:
+    """Have an optimiser make its state, by a step of gradients without rows."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    gradients = [p.grad for p in parameters]
+    for p in parameters:
+        p.grad = torch.zeros(p.shape, dtype=p.dtype, layout=torch.sparse_coo)
+    optimizer.step()  # type: ignore[no-untyped-call]
+    for p, gradient in zip(parameters, gradients, strict=True):
+        p.grad = gradient
+        optimizer.state[p]["step"] = 0

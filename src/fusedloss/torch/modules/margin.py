@@ -33,11 +33,27 @@ class HeadOptions(TypedDict, total=False):
     dtype: torch.dtype | None
 
 
+def _coalesce(weight: Tensor) -> None:
+    """Have a sparse gradient say that it is coalesced, as its rows are distinct and rising.
+
+    torch forgets it, and optimisers would sort and copy the rows.
+    """
+    gradient = weight.grad
+    if gradient is None or not gradient.is_sparse or gradient.requires_grad:
+        return
+    indices, values = gradient._indices(), gradient._values()
+    if (indices[0, 1:] > indices[0, :-1]).all():
+        weight.grad = torch.sparse_coo_tensor(
+            indices, values, gradient.shape, check_invariants=False, is_coalesced=True
+        )
+    else:
+        weight.grad = gradient.coalesce()
+
+
 class Head(nn.Module):
     """A margin-softmax head: a weight of shape (num_classes, embedding_dim), and a loss."""
 
     loss: str  # the function of functional
-    sparse = True  # whether the weight's gradient is, where classes are sampled
 
     class_weight: Tensor | None
 
@@ -60,6 +76,8 @@ class Head(nn.Module):
         self.register_buffer("class_weight", options.pop("class_weight", None))
         self.options = options
         self.weight = self.new_weight(num_classes * centers, device, dtype)
+        if self.sample_rate < 1:
+            self.weight.register_post_accumulate_grad_hook(_coalesce)  # type: ignore[no-untyped-call]
         self.reset_parameters()
 
     def new_weight(self, rows: int, device: Any, dtype: torch.dtype | None) -> nn.Parameter:
@@ -95,7 +113,7 @@ class Head(nn.Module):
         )
         chosen = torch.from_numpy(classes)
         rows = (chosen.unsqueeze(-1) * self.centers + torch.arange(self.centers)).flatten()
-        weight = embedding(rows, self.weight_here, sparse=self.sparse)
+        weight = embedding(rows, self.weight_here, sparse=True)
         class_weight = None if self.class_weight is None else self.class_weight[chosen]
         return weight, class_weight, torch.from_numpy(among)
 
