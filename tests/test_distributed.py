@@ -739,6 +739,28 @@ def run_disagreement(group: Any, changes: dict[int, dict[str, Any]]) -> Any:
     return problem, sharded_linear_cross_entropy(**arguments, process_group=group).item()
 
 
+def run_bad_options(group: Any) -> list[str]:
+    """What the constructor of a head and the function say of bad options; nothing is sent."""
+    made = []
+    for options in ({"margin": -9.0}, {"scale": 0.0}, {"sample_rate": 1.5}):
+        with pytest.raises(ValueError, match="expected") as raised:
+            distributed.ShardedArcFaceLoss(5, 4, process_group=group, **options)
+        made.append(str(raised.value))
+    x, target = torch.ones(1, 5), torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(ValueError, match="expected") as raised:
+        distributed.sharded_margin_loss(
+            F.cosface_loss, x, torch.ones(2, 5), target, margin=35.0, process_group=group
+        )
+    return [*made, str(raised.value)]
+
+
+def test_bad_options_of_heads(ranks: Ranks) -> None:
+    expected = ("margin is -9.0", "scale is 0.0", "sample_rate is 1.5", "margin is 35.0")
+    for answer in ranks.run(2, run_bad_options):
+        for message, start in zip(answer, expected, strict=True):
+            assert message.startswith(start)
+
+
 #: What is different on which rank, and what each rank of two says.
 DISAGREEMENTS: dict[str, tuple[dict[int, dict[str, Any]], tuple[str, str]]] = {
     "features": (

@@ -278,7 +278,8 @@ def test_sample_classes() -> None:
     assert fl.sample_classes(target, 20, 1.0)[0].tolist() == list(range(20))
     with pytest.raises(IndexError, match=r"target\[0\] is 20"):
         fl.sample_classes([20], 20, 0.5)
-    with pytest.raises(ValueError, match=r"sample_rate is 1\.5"):
-        fl.sample_classes([2], 20, 1.5)
+    for share in (0, -0.5, 1.5, float("nan")):
+        with pytest.raises(ValueError, match=f"sample_rate is {float(share)}"):
+            fl.sample_classes([2], 20, share)
     with pytest.raises(TypeError, match="target has dtype float64"):
         fl.sample_classes([2.0], 20, 0.5)

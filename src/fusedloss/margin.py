@@ -15,17 +15,6 @@ from fusedloss._loss import Call, loss
 from fusedloss.classification import Reduction
 
 
-def _margins(m1: float, m2: float, m3: float) -> tuple[float, ...]:
-    return tuple(_check.finite(name, m) for name, m in (("m1", m1), ("m2", m2), ("m3", m3)))
-
-
-def _multiple(margin: float) -> float:
-    value = _check.finite("margin", margin)
-    if value < 1:
-        raise ValueError(f"margin is {value}: expected a factor of at least 1")
-    return value
-
-
 @loss("embeddings", "weight")
 def arcface_loss(
     embeddings: ArrayLike,
@@ -64,7 +53,8 @@ def arcface_loss(
     target : array of integers, shape (...)
         Class indices in [0, C).
     margin : float, default 0.5
-        The margin m in radians.
+        The margin m in radians, from :math:`-\pi` to :math:`\pi`. The paper's is positive; a
+        negative one draws embeddings to that angle from their class.
     scale : float, default 64
         The scale s.
     easy_margin : bool, default False
@@ -119,7 +109,7 @@ def arcface_loss(
 
     The same in torch, of ``cosine = normalize(embeddings) @ normalize(weight).T`` and its column
     ``c`` of the target: ``cross_entropy(scale * where(one_hot, psi, cosine), target)`` with
-    ``psi = where(c > cos(pi - margin), cos(acos(c) + margin), c - margin * sin(margin))``.
+    ``psi = where(acos(c) <= pi - margin, cos(acos(c) + margin), c - margin * sin(margin))``.
 
     References
     ----------
@@ -148,7 +138,7 @@ def arcface_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(kind, (_check.finite("margin", margin),)),
+        Margin(kind, (_check.angle("margin", margin),)),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -185,7 +175,8 @@ def cosface_loss(
     embeddings, weight, target
         As in `arcface_loss`.
     margin : float, default 0.35
-        The margin m, of a cosine.
+        The margin m, of a cosine: from -2 to 2. The paper's is positive; a negative one asks
+        less of an embedding, for the sake of classes that training does not see [2]_.
     scale : float, default 64
         The scale s.
     class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
@@ -211,6 +202,8 @@ def cosface_loss(
     References
     ----------
     .. [1] H. Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", 2018.
+    .. [2] B. Liu et al., "Negative Margin Matters: Understanding Margin in Few-shot
+       Classification", 2020.
 
     Examples
     --------
@@ -228,7 +221,7 @@ def cosface_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.COMBINED_MARGIN, (1.0, 0.0, _check.finite("margin", margin))),
+        Margin(_core.COMBINED_MARGIN, (1.0, 0.0, _check.cosine_margin("margin", margin))),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -426,7 +419,8 @@ def combined_margin_loss(
     embeddings, weight, target
         As in `arcface_loss`.
     m1, m2, m3
-        The three margins, 1, 0.5 and 0 by default: a factor, radians, and of a cosine.
+        The three margins, 1, 0.5 and 0 by default: a positive factor, radians from :math:`-\pi` to
+        :math:`\pi`, and of a cosine, from -2 to 2.
     scale : float, default 64
         The scale s.
     interclass_filtering_threshold : float, default 0
@@ -476,7 +470,7 @@ def combined_margin_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.COMBINED_MARGIN, _margins(m1, m2, m3), filter=threshold),
+        Margin(_core.COMBINED_MARGIN, _check.three_margins(m1, m2, m3), filter=threshold),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -516,7 +510,7 @@ def l_softmax_loss(
     embeddings, weight, target
         As in `arcface_loss`.
     margin : float, default 4.0
-        The factor m of the angle, at least 1.
+        The factor m of the angle: a positive integer.
     scale : float, default 1.0
         The scale s.
     class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
@@ -565,7 +559,10 @@ def l_softmax_loss(
             "sample_weight": sample_weight,
         },
         Margin(
-            _core.MULTIPLICATIVE_MARGIN, (_multiple(margin),), keep_norm=True, keep_weight_norm=True
+            _core.MULTIPLICATIVE_MARGIN,
+            (_check.whole_factor("margin", margin),),
+            keep_norm=True,
+            keep_weight_norm=True,
         ),
         scale,
         (
@@ -606,7 +603,7 @@ def a_softmax_loss(
     embeddings, weight, target
         As in `arcface_loss`.
     margin : float, default 4.0
-        The factor m of the angle, at least 1.
+        The factor m of the angle: a positive integer.
     scale : float, default 1.0
         The scale s.
     class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
@@ -654,7 +651,9 @@ def a_softmax_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.MULTIPLICATIVE_MARGIN, (_multiple(margin),), keep_norm=True),
+        Margin(
+            _core.MULTIPLICATIVE_MARGIN, (_check.whole_factor("margin", margin),), keep_norm=True
+        ),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -741,7 +740,7 @@ def sphereface_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.MULTIPLICATIVE_MARGIN, (_multiple(margin),)),
+        Margin(_core.MULTIPLICATIVE_MARGIN, (_check.factor("margin", margin),)),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -828,7 +827,7 @@ def subcenter_arcface_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.ARCFACE_MARGIN, (_check.finite("margin", margin),), centers=centers),
+        Margin(_core.ARCFACE_MARGIN, (_check.angle("margin", margin),), centers=centers),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -866,8 +865,10 @@ def curricularface_loss(
     ----------
     embeddings, weight, target
         As in `arcface_loss`.
-    margin, scale
-        As in `arcface_loss`.
+    margin : float, default 0.5
+        The margin m in radians, from 0 to :math:`\pi`: classes nearer than it are hard.
+    scale : float, default 64
+        The scale s.
     t : float, default 0
         How far training is: the running mean of the targets' cosines. The paper's rule, before each
         step, is ``t = 0.99 * t + 0.01 * mean``.
@@ -905,7 +906,7 @@ def curricularface_loss(
     >>> round(fl.curricularface_loss(x, w, np.array([0, 1]), scale=4.0, t=0.1), 4)
     1.0732
     """
-    parameters = (_check.finite("margin", margin), _check.finite("t", t))
+    parameters = (_check.angle("margin", margin, 0), _check.finite("t", t))
     return head(
         {
             "embeddings": embeddings,
@@ -960,11 +961,12 @@ def adaface_loss(
     embeddings, weight, target
         As in `arcface_loss`.
     margin : float, default 0.4
-        The margin m, in radians and of a cosine.
+        The margin m, in radians and of a cosine: from 0 to :math:`\pi`. A negative one would turn
+        round which norms have the larger margins.
     scale : float, default 64
         The scale s.
     h : float, default 0.333
-        The concentration h.
+        The concentration h, at least 0.
     norm_mean, norm_std
         Mean :math:`\mu` and standard deviation :math:`\sigma` of the norms: those of the batch, or
         running ones. If absent they are computed of the positions that are not ignored.
@@ -1005,10 +1007,10 @@ def adaface_loss(
     if norm_mean is None or norm_std is None:
         mean, std = _check.norm_statistics(embeddings, target, ignore_index)
     if norm_mean is not None:
-        mean = _check.finite("norm_mean", norm_mean)
+        mean = _check.not_negative("norm_mean", norm_mean)
     if norm_std is not None:
         std = _check.not_negative("norm_std", norm_std)
-    parameters = (_check.finite("margin", margin), _check.finite("h", h), mean, std)
+    parameters = (_check.angle("margin", margin, 0), _check.not_negative("h", h), mean, std)
     return head(
         {
             "embeddings": embeddings,
@@ -1068,7 +1070,8 @@ def magface_loss(
     l_a, u_a
         The range of norms, 10 to 110 by default.
     l_margin, u_margin
-        The margins in radians at its ends, 0.45 and 0.8 by default.
+        The margins in radians at its ends, 0.45 and 0.8 by default: ``0 <= l_margin <= u_margin``,
+        as the margin has to grow with the norm.
     lambda_g : float, default 35
         The factor of the penalty on small norms.
     easy_margin : bool, default True
@@ -1107,11 +1110,7 @@ def magface_loss(
     >>> round(fl.magface_loss(20 * x, w, np.array([0, 1]), scale=4.0), 4)
     2.0765
     """
-    least, most = _check.positive("l_a", l_a), _check.positive("u_a", u_a)
-    if not least < most:
-        raise ValueError(f"l_a is {least} and u_a {most}: expected l_a < u_a")
-    margins = _check.finite("l_margin", l_margin), _check.finite("u_margin", u_margin)
-    parameters = (least, most, *margins, _check.not_negative("lambda_g", lambda_g))
+    parameters = _check.norm_margins(l_a, u_a, l_margin, u_margin, lambda_g)
     kind = _core.EASY_MAGFACE_MARGIN if easy_margin else _core.MAGFACE_MARGIN
     return head(
         {
@@ -1163,7 +1162,8 @@ def margin_cross_entropy(
     target : array of integers, shape (...)
         Class indices in [0, C).
     m1, m2, m3
-        The three margins, 1, 0 and 0 by default: a factor, radians, and of a cosine.
+        The three margins, 1, 0 and 0 by default: a positive factor, radians from :math:`-\pi` to
+        :math:`\pi`, and of a cosine, from -2 to 2.
     scale : float, default 64
         The scale s.
     class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
@@ -1206,7 +1206,7 @@ def margin_cross_entropy(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.COMBINED_MARGIN, _margins(m1, m2, m3)),
+        Margin(_core.COMBINED_MARGIN, _check.three_margins(m1, m2, m3)),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),

@@ -133,7 +133,7 @@ def soft_triple_loss(
     weight : array of floats, shape (C K, D)
         The centers, those of a class in successive rows.
     margin : float, default 0.01
-        The margin m.
+        The margin m, of a cosine: from -2 to 2.
     scale : float, default 20
         The scale s, :math:`\lambda` in the paper.
     centers_per_class : int, default 10
@@ -187,7 +187,7 @@ def soft_triple_loss(
         },
         Margin(
             _core.COMBINED_MARGIN,
-            (1.0, 0.0, _check.finite("margin", margin)),
+            (1.0, 0.0, _check.cosine_margin("margin", margin)),
             centers=centers,
             temperature=_check.positive("gamma", gamma),
         ),
@@ -227,7 +227,7 @@ def proxy_anchor_loss(
     target : array of integers, shape (N,)
         Class indices in [0, C).
     margin : float, default 0.1
-        The margin m.
+        The margin m, of a cosine: from -2 to 2.
     alpha : float, default 32
         The scale :math:`\alpha`.
     num_threads : int, optional
@@ -277,7 +277,7 @@ def proxy_anchor_loss(
         reference_labels=y,
         sample_weight=None,
         parameters=(
-            *(_check.finite("margin", margin), _check.positive("alpha", alpha)),
+            *(_check.cosine_margin("margin", margin), _check.positive("alpha", alpha)),
             *(pulls, 1 / len(w)),
         ),
         distance=_core.DOT_PRODUCT,

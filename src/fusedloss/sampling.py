@@ -28,7 +28,7 @@ def sample_classes(
         Class indices in [0, num_classes).
     num_classes : int
         The number of all classes.
-    sample_rate : float in [0, 1]
+    sample_rate : float in (0, 1]
         The share of all classes to choose, at least one; those of the targets are chosen in any
         case.
     ignore_index : int, default -1
@@ -70,7 +70,7 @@ def sample_classes(
     (4, [7, 2, 7])
     """
     y = _check.class_labels(target, num_classes, ignore_index)
-    wanted = max(round(_check.in_range("sample_rate", sample_rate, 0, 1) * num_classes), 1)
+    wanted = max(round(_check.sample_share("sample_rate", sample_rate) * num_classes), 1)
     counted = y != ignore_index
     chosen = np.zeros(num_classes, bool)
     chosen[y[counted]] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,78 @@ from fusedloss._check.options import (
     MOST_GAMMA,
     in_range,
     integer,
+    not_negative,
     num_threads,
+    number,
+    positive,
     reduction,
     workspace_size,
 )
 from fusedloss._loss import Array
 
 GRADIENTS = ("analytic", "detached")
+
+
+# ---- Margins: of no sense is what no angle or cosine could make up for --------------------------
+
+
+def angle(name: str, x: Any, least: float = -math.pi) -> float:
+    """Return a margin in radians: beyond pi it comes round again, and may have been degrees."""
+    value = number(name, x)
+    if not least <= value <= math.pi:
+        lowest = "-pi" if least else "0"
+        raise ValueError(f"{name} is {value}: expected radians from {lowest} to pi")
+    return value
+
+
+def cosine_margin(name: str, x: Any) -> float:
+    """Return a margin of a cosine: two cosines are no further apart than 2."""
+    return in_range(name, x, -2, 2)
+
+
+def factor(name: str, x: Any) -> float:
+    """Return the factor of an angle that is continued beyond pi."""
+    value = number(name, x)
+    if not 1 <= value < math.inf:
+        raise ValueError(f"{name} is {value}: expected a factor of at least 1")
+    return value
+
+
+def whole_factor(name: str, x: Any) -> float:
+    """Return a factor that is defined for integers."""
+    value = number(name, x)
+    if not (value >= 1 and value.is_integer()):
+        raise ValueError(f"{name} is {value}: expected a positive integer")
+    return value
+
+
+def three_margins(m1: Any, m2: Any, m3: Any) -> tuple[float, float, float]:
+    """Return the margins of cos(m1 theta + m2) - m3."""
+    return positive("m1", m1), angle("m2", m2), cosine_margin("m3", m3)
+
+
+def norm_margins(
+    l_a: Any, u_a: Any, l_margin: Any, u_margin: Any, lambda_g: Any
+) -> tuple[float, ...]:
+    """Return the parameters of a margin that grows with the norm."""
+    least, most = positive("l_a", l_a), positive("u_a", u_a)
+    if not least < most:
+        raise ValueError(f"l_a is {least} and u_a {most}: expected l_a < u_a")
+    low, high = angle("l_margin", l_margin, 0), angle("u_margin", u_margin, 0)
+    if not low <= high:
+        raise ValueError(f"l_margin is {low} and u_margin {high}: expected l_margin <= u_margin")
+    return least, most, low, high, not_negative("lambda_g", lambda_g)
+
+
+def sample_share(name: str, x: Any) -> float:
+    """Return the share of the classes to train on."""
+    value = number(name, x)
+    if not 0 < value <= 1:
+        raise ValueError(f"{name} is {value}: expected a number greater than 0 and up to 1")
+    return value
+
+
+# ---- Calls ---------------------------------------------------------------------------------------
 
 
 def margin_head(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn.functional import cross_entropy, normalize
 
 from fusedloss import _check
@@ -74,6 +75,7 @@ class HeadCall(NamedTuple):
 
     def formula(self, *tensors: Any) -> Tensor:
         """Compute the loss from torch's operations, in float32 or float64."""
+        expect_options(self.loss, reduction=self.reduction, **self.margins, **self.options)
         *floats, target, class_weight, sample_weight = tensors
         dtype = floats[0].dtype
         wide = torch.float32 if floats[0].itemsize < 4 else dtype
@@ -139,9 +141,24 @@ class HeadCall(NamedTuple):
         return {}
 
 
+def expect_options(loss: Callable[..., Any], **options: Any) -> None:
+    """Raise what the loss of arrays raises for options that it does not take: of no rows.
+
+    A compiler could not read it: there options are as they are.
+    """
+    if is_compiling():
+        return
+    rows, centers = np.empty((0, 1)), np.empty((centers_of(options), 1))
+    floats = (rows, centers)[: len(lookup(loss).differentiable)]
+    lookup(loss).lower(*floats, np.empty(0, np.int64), **options)
+
+
 def centers_of(options: dict[str, Any]) -> int:
     """Return how many rows of weights a class has."""
-    return int(options.get("sub_centers", options.get("centers_per_class", 1)))
+    for name in ("sub_centers", "centers_per_class"):
+        if name in options:
+            return _check.count(name, options[name])
+    return 1
 
 
 def of_classes(cosine: Tensor, margins: dict[str, Any]) -> Tensor:

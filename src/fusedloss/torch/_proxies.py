@@ -12,6 +12,7 @@ from fusedloss import proxy_anchor_loss
 from fusedloss._loss import Array, lookup
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
+from fusedloss.torch._margin import expect_options
 
 
 class ProxyAnchorCall(NamedTuple):
@@ -47,6 +48,7 @@ class ProxyAnchorCall(NamedTuple):
 
     def formula(self, *tensors: Any) -> Tensor:
         """Compute the loss from torch's operations, in float32 or float64."""
+        expect_options(proxy_anchor_loss, margin=self.margin, alpha=self.alpha)
         x, weight, target = tensors
         wide = torch.float32 if x.itemsize < 4 else x.dtype
         cosine = normalize(x.to(wide), dim=-1) @ normalize(weight.to(wide), dim=-1).T

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear, normalize
 
+import fusedloss
+from fusedloss import _check
 from fusedloss._heads import Gradient
 from fusedloss.sampling import sample_classes
 from fusedloss.torch import functional
-from fusedloss.torch._margin import HEADS, of_classes, scale_of
+from fusedloss.torch._margin import HEADS, expect_options, of_classes, scale_of
 from fusedloss.torch.functional._types import Reduction
 
 
@@ -67,14 +69,15 @@ class Head(nn.Module):
     ) -> None:
         super().__init__()
         device, dtype = options.pop("device", None), options.pop("dtype", None)
-        self.embedding_dim = embedding_dim
-        self.num_classes = num_classes
+        self.embedding_dim = _check.count("embedding_dim", embedding_dim)
+        self.num_classes = _check.count("num_classes", num_classes)
         self.centers = centers
         self.margins = margins
-        self.sample_rate = options.pop("sample_rate", 1.0)
+        self.sample_rate = _check.sample_share("sample_rate", options.pop("sample_rate", 1.0))
         self.generator = np.random.default_rng(options.pop("seed", None))
         self.register_buffer("class_weight", options.pop("class_weight", None))
         self.options = options
+        expect_options(getattr(fusedloss, self.loss), **margins, **options)
         self.weight = self.new_weight(num_classes * centers, device, dtype)
         if self.sample_rate < 1:
             self.weight.register_post_accumulate_grad_hook(_coalesce)  # type: ignore[no-untyped-call]
@@ -642,7 +645,7 @@ class AdaFaceLoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
     margin, scale, h
         As in the function.
-    t_alpha : float, default 1
+    t_alpha : float in [0, 1], default 1
         How far the buffers `norm_mean` and `norm_std` move to those of the batch in each call in
         training.
     **options
@@ -675,7 +678,7 @@ class AdaFaceLoss(Head):
     ) -> None:
         margins = {"margin": margin, "scale": scale, "h": h}
         super().__init__(embedding_dim, num_classes, margins, options)
-        self.t_alpha = t_alpha
+        self.t_alpha = _check.in_range("t_alpha", t_alpha, 0, 1)
         # where the paper's code starts
         self.register_buffer("norm_mean", torch.tensor(20.0))
         self.register_buffer("norm_std", torch.tensor(100.0))

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
+from fusedloss import _check, proxy_anchor_loss
 from fusedloss.torch import functional
+from fusedloss.torch._margin import expect_options
 from fusedloss.torch.modules.margin import Head, HeadOptions
 
 
@@ -129,11 +131,14 @@ class ProxyAnchorLoss(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        expect_options(proxy_anchor_loss, margin=margin, alpha=alpha)
+        sizes = (
+            _check.count("num_classes", num_classes),
+            _check.count("embedding_dim", embedding_dim),
+        )
         self.margin = margin
         self.alpha = alpha
-        self.weight = nn.Parameter(
-            torch.empty(num_classes, embedding_dim, device=device, dtype=dtype)
-        )
+        self.weight = nn.Parameter(torch.empty(sizes, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
