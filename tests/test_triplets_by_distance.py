@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,6 +68,16 @@ def test_one_gradient_into_an_output(rng: np.random.Generator) -> None:
     assert_same_bits(out, expected[2])
 
 
+def returning(change: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A loss under a wrapper that changes what it returns."""
+
+    @functools.wraps(fl.mse_loss)
+    def wrapper(*arguments: Any, **options: Any) -> Any:
+        return change(fl.mse_loss(*arguments, **options))
+
+    return wrapper
+
+
 def test_without_a_distance_it_is_the_triplet_margin_loss(rng: np.random.Generator) -> None:
     arrays = draw("float32", rng)
     value = fl.triplet_margin_with_distance_loss(*arrays, margin=3.0, swap=True)
@@ -75,8 +87,42 @@ def test_without_a_distance_it_is_the_triplet_margin_loss(rng: np.random.Generat
 @pytest.mark.parametrize(
     ("spoiled", "error", "match"),
     [
-        ({"distance_function": lambda a, b: a - b}, TypeError, "one of fusedloss's losses"),
-        ({"distance_function": fl.cross_entropy}, ValueError, "cross_entropy is differentiable in"),
+        (
+            {"distance_function": lambda a, b: a - b},
+            TypeError,
+            "distance_function is <function .*lambda.*: expected one of fusedloss's losses",
+        ),
+        ({"distance_function": 3}, TypeError, "distance_function is 3: expected one of"),
+        (
+            {"distance_function": fl.cross_entropy},
+            ValueError,
+            "distance_function is cross_entropy: expected .* not in logits",
+        ),
+        (
+            {"distance_function": fl.arcface_loss},
+            TypeError,
+            "distance_function is arcface_loss: expected a loss of two arguments .*'target'",
+        ),
+        (
+            {"distance_function": fl.proxy_anchor_loss},
+            TypeError,
+            "distance_function is proxy_anchor_loss: expected a loss of two arguments",
+        ),
+        (
+            {"distance_function": returning(lambda loss: loss.mean())},
+            ValueError,
+            r"distance_function mse_loss returned .*: expected .* shape \(6, 5\)",
+        ),
+        (
+            {"distance_function": returning(lambda loss: loss.T)},
+            ValueError,
+            r"distance_function mse_loss returned an array of shape \(5, 6\) and dtype float32",
+        ),
+        (
+            {"distance_function": returning(lambda loss: None)},
+            ValueError,
+            "distance_function mse_loss returned None",
+        ),
         ({"margin": 0.0}, ValueError, "margin is 0"),
         ({"reduction": "foo"}, ValueError, "reduction is 'foo'"),
         ({"positive": np.ones((1, 5), "float32")}, ValueError, r"positive.*\(1, 5\).*\(6, 5\)"),

@@ -28,7 +28,8 @@ def triplets(
     pairs = ((0, 1), (0, 2), (1, 2)) if swap else ((0, 1), (0, 2))
     options = {"reduction": "none", "num_threads": num_threads}
     near, far, *others = (
-        np.asarray(distance(arrays[i], arrays[j], **options), np.float64) for i, j in pairs
+        _check.distances(distance, distance(arrays[i], arrays[j], **options), arrays[0].shape)
+        for i, j in pairs
     )
     other = others[0] if swap else far
     hinge = margin + near - np.minimum(far, other)

@@ -11,7 +11,6 @@ from fusedloss import _check
 from fusedloss._loss import Call, lookup, loss
 from fusedloss._rowwise import rowwise
 from fusedloss._triplets import triplets
-from fusedloss.transform import value_and_grad
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -277,9 +276,11 @@ def triplet_margin_with_distance_loss(
     Raises
     ------
     TypeError
-        For a dtype that is not taken, or a distance that is none of this package's losses.
+        For a dtype that is not taken, or a distance that is none of this package's losses of two
+        arguments.
     ValueError
-        For a shape or an option that does not fit, or a distance that is not differentiable.
+        For a shape or an option that does not fit, or a distance that is not differentiable or does
+        not return a number for each row or element.
 
     Notes
     -----
@@ -305,8 +306,12 @@ def triplet_margin_with_distance_loss(
             num_threads=num_threads,
         )
     operands = {"anchor": anchor, "positive": positive, "negative": negative}
-    value_and_grad(distance_function, argnums=(0, 1))  # an error for what is no such loss
     return triplets, (
-        *(operands, distance_function, _check.positive("margin", margin), bool(swap)),
+        *(
+            operands,
+            _check.distance(distance_function),
+            _check.positive("margin", margin),
+            bool(swap),
+        ),
         *(_check.reduction(reduction), _check.num_threads(num_threads)),
     )

@@ -91,7 +91,7 @@ from fusedloss._check.rows import (
 from fusedloss._check.sequences import CTCCall, ctc
 from fusedloss._check.softmax_family import softmax
 from fusedloss._check.teachers import distillation
-from fusedloss._check.triplets import triplets
+from fusedloss._check.triplets import distance, distances, triplets
 
 __all__ = [
     "DOMAINS",
@@ -126,6 +126,8 @@ __all__ = [
     "count",
     "ctc",
     "delivered",
+    "distance",
+    "distances",
     "distillation",
     "embeddings_of_classes",
     "factor",
