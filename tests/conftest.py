@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib.util
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import numpy as np
@@ -81,13 +87,36 @@ def run_python() -> Callable[..., str]:
     return run
 
 
+@functools.cache
+def build_script() -> ModuleType:
+    """setup.py, imported for its table of variants."""
+    spec = importlib.util.spec_from_file_location("fusedloss_setup", REPOSITORY / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclass looks itself up there
+    with contextlib.chdir(REPOSITORY):
+        spec.loader.exec_module(module)
+    return module
+
+
+def c_compiler() -> list[str]:
+    """The command of the C compiler; a skipped test where there is none."""
+    command = shlex.split(os.environ.get("CC", "cc"))
+    if shutil.which(command[0]) is None:
+        pytest.skip("needs a C compiler")
+    return command
+
+
 @pytest.fixture(scope="session")
 def static_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the static libraries of the kernels and the core, built from the checkout."""
+    """A folder with the static libraries of the kernels and the core, built from the checkout.
+
+    What the checkout's last build has compiled of the same sources is not compiled again.
+    """
     folder = tmp_path_factory.mktemp("static_libraries")
-    places = ["-b", str(folder), "-t", str(folder / "objects")]
     subprocess.run(
-        [sys.executable, "setup.py", "--quiet", "build_clib", *places],
+        [sys.executable, "setup.py", "--quiet", "build_clib", "-b", str(folder)],
         cwd=REPOSITORY,
         check=True,
         capture_output=True,

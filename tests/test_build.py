@@ -9,10 +9,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from conftest import REPOSITORY
+from conftest import REPOSITORY, build_script, c_compiler
 from fusedloss import _core
 
 SOURCES = REPOSITORY / "src"
@@ -49,6 +50,18 @@ def variant_libraries(folder: Path) -> dict[str, Path]:
 
 def test_every_variant_is_built(static_libraries: Path) -> None:
     assert len(variant_libraries(static_libraries)) == 2 * len(_core.isa_names())
+
+
+@pytest.mark.parametrize("variant", build_script().VARIANTS, ids=lambda variant: variant.name)
+def test_variants_are_free_of_warnings(variant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the compiler's front end: all that -Wall and -Wextra say without optimising."""
+    setup = build_script()
+    monkeypatch.chdir(REPOSITORY)
+    for real in setup.REALS:
+        _, library = setup.kernel_library(variant, real)
+        folders = [f"-I{folder}" for folder in library["include_dirs"]]
+        flags = [*folders, *library["cflags"], "-Werror", "-fsyntax-only"]
+        subprocess.run([*c_compiler(), *flags, *library["sources"]], check=True, timeout=120)
 
 
 def test_one_exported_symbol_per_variant(static_libraries: Path) -> None:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from conftest import ISAS, REPOSITORY
+from conftest import ISAS, REPOSITORY, c_compiler
 
 INCLUDE = f"-I{REPOSITORY / 'include'}"
-
-
-def compiler() -> list[str]:
-    command = shlex.split(os.environ.get("CC", "cc"))
-    if shutil.which(command[0]) is None:
-        pytest.skip("needs a C compiler")
-    return command
 
 
 def test_c_program(static_libraries: Path, tmp_path: Path) -> None:
@@ -31,7 +22,7 @@ def test_c_program(static_libraries: Path, tmp_path: Path) -> None:
     flags = ["-std=c11", *warnings, "-O1", "-fopenmp"]
     inputs = [str(REPOSITORY / "tests" / "c_api.c"), str(static_libraries / "libfusedloss.a")]
     subprocess.run(
-        [*compiler(), *flags, INCLUDE, *inputs, *kernels, "-lm", "-lpthread", "-o", str(program)],
+        [*c_compiler(), *flags, INCLUDE, *inputs, *kernels, "-lm", "-lpthread", "-o", str(program)],
         check=True,
         timeout=120,
     )

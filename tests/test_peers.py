@@ -6,6 +6,7 @@ in pointwise_cases.py.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import tomllib
@@ -149,12 +150,21 @@ def ours(peer: Peer, arrays: list[Array]) -> tuple[Any, Any]:
     return losses.sum(axis=-1) if peer.over_classes == "sum" else losses, gradient
 
 
-def by_jax(peer: Peer, function: Callable[..., Any], arrays: list[Array]) -> tuple[Any, Any]:
-    def losses(prediction: Any) -> Any:
-        return function(prediction, *map(jax.numpy.asarray, arrays[1:]), **peer.options)
+def compiled(losses: Callable[..., Any], *arrays: Array) -> tuple[Array, Array]:
+    """Losses, and the gradient of their sum, compiled as one: quicker than one by one."""
 
-    gradient = jax.grad(lambda x: losses(x).sum())(jax.numpy.asarray(arrays[0]))
-    return np.asarray(losses(arrays[0])), peer.rearranged(np.asarray(gradient))
+    @jax.jit
+    def both(prediction: Any, *others: Any) -> tuple[Any, Any]:
+        values, pullback = jax.vjp(lambda x: losses(x, *others), prediction)
+        return values, pullback(jax.numpy.ones_like(values))[0]
+
+    values, gradient = both(*arrays)
+    return np.asarray(values), np.asarray(gradient)
+
+
+def by_jax(peer: Peer, function: Callable[..., Any], arrays: list[Array]) -> tuple[Any, Any]:
+    values, gradient = compiled(functools.partial(function, **peer.options), *arrays)
+    return values, peer.rearranged(gradient)
 
 
 def by_keras(peer: Peer, function: Callable[..., Any], arrays: list[Array]) -> tuple[Any, Any]:
@@ -196,9 +206,9 @@ def test_ctc_loss_is_optax_s(rng: np.random.Generator) -> None:
     values, gradient = fl.value_and_grad(fl.ctc_loss)(
         log_probs, labels, frames, lengths, reduction="none"
     )
-    np.testing.assert_allclose(values, losses(logits), rtol=1e-12)
-    expected = jax.grad(lambda z: losses(z).sum())(jax.numpy.asarray(logits))
-    np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-13)
+    expected, expected_gradient = compiled(losses, logits)
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-10, atol=1e-13)
 
 
 def test_every_peer_of_the_documentation_is_compared() -> None:

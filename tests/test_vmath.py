@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
-import os
 import re
-import shlex
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import mpmath
 import numpy as np
 import pytest
 
-from conftest import ISAS, REPOSITORY
+from conftest import ISAS, REPOSITORY, build_script, c_compiler
 from parts import Array
 
 #: The functions in the order of vmath_probe.c's enumeration, and the formula of each.
@@ -46,18 +40,6 @@ def power_of(x: Array) -> float:
 LARGEST_EXPONENT = {"f32": 88.72283172607422, "f64": 709.782712893384}
 #: From here down the exponential is 0: half the smallest subnormal is above it.
 LOWEST_EXPONENT = {"f32": -104.0, "f64": -745.2}
-
-
-@functools.cache
-def build_script() -> ModuleType:
-    """setup.py, imported for its table of variants."""
-    spec = importlib.util.spec_from_file_location("fusedloss_setup", REPOSITORY / "setup.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclass looks itself up there
-    spec.loader.exec_module(module)
-    return module
 
 
 @functools.cache
@@ -109,9 +91,6 @@ class Probe:
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Probe:
     """Every variant that this machine runs, compiled with the kernels' own flags."""
     isa, real = request.param.split()
-    command = shlex.split(os.environ.get("CC", "cc"))
-    if shutil.which(command[0]) is None:
-        pytest.skip("needs a C compiler")
     setup = build_script()
     (variant,) = (variant for variant in setup.VARIANTS if variant.name == isa)
     flags = [*setup.KERNEL_FLAGS, *variant.flags, *setup.REALS[real], "-shared", "-fPIC"]
@@ -119,7 +98,7 @@ def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     source = str(REPOSITORY / "tests" / "vmath_probe.c")
     warnings = ["-Wall", "-Wextra", "-Werror"]
     subprocess.run(
-        [*command, *flags, *warnings, source, "-o", library, "-lm"], check=True, timeout=120
+        [*c_compiler(), *flags, *warnings, source, "-o", library, "-lm"], check=True, timeout=120
     )
     return Probe(library, isa, real)
 
