@@ -384,7 +384,7 @@ typedef enum fl_distance {
     FL_COSINE_DISTANCE, /* 1 - a b */
     FL_EUCLIDEAN,
     FL_SQUARED_EUCLIDEAN,
-    FL_LP, /* (sum |a - b|^p)^(1/p) */
+    FL_LP, /* (sum |a - b|^p)^(power/p) */
 } fl_distance;
 
 /* The pairs of each anchor, one after another: each with a reference, which may come more than once. */
@@ -407,6 +407,7 @@ typedef struct fl_pairwise_args {
     fl_input labels;                 /* of the anchors: any integer dtype. Absent: their numbers */
     fl_input reference_labels;       /* with a reference. Absent: their numbers */
     fl_input sample_weight;          /* of the anchors: any float dtype */
+    fl_input loss_weight;            /* of the anchors, too, but no part of the divisor of a mean */
     fl_input grad_output;            /* FL_NONE only: any float dtype */
     fl_pair_list positive, negative; /* absent: all pairs, by their labels */
     /* sizes */
@@ -416,8 +417,9 @@ typedef struct fl_pairwise_args {
     /* options */
     double parameters[FL_MAX_PAIR_PARAMETERS]; /* of the loss, in its order */
     fl_distance distance;
-    double p;          /* of FL_LP, at least 1 */
-    int32_t normalize; /* embeddings are divided by max(norm, 1e-12) first */
+    double p, power;   /* of FL_LP: at least 1, and positive */
+    int32_t opposite;  /* distances have their sign changed, for losses of similarities */
+    int32_t normalize; /* embeddings are divided by max(norm, 1e-12) first; FL_LP: their p-norm */
     fl_reduction reduction;
     int32_t nonzero; /* FL_MEAN counts only losses above 0 */
     double grad_output_value;

@@ -17,10 +17,14 @@ class ExactLp(distances.LpDistance):
 
     def compute_mat(self, query_emb: Any, ref_emb: Any) -> Any:
         mode = "donot_use_mm_for_euclid_dist"
-        return torch.cdist(query_emb, ref_emb, compute_mode=mode)
+        return torch.cdist(query_emb, ref_emb, p=self.p, compute_mode=mode)
 
 
-REDUCERS = {"mean_nonzero": reducers.AvgNonZeroReducer, "mean": reducers.MeanReducer}
+REDUCERS = {
+    "mean_nonzero": reducers.AvgNonZeroReducer,
+    "mean": reducers.MeanReducer,
+    "sum": reducers.SumReducer,
+}
 
 DISTANCES: dict[str, Callable[[bool], Any]] = {
     "euclidean": lambda normalize: ExactLp(normalize_embeddings=normalize),
@@ -81,10 +85,37 @@ LISTED = {
     "multi_similarity_loss",
     "circle_loss",
     "generalized_lifted_structure_loss",
+    "lifted_structure_loss",
+    "nca_loss",
+    "fast_ap_loss",
+    "histogram_loss",
     "tuplet_margin_loss",
     "n_pairs_loss",
     "angular_loss",
     "triplet_loss",
+}
+#: Losses of all pairs, to which index tuples say how much an anchor counts.
+WEIGHED = {"nca_loss", "fast_ap_loss"}
+#: Losses that can be of any distance, and those of similarities among them.
+OF_SIMILARITIES = {"ntxent_loss", "supcon_loss", "multi_similarity_loss"}
+OF_DISTANCES = {*LP, "nca_loss", "triplet_loss"}
+
+
+def lp(p: float, power: float) -> dict[str, Any]:
+    return {"distance": "lp", "p": p, "power": power}
+
+
+#: Distances by name, and what the peer's have for options.
+METRICS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "euclidean": ({"distance": "euclidean"}, {}),
+    "squared_euclidean": ({"distance": "squared_euclidean"}, {"power": 2}),
+    "l1": (lp(1, 1), {"p": 1}),
+    "l1 squared": (lp(1, 2), {"p": 1, "power": 2}),
+    "l1.5": (lp(1.5, 1), {"p": 1.5}),
+    "l2 cubed": (lp(2, 3), {"p": 2, "power": 3}),
+    "l2": (lp(2, 1), {"p": 2}),
+    "l2 squared": (lp(2, 2), {"p": 2, "power": 2}),
+    "l3 cubed": (lp(3, 3), {"p": 3, "power": 3}),
 }
 
 
@@ -127,8 +158,8 @@ def indices(kind: str, y: Array, z: Array | None = None) -> tuple[Array, ...]:
 
 def peer(loss: str, options: dict[str, Any], **more: Any) -> Any:
     if loss == "triplet_loss":
-        distance = ExactLp(normalize_embeddings=False)
-        return losses.TripletMarginLoss(**options, distance=distance, **more)
+        more.setdefault("distance", ExactLp(normalize_embeddings=False))
+        return losses.TripletMarginLoss(**options, **more)
     if loss in LP:
         more.setdefault("distance", ExactLp())
     if loss in SQUARED:

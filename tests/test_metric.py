@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from pytorch_metric_learning import distances, losses
+from pytorch_metric_learning import losses, reducers
 
 import fusedloss as fl
 from fusedloss._pairs import PairCall
@@ -20,12 +20,17 @@ from pair_cases import (
     EVERY,
     EXACT,
     LISTED,
+    METRICS,
+    OF_DISTANCES,
+    OF_SIMILARITIES,
     PEERS,
     REDUCERS,
     SINGLE,
+    WEIGHED,
     WITHOUT_NONE,
     WITHOUT_REDUCTION,
     WITHOUT_REFERENCE,
+    ExactLp,
     assert_same,
     batch,
     indices,
@@ -67,15 +72,170 @@ def test_value_and_gradient_are_the_peers(loss: str, kind: str, isa: str) -> Non
         assert_same(gradient, expected[1], tolerance)
 
 
+#: Every batch whose pairs of pairs the peer can hold in all combinations.
+SMALL = [kind for kind in BATCHES if kind not in ("large", "few")]
+
+
+@pytest.mark.parametrize("kind", SMALL)
 @pytest.mark.parametrize("reduction", REDUCERS)
-@pytest.mark.parametrize("loss", sorted(set(PEERS) - {"margin_loss"} - WITHOUT_REDUCTION))
-def test_reductions_are_the_peers(loss: str, reduction: str) -> None:
-    e, y = batch("random")
-    options, _ = PEERS[loss]
-    expected = of_peer(peer(loss, options, reducer=REDUCERS[reduction]()), e, torch.tensor(y))
-    value, gradient = fl.value_and_grad(getattr(fl, loss))(e, y, reduction=reduction, **options)
+@pytest.mark.parametrize("loss", sorted(set(EVERY) - WITHOUT_REDUCTION))
+def test_reductions_are_the_peers(loss: str, reduction: str, kind: str) -> None:
+    e, y = batch(kind)
+    if (loss, kind) == ("tuplet_margin_loss", "duplicates"):
+        return  # the peer's angle of a cosine of 1 is NaN, by rounding, and not above 0
+    reducer = {"reducer": REDUCERS[reduction]()}
+    if (loss, reduction) == ("margin_loss", "mean_nonzero"):
+        reducer = {}  # the peer's default, which counts terms, where the reducer counts triplets
+    expected = of_peer(peer(loss, EVERY[loss], **reducer), e, torch.tensor(y))
+    value, gradient = fl.value_and_grad(getattr(fl, loss))(e, y, reduction=reduction, **EVERY[loss])
     assert_same(value, expected[0], EXACT)
     assert_same(gradient, expected[1], EXACT)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("loss", sorted(set(EVERY) - WITHOUT_REDUCTION - WITHOUT_NONE))
+def test_losses_of_anchors_are_the_peers_added_up(loss: str, kind: str) -> None:
+    e, y = batch(kind)
+    found = peer(loss, EVERY[loss], reducer=reducers.DoNothingReducer())(
+        torch.tensor(e), torch.tensor(y)
+    )
+    expected = torch.zeros(len(e), dtype=torch.float64)
+    for part in found.values():
+        if part["indices"] is not None:
+            anchors = part["indices"]
+            anchors = anchors if isinstance(anchors, torch.Tensor) else anchors[0]
+            losses_of_part = torch.as_tensor(part["losses"], dtype=torch.float64)  # or the number 0
+            expected.index_add_(0, anchors, losses_of_part.flatten().expand(len(anchors)))
+    each = getattr(fl, loss)(e, y, reduction="none", **EVERY[loss])
+    assert_same(each, expected.numpy(), EXACT)
+
+
+#: Losses of pairs, and options that leave one kind of pairs.
+PER_ANCHOR: dict[str, list[dict[str, Any]]] = {
+    "ntxent_loss": [{"temperature": 0.2}],
+    "contrastive_loss": [
+        {"pos_margin": 0.3, "neg_margin": -1.0},
+        {"pos_margin": 9.0, "neg_margin": 1.1},
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("loss", PER_ANCHOR)
+def test_means_of_anchors_means_are_the_peers(loss: str, kind: str) -> None:
+    """PerAnchorReducer is a mean of the losses of anchors, each divided by its number of pairs."""
+    e, y = batch(kind)
+    for options, of_positives in zip(PER_ANCHOR[loss], (True, False), strict=False):
+        same = (y[:, None] == y) & ~np.eye(len(y), dtype=bool)
+        pairs = (same if of_positives else y[:, None] != y).sum(1)
+        share = 1 / np.maximum(pairs, 1) / len(y)
+        each, gradient = fl.value_and_grad(getattr(fl, loss))(
+            e, y, reduction="none", grad_output=share, **options
+        )
+        reduced = peer(loss, options, reducer=reducers.PerAnchorReducer())
+        value, by_e = of_peer(reduced, e, torch.tensor(y))
+        assert_same((share * each).sum(), value, EXACT)
+        assert_same(gradient, by_e, EXACT)
+
+
+@pytest.mark.parametrize("kind", ["random", "duplicates", "one class", "distinct", "one"])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("loss", sorted(OF_DISTANCES | OF_SIMILARITIES))
+def test_distances_are_the_peers(loss: str, metric: str, kind: str) -> None:
+    e, y = batch(kind)
+    e = e / np.sqrt(e.shape[1])
+    distance, options = METRICS[metric]
+    for normalize in (False, True):
+        expected = of_peer(
+            peer(loss, EVERY[loss], distance=ExactLp(**options, normalize_embeddings=normalize)),
+            e,
+            torch.tensor(y),
+        )
+        for dtype, tolerance in ((np.float64, EXACT), (np.float32, SINGLE)):
+            value, gradient = fl.value_and_grad(getattr(fl, loss))(
+                e.astype(dtype), y, normalize=normalize, **distance, **EVERY[loss]
+            )
+            assert_same(value, expected[0], tolerance)
+            # hinges at their edge are open or not, by rounding
+            assert_same(gradient, expected[1], tolerance if dtype is np.float64 else 1e-2)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("loss", sorted((OF_DISTANCES | OF_SIMILARITIES) - WITHOUT_REFERENCE))
+def test_distances_to_references_are_the_peers(loss: str, metric: str) -> None:
+    e, y = batch("random")
+    r, z = batch("large")
+    e, r, z = e / 4, r[:, : e.shape[1]] / 4, z % 5
+    distance, options = METRICS[metric]
+    x = torch.tensor(r, requires_grad=True)
+    theirs = peer(loss, EVERY[loss], distance=ExactLp(**options))
+    value, (by_e, by_r) = of_peer(
+        lambda q: theirs(q, torch.tensor(y), ref_emb=x, ref_labels=torch.tensor(z)),
+        e,
+        wanted=(x,),
+    )
+    function = getattr(fl, loss)
+    at = function.__fusedloss__.parameters.index("ref_embeddings")
+    given = {**distance, **EVERY[loss], "normalize": True}
+    ours, gradients = fl.value_and_grad(function, argnums=(0, at))(
+        e, y, ref_embeddings=r, ref_labels=z, **given
+    )
+    assert_same(ours, value, EXACT)
+    assert_same(gradients[0], by_e, EXACT)
+    assert_same(gradients[1], by_r, EXACT)
+
+
+#: What the peer calls a margin of similarities is one of distances from 1.
+OF_COSINES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "contrastive_loss": (
+        {"pos_margin": 0.1, "neg_margin": 0.9},
+        {"pos_margin": 0.9, "neg_margin": 0.1},
+    ),
+    "margin_loss": ({"beta": 0.75}, {"beta": 0.25}),
+    "lifted_structure_loss": (
+        {"pos_margin": 0.1, "neg_margin": 0.9},
+        {"pos_margin": 0.9, "neg_margin": 0.1},
+    ),
+    "generalized_lifted_structure_loss": (
+        {"pos_margin": 0.1, "neg_margin": 0.9},
+        {"pos_margin": 0.9, "neg_margin": 0.1},
+    ),
+    "nca_loss": ({"softmax_scale": 4.0}, {"softmax_scale": 4.0}),
+}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("loss", OF_COSINES)
+def test_cosine_distances_are_the_peers_similarities(loss: str, kind: str) -> None:
+    e, y = batch(kind)
+    ours, theirs = OF_COSINES[loss]
+    for normalize in (False, True):
+        x = e if normalize else e / 4
+        expected = of_peer(
+            peer(loss, theirs, distance=DISTANCES["cosine"](normalize)), x, torch.tensor(y)
+        )
+        value, gradient = fl.value_and_grad(getattr(fl, loss))(
+            x, y, distance="cosine", normalize=normalize, **ours
+        )
+        assert_same(value, expected[0], EXACT)
+        assert_same(gradient, expected[1], EXACT)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"distance": "lp", "p": 0.5}, ValueError, r"p is 0\.5: expected a number from 1"),
+        ({"distance": "lp", "p": np.inf}, ValueError, "p is inf: expected a finite number"),
+        ({"distance": "lp", "power": 0}, ValueError, "power is 0.*: expected a positive number"),
+        ({"distance": "l1"}, ValueError, "distance is 'l1': expected 'euclidean' or"),
+    ],
+)
+@pytest.mark.parametrize("loss", sorted(OF_DISTANCES | OF_SIMILARITIES))
+def test_bad_distances(
+    loss: str, options: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        getattr(fl, loss)(np.ones((3, 2)), [0, 0, 1], **options)
 
 
 @pytest.mark.parametrize("loss", sorted(set(PEERS) - WITHOUT_REFERENCE))
@@ -146,7 +306,64 @@ def test_all_pairs_listed_are_all_pairs(loss: str) -> None:
     assert_same(by_listed, gradient, EXACT)
 
 
-@pytest.mark.parametrize("loss", sorted(LISTED))
+@pytest.mark.parametrize("loss", sorted(WEIGHED))
+def test_nothing_listed_weighs_nothing(loss: str) -> None:
+    e, y = batch("random")
+    value, gradient = fl.value_and_grad(getattr(fl, loss))(e, y, **EVERY[loss])
+    for listed in (([], [], []), ([], [], [], [])):
+        other, by_listed = fl.value_and_grad(getattr(fl, loss))(
+            e, y, indices_tuple=listed, **EVERY[loss]
+        )
+        assert other == value
+        np.testing.assert_array_equal(by_listed, gradient)
+
+
+@pytest.mark.parametrize("reduction", REDUCERS)
+@pytest.mark.parametrize("kind", ["triplets", "pairs"])
+@pytest.mark.parametrize("loss", sorted(WEIGHED))
+def test_weights_of_anchors_are_no_divisor(loss: str, kind: str, reduction: str) -> None:
+    e, y = batch("random")
+    listed = tuple(x[:7] for x in indices(kind, y))  # anchors that are not listed, too
+    expected = of_peer(
+        lambda x: peer(loss, EVERY[loss], reducer=REDUCERS[reduction]())(
+            x, torch.tensor(y), tuple(map(torch.tensor, listed))
+        ),
+        e,
+    )
+    function = fl.value_and_grad(getattr(fl, loss))
+    options = {"indices_tuple": listed, **EVERY[loss]}
+    value, gradient = function(e, y, reduction=reduction, **options)
+    assert_same(value, expected[0], EXACT)
+    assert_same(gradient, expected[1], EXACT)
+    each, by_each = function(e, y, reduction="none", **options)
+    value, gradient = function(e, y, reduction="sum", **options)
+    assert_same(each.sum(), value, EXACT)
+    assert_same(by_each, gradient, EXACT)
+
+
+def test_lifted_structure_is_that_enumerated() -> None:
+    """Pairs whose anchor has no negatives, whose positive has none, and where neither has one."""
+    e, y = batch("random")
+    e = e / np.linalg.norm(e, axis=1, keepdims=True)
+    a, p = np.array([0, 1, 2, 3, 4, 0]), np.array([1, 0, 5, 6, 0, 4])
+    a2, n = np.array([0, 0, 2, 6, 6, 9]), np.array([7, 8, 8, 7, 7, 1])
+    x = torch.tensor(e, requires_grad=True)
+    total = torch.zeros((), dtype=torch.float64)
+    for i, j in zip(a, p, strict=True):
+        near = [1.2 - (x[k] - x[m]).norm() for k, m in zip(a2, n, strict=True) if k in (i, j)]
+        lse = torch.logsumexp(torch.stack(near), 0) if near else 0
+        total = total + (lse + (x[i] - x[j]).norm() - 0.1).relu() ** 2 / 2
+    (expected,) = torch.autograd.grad(total / len(a), x)
+    value, gradient = fl.value_and_grad(fl.lifted_structure_loss)(
+        e, y, neg_margin=1.2, pos_margin=0.1, normalize=False, indices_tuple=(a, p, a2, n)
+    )
+    assert_same(value, total.item() / len(a), EXACT)
+    assert_same(gradient, expected.numpy(), EXACT)
+    with pytest.raises(ValueError, match="indices_tuple pairs embedding 3 with itself"):
+        fl.lifted_structure_loss(e, y, indices_tuple=([0, 3], [1, 3], [5, 5]))
+
+
+@pytest.mark.parametrize("loss", sorted(LISTED - WEIGHED))
 def test_nothing_listed_costs_nothing(loss: str) -> None:
     e, y = batch("random")
     nothing = np.zeros(0, int)
@@ -229,20 +446,15 @@ def test_triplets_are_the_peers(
 @pytest.mark.parametrize("p", [1, 1.5, 2, 3])
 def test_powers_of_distances_are_the_peers(p: float, normalize: bool, kind: str, isa: str) -> None:
     e, y = batch(kind)
-    metric = distances.LpDistance(p=p, normalize_embeddings=False)
-    if p == 2:
-        metric = DISTANCES["euclidean"](False)
+    metric = ExactLp(p=p, normalize_embeddings=normalize)
     loss = losses.TripletMarginLoss(0.3, distance=metric)
-    unit = torch.nn.functional.normalize if normalize else torch.clone
-    expected = of_peer(lambda x: loss(unit(x), torch.tensor(y)), e)
+    expected = of_peer(lambda x: loss(x, torch.tensor(y)), e)
     options: dict[str, Any] = {"margin": 0.3, "distance": "lp", "p": p, "normalize": normalize}
     for dtype, tolerance in ((np.float64, EXACT), (np.float32, SINGLE)):
         value, gradient = fl.value_and_grad(fl.triplet_loss)(e.astype(dtype), y, **options)
         assert_same(value, expected[0], tolerance)
         # triplets at the edge of the margin count or not, by rounding
         assert_same(gradient, expected[1], tolerance if dtype is np.float64 else 3e-3)
-    with pytest.raises(ValueError, match=r"p is 0\.5: expected a number from 1"):
-        fl.triplet_loss(e, y, distance="lp", p=0.5)
 
 
 @functools.cache

@@ -21,12 +21,16 @@ from pair_cases import (
     EVERY,
     EXACT,
     LISTED,
+    METRICS,
+    OF_DISTANCES,
+    OF_SIMILARITIES,
     PEERS,
     REDUCERS,
     SINGLE,
     WITHOUT_NONE,
     WITHOUT_REDUCTION,
     WITHOUT_REFERENCE,
+    ExactLp,
     assert_same,
     batch,
     indices,
@@ -51,8 +55,13 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
         for soft in (False, True)
         for distance in ("euclidean", "squared_euclidean", "cosine")
     ],
-    ("triplet_loss", {"distance": "lp", "p": 1.5, "margin": 0.4}),
-    ("triplet_loss", {"distance": "lp", "p": 1, "margin": 0.4}),
+    *[
+        (loss, METRICS[metric][0] | EVERY[loss])
+        for loss in sorted(OF_DISTANCES | OF_SIMILARITIES)
+        for metric in ("euclidean", "squared_euclidean", "l1", "l1.5", "l3 cubed")
+        if not (loss == "triplet_loss" and metric == "euclidean")  # the default, above
+    ],
+    ("triplet_loss", {**METRICS["l1.5"][0], "margin": 0.4, "normalize": True}),
 ]
 
 
@@ -203,6 +212,34 @@ def test_modules_are_the_peers(loss: str, kind: str) -> None:
     value.backward()
     assert_same(value.item(), expected[0], EXACT)
     assert_same(x.grad.numpy(), expected[1], EXACT)
+
+
+@pytest.mark.parametrize("metric", ["squared_euclidean", "l1", "l3 cubed"])
+@pytest.mark.parametrize("loss", sorted(set(PEERS) & (OF_DISTANCES | OF_SIMILARITIES)))
+def test_modules_of_distances_are_the_peers(loss: str, metric: str) -> None:
+    options, theirs = PEERS[loss]
+    distance, of_distance = METRICS[metric]
+    e, y = batch("random")
+    expected = of_peer(peer(loss, options, distance=ExactLp(**of_distance)), e, torch.tensor(y))
+    x = torch.tensor(e, requires_grad=True)
+    value = getattr(front, theirs.__name__)(**options, **distance)(x, torch.tensor(y))
+    value.backward()
+    assert_same(value.item(), expected[0], EXACT)
+    assert_same(x.grad.numpy(), expected[1], EXACT)
+
+
+def test_what_a_loss_does_not_take_is_an_error() -> None:
+    """Of the peer, too."""
+    e, y = tensors("random")
+    listed = tuple(map(torch.tensor, indices("triplets", y.numpy())))
+    with pytest.raises(ValueError, match="indices_tuple is not supported"):
+        losses.RankedListLoss(0.4, 1.0)(e, y, listed)
+    with pytest.raises(ValueError, match="RankedListLoss takes no indices_tuple"):
+        front.RankedListLoss()(e, y, listed)
+    with pytest.raises(ValueError, match="ref_emb is not supported"):
+        losses.HistogramLoss()(e, y, ref_emb=e[:2], ref_labels=y[:2])
+    with pytest.raises(ValueError, match="HistogramLoss takes no ref_embeddings"):
+        front.HistogramLoss()(e, y, ref_emb=e[:2], ref_labels=y[:2])
 
 
 @pytest.mark.parametrize("loss", PEERS)

@@ -38,8 +38,10 @@ static fl_status check_arguments(const fl_pairwise_args *args) {
     if ((args->labels.data && !fl_is_index(args->labels.dtype)) ||
         (args->reference_labels.data && !fl_is_index(args->reference_labels.dtype)) ||
         (args->sample_weight.data && !fl_is_real(args->sample_weight.dtype)) ||
+        (args->loss_weight.data && !fl_is_real(args->loss_weight.dtype)) ||
         (args->grad_output.data && !fl_is_real(args->grad_output.dtype)))
         return FL_BAD_DTYPE;
+    if (args->distance == FL_LP && !(args->p >= 1 && args->power > 0)) return FL_BAD_ARGUMENT;
     if (args->rows < 0 || args->columns < 0 || args->features < 1 || args->columns > INT32_MAX)
         return FL_BAD_ARGUMENT;
     if (!args->reference.data && args->rows != args->columns) return FL_BAD_ARGUMENT;

@@ -138,14 +138,15 @@ cdef extern from "fusedloss.h" nogil:
 
     ctypedef struct fl_pairwise_args:
         int32_t loss
-        fl_input embeddings, reference, labels, reference_labels, sample_weight, grad_output
+        fl_input embeddings, reference, labels, reference_labels
+        fl_input sample_weight, loss_weight, grad_output
         fl_pair_list positive, negative
         int64_t rows, columns, features, longest
         size_t workspace
         double parameters[FL_MAX_PAIR_PARAMETERS]
         fl_distance distance
-        double p
-        int32_t normalize
+        double p, power
+        int32_t opposite, normalize
         fl_reduction reduction
         int32_t nonzero
         double grad_output_value

@@ -10,8 +10,10 @@ from fusedloss import _check
 from fusedloss._loss import Array
 
 #: What a loss makes of an index tuple: pairs, each as often as it is listed; every pair once; the
-#: same, and nothing unless there are both kinds; or triplets.
-Listing = Literal["pairs", "unique", "both", "triplets"]
+#: same, and nothing unless there are both kinds; triplets; pairs and, of positive ones, also those
+#: of positive and anchor, and nothing unless there are both kinds; the pairs of triplets, every one
+#: once, whichever of its two embeddings is the anchor; or how much each anchor's loss counts.
+Listing = Literal["pairs", "unique", "both", "triplets", "mutual", "unordered", "weights"]
 
 
 class PairList(NamedTuple):
@@ -36,17 +38,54 @@ class Lists(NamedTuple):
 
 def lists(indices: Any, rows: int, references: int, listing: Listing) -> Lists:
     """Return what an index tuple says: (a, p, n), or (a1, p, a2, n)."""
+    arrays = _checked(indices, rows, references)
+    is_triplets = len(arrays) == 3
+    a1, p, a2, n = (*arrays[:2], arrays[0], arrays[2]) if is_triplets else arrays
+    if listing == "triplets" and is_triplets:
+        return Lists(_by_anchor(a1, p, rows), _by_anchor(a1, n, rows), True)
+    if listing == "unordered":
+        kept = np.isin(a1, a2), np.isin(a2, a1)  # of anchors that have both kinds
+        (a1, p), (a2, n) = (
+            (np.minimum(a, x)[chosen], np.maximum(a, x)[chosen])
+            for a, x, chosen in ((a1, p, kept[0]), (a2, n, kept[1]))
+        )
+    if listing in ("unique", "both", "unordered"):
+        positive, negative = (np.unique(a * references + x) for a, x in ((a1, p), (a2, n)))
+        if np.intersect1d(positive, negative, assume_unique=True).size:
+            raise ValueError("indices_tuple lists a pair as positive and as negative")
+        (a1, p), (a2, n) = (np.divmod(pairs, max(references, 1)) for pairs in (positive, negative))
+    if listing == "mutual":
+        if (a1 == p).any():
+            at = int((a1 == p).argmax())
+            raise ValueError(f"indices_tuple pairs embedding {a1[at]} with itself")
+        a1, p = np.concatenate([a1, p]), np.concatenate([p, a1])
+    if listing in ("both", "mutual") and not (a1.size and a2.size):
+        a1 = p = a2 = n = a1[:0]
+    return Lists(_by_anchor(a1, p, rows), _by_anchor(a2, n, rows), False)
+
+
+def weights(indices: Any, rows: int, references: int, apart: bool) -> Array:
+    """Return how often each anchor is listed, in relation to the one that is listed most often.
+
+    Of references that are not `apart` from the anchors, their places are the anchors', too.
+    """
+    arrays = _checked(indices, rows, references)
+    counted = arrays[: len(arrays) - 1 : 2] if apart else arrays  # (a, p, n) or (a1, p, a2, n)
+    counts = np.bincount(np.concatenate(counted), minlength=rows)
+    most = counts.max(initial=0)
+    return counts / most if most else np.ones(rows)
+
+
+def _checked(indices: Any, rows: int, references: int) -> list[Array]:
     if not isinstance(indices, tuple | list) or len(indices) not in (3, 4):
         raise TypeError(
             f"indices_tuple is {type(indices).__name__!r}: expected a tuple of 3 arrays, anchors, "
             "positives and negatives, or of 4, anchors and positives, anchors and negatives"
         )
     arrays = [_index_array(f"indices_tuple[{k}]", x) for k, x in enumerate(indices)]
-    is_triplets = len(arrays) == 3
-    a1, p, a2, n = (*arrays[:2], arrays[0], arrays[2]) if is_triplets else arrays
     last = len(arrays) - 1
-    for k, first, x in ((1, 0, p), (last, 0 if is_triplets else 2, n)):
-        anchors = arrays[first]
+    for k, first in ((1, 0), (last, 0 if last == 2 else 2)):
+        anchors, x = arrays[first], arrays[k]
         if x.shape != anchors.shape:
             raise ValueError(
                 f"indices_tuple[{k}] has shape {x.shape}: expected {anchors.shape}, that of "
@@ -54,16 +93,7 @@ def lists(indices: Any, rows: int, references: int, listing: Listing) -> Lists:
             )
         _check_range(f"indices_tuple[{first}]", anchors, rows, "embeddings")
         _check_range(f"indices_tuple[{k}]", x, references, "references")
-    if listing == "triplets" and is_triplets:
-        return Lists(_by_anchor(a1, p, rows), _by_anchor(a1, n, rows), True)
-    if listing in ("unique", "both"):
-        positive, negative = (np.unique(a * references + x) for a, x in ((a1, p), (a2, n)))
-        if np.intersect1d(positive, negative, assume_unique=True).size:
-            raise ValueError("indices_tuple lists a pair as positive and as negative")
-        if listing == "both" and not (positive.size and negative.size):
-            positive = negative = positive[:0]
-        (a1, p), (a2, n) = (np.divmod(pairs, references) for pairs in (positive, negative))
-    return Lists(_by_anchor(a1, p, rows), _by_anchor(a2, n, rows), False)
+    return arrays
 
 
 def _index_array(name: str, x: Any) -> Array:

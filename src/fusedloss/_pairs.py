@@ -5,13 +5,14 @@ Unlike the calls of other losses, one of these takes long enough to be checked i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from fusedloss import _check, _core
-from fusedloss._indices import Listing, Lists, PairList, lists
+from fusedloss._indices import Listing, Lists, PairList, lists, weights
 from fusedloss._loss import Array
 
 #: What a loss is given of two embeddings.
@@ -29,6 +30,15 @@ MOST_BINS = 256
 LISTED = {"triplet_all": "triplet_listed", "margin_loss": "margin_listed"}
 
 REDUCTIONS = ("mean_nonzero", "mean", "sum", "none")
+
+
+class Metric(NamedTuple):
+    """What the kernels are told of a distance."""
+
+    distance: int
+    p: float = 2.0
+    power: float = 1.0
+    opposite: bool = False
 
 
 class Learnable(NamedTuple):
@@ -62,7 +72,10 @@ class PairCall:
     differentiable: tuple[str, ...]
     learnable: dict[str, Learnable] = field(default_factory=dict)
     p: float = 2.0  # of the distance LP
+    power: float = 1.0  # of the same
+    opposite: bool = False  # distances have their sign changed
     listed: Lists | None = None
+    loss_weight: Array | None = None  # of anchors, and no part of the divisor of a mean
 
     @property
     def positives(self) -> PairList | None:
@@ -195,6 +208,24 @@ def bins(name: str, x: Any) -> int:
     return count
 
 
+def metric(distance: Any, p: Any, power: Any) -> Metric:
+    """Return the distance of a name, and of powers that only "lp" has."""
+    kind = DISTANCES[choice("distance", distance, tuple(DISTANCES))]
+    root = _check.finite("p", _check.in_range("p", p, 1, math.inf))
+    exponent = _check.positive("power", power)
+    if kind == _core.LP and root == 2 and exponent in (1, 2):
+        kind = _core.EUCLIDEAN if exponent == 1 else _core.SQUARED_EUCLIDEAN
+    return Metric(kind, root, exponent)
+
+
+def similarity(distance: Any, p: Any, power: Any) -> Metric:
+    """Return what a loss of similarities is given: dot products, or distances as their opposite."""
+    found = metric(distance, p, power)
+    if found.distance == _core.COSINE_DISTANCE:
+        return Metric(_core.DOT_PRODUCT)
+    return found._replace(opposite=True)
+
+
 def choice(name: str, x: Any, choices: tuple[str, ...]) -> str:
     """Return an option that is one of several words."""
     if not isinstance(x, str) or x not in choices:
@@ -214,12 +245,11 @@ def batch(
     sample_weight: Any,
     parameters: tuple[float, ...],
     *,
-    distance: int,
+    distance: int | Metric,
     normalize: Any,
     reduction: Any,
     num_threads: Any,
     learnable: dict[str, Learnable] | None = None,
-    p: float = 2.0,
     indices_tuple: Any = None,
     listing: Listing = "pairs",
 ) -> PairCall:
@@ -227,9 +257,13 @@ def batch(
     e = embeddings_of("embeddings", embeddings)
     reference, reference_labels = references_of(e, ref_embeddings, ref_labels)
     mode, nonzero = _reduction(reduction)
-    listed = weight = None
-    if indices_tuple is not None:
-        listed = lists(indices_tuple, len(e), len(e if reference is None else reference), listing)
+    metric = Metric(distance) if isinstance(distance, int) else distance
+    listed = weight = loss_weight = None
+    references = len(e if reference is None else reference)
+    if indices_tuple is not None and listing == "weights":
+        loss_weight = weights(indices_tuple, len(e), references, apart=reference is not None)
+    elif indices_tuple is not None:
+        listed = lists(indices_tuple, len(e), references, listing)
         loss = LISTED[loss] if listed.aligned else loss
     if sample_weight is not None:
         weight = _check.weight_of_samples(sample_weight, e, e.shape[:1])
@@ -248,15 +282,18 @@ def batch(
         reference_labels=reference_labels,
         sample_weight=weight,
         parameters=parameters,
-        distance=distance,
+        distance=metric.distance,
         normalize=bool(normalize),
         reduction=mode,
         nonzero=nonzero,
         num_threads=_check.num_threads(num_threads),
         differentiable=("embeddings", "ref_embeddings", *(learnable or ())),
         learnable=learnable or {},
-        p=p,
+        p=metric.p,
+        power=metric.power,
+        opposite=metric.opposite,
         listed=listed,
+        loss_weight=loss_weight,
     )
 
 

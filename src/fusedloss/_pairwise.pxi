@@ -8,8 +8,8 @@ LP = FL_LP
 
 
 cdef struct PairwiseArrays:
-    Array embeddings, reference, labels, reference_labels, sample_weight, grad_output
-    Array gradient, reference_gradient, loss
+    Array embeddings, reference, labels, reference_labels, sample_weight, loss_weight
+    Array grad_output, gradient, reference_gradient, loss
     Array positive_starts, positive_at, negative_starts, negative_at
 
 
@@ -65,6 +65,7 @@ cdef object pairwise_on_arrays(object call, object plan, PairwiseArrays *arrays)
     hold_rows(call.labels, &arrays.labels, &args.labels)
     hold_rows(call.reference_labels, &arrays.reference_labels, &args.reference_labels)
     hold_rows(call.sample_weight, &arrays.sample_weight, &args.sample_weight)
+    hold_rows(call.loss_weight, &arrays.loss_weight, &args.loss_weight)
     hold_list(call.positives, &arrays.positive_starts, &arrays.positive_at, &args.positive)
     hold_list(call.negatives, &arrays.negative_starts, &arrays.negative_at, &args.negative)
     args.longest = call.longest
@@ -79,6 +80,8 @@ cdef object pairwise_on_arrays(object call, object plan, PairwiseArrays *arrays)
         args.parameters[i] = call.parameters[i]
     args.distance = <fl_distance><int>call.distance
     args.p = call.p
+    args.power = call.power
+    args.opposite = call.opposite
     args.normalize = call.normalize
     args.reduction = REDUCTIONS[call.reduction]
     args.nonzero = call.nonzero

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core, _pairs
 from fusedloss._loss import Call, loss
-from fusedloss.metric import Indices, Reduction
+from fusedloss.metric import Distance, Indices, Reduction
 
 TowerReduction = Literal["mean", "sum", "none"]
 
@@ -22,6 +22,9 @@ def ntxent_loss(
     labels: ArrayLike,
     *,
     temperature: float = 0.07,
+    distance: Distance = "cosine",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -43,6 +46,10 @@ def ntxent_loss(
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     temperature : float, default 0.07
         The temperature :math:`\tau`; positive.
+    distance : {"cosine", "euclidean", "squared_euclidean", "lp"}, default "cosine"
+        "cosine" for similarities, or a distance as in `triplet_loss`: :math:`s = -d`.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first: similarities
         are cosines, else dot products.
@@ -78,7 +85,8 @@ def ntxent_loss(
 
     Notes
     -----
-    Equivalent to ``NTXentLoss(temperature)`` of pytorch-metric-learning.
+    Equivalent to ``NTXentLoss(temperature)`` of pytorch-metric-learning, where a pair's loss ends
+    at 87 in float32, and the loss of at most one positive and one negative pair is 0.
     Similarities are held for a few anchors at a time.
 
     References
@@ -100,7 +108,7 @@ def ntxent_loss(
         ref_labels,
         sample_weight,
         (_check.positive("temperature", temperature),),
-        distance=_core.DOT_PRODUCT,
+        distance=_pairs.similarity(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -115,6 +123,9 @@ def supcon_loss(
     labels: ArrayLike,
     *,
     temperature: float = 0.1,
+    distance: Distance = "cosine",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -136,6 +147,10 @@ def supcon_loss(
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     temperature : float, default 0.1
         The temperature :math:`\tau`; positive.
+    distance : {"cosine", "euclidean", "squared_euclidean", "lp"}, default "cosine"
+        "cosine" for similarities, or a distance as in `triplet_loss`: :math:`s = -d`.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first: similarities
         are cosines, else dot products.
@@ -171,7 +186,8 @@ def supcon_loss(
 
     Notes
     -----
-    Equivalent to ``SupConLoss(temperature)`` of pytorch-metric-learning.
+    Equivalent to ``SupConLoss(temperature)`` of pytorch-metric-learning, whose loss of at most one
+    positive and one negative pair is 0.
     Similarities are held for a few anchors at a time. An anchor without
     positives or without negatives has the loss 0.
 
@@ -193,7 +209,7 @@ def supcon_loss(
         ref_labels,
         sample_weight,
         (_check.positive("temperature", temperature),),
-        distance=_core.DOT_PRODUCT,
+        distance=_pairs.similarity(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -211,6 +227,9 @@ def multi_similarity_loss(
     alpha: float = 2.0,
     beta: float = 50.0,
     base: float = 0.5,
+    distance: Distance = "cosine",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -236,7 +255,12 @@ def multi_similarity_loss(
     beta : float, default 50.0
         The factor :math:`\beta` of negatives; positive.
     base : float, default 0.5
-        The similarity :math:`\lambda` that both are compared with.
+        The similarity :math:`\lambda` that both are compared with, or the distance
+        :math:`-\lambda`.
+    distance : {"cosine", "euclidean", "squared_euclidean", "lp"}, default "cosine"
+        "cosine" for similarities, or a distance as in `triplet_loss`: :math:`s = -d`.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first: similarities
         are cosines, else dot products.
@@ -272,7 +296,8 @@ def multi_similarity_loss(
 
     Notes
     -----
-    Equivalent to ``MultiSimilarityLoss(alpha, beta, base)`` of pytorch-metric-learning.
+    Equivalent to ``MultiSimilarityLoss(alpha, beta, base)`` of pytorch-metric-learning, whose loss
+    of at most one positive and one negative pair is 0.
     Similarities are held for a few anchors at a time.
 
     References
@@ -286,6 +311,7 @@ def multi_similarity_loss(
     >>> round(fl.multi_similarity_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     0.3994
     """
+    kind = _pairs.similarity(distance, p, power)
     call = _pairs.batch(
         "multi_similarity_loss",
         embeddings,
@@ -296,9 +322,9 @@ def multi_similarity_loss(
         (
             _check.positive("alpha", alpha),
             _check.positive("beta", beta),
-            _check.finite("base", base),
+            _check.finite("base", -base if kind.opposite else base),
         ),
-        distance=_core.DOT_PRODUCT,
+        distance=kind,
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -373,7 +399,8 @@ def circle_loss(
 
     Notes
     -----
-    Equivalent to ``CircleLoss(m, gamma)`` of pytorch-metric-learning.
+    Equivalent to ``CircleLoss(m, gamma)`` of pytorch-metric-learning, whose loss of at most one
+    positive and one negative pair is 0.
     Similarities are held for a few anchors at a time. The weights in brackets
     are no part of the derivative. An anchor without positives or without negatives has the loss 0.
 

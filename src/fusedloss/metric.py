@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from numpy.typing import ArrayLike
@@ -29,6 +28,7 @@ def triplet_loss(
     mining: Mining = "all",
     distance: Distance = "euclidean",
     p: float = 2.0,
+    power: float = 1.0,
     soft: bool = False,
     normalize: bool = False,
     ref_embeddings: ArrayLike | None = None,
@@ -61,13 +61,16 @@ def triplet_loss(
         - "easy": each anchor's closest positive and closest negative.
     distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
         "cosine" is one minus the dot product; of vectors of any length, unless `normalize` is set.
-        "lp" is :math:`(\sum_k |x_k - y_k|^p)^{1/p}`, which takes longer.
+        "lp" is :math:`(\sum_k |x_k - y_k|^p)^{q/p}`, which takes longer.
     p : float, default 2.0
-        The power of the distance "lp", at least 1.
+        The power :math:`p` of the distance "lp", at least 1.
+    power : float, default 1.0
+        The power :math:`q` that the distance "lp" is raised to; positive.
     soft : bool, default False
         Whether to take :math:`\log(1 + e^x)` in place of :math:`\max(0, x)`.
     normalize : bool, default False
-        Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first; for "lp" by
+        its p-norm.
     ref_embeddings : array, shape (M, D), optional
         Where positives and negatives come from, of the embeddings' dtype; if absent, the other
         embeddings.
@@ -102,8 +105,10 @@ def triplet_loss(
     Notes
     -----
     Equivalent to ``TripletMarginLoss(margin, distance=LpDistance(normalize_embeddings=False))`` of
-    pytorch-metric-learning, with ``TripletMarginMiner(margin, "semihard")`` for "semihard",
-    ``BatchHardMiner()`` for "hard", ``BatchEasyHardMiner("easy", "hard")`` for "easy".
+    pytorch-metric-learning, with ``smooth_loss=True`` for `soft`,
+    ``TripletMarginMiner(margin, "semihard")`` for "semihard", ``BatchHardMiner()`` for "hard",
+    ``BatchEasyHardMiner("easy", "hard")`` for "easy". There is no ``swap``, and triplets are not
+    drawn: all count, or those of `indices_tuple`.
 
     Distances are held for a few anchors at a time. The derivative of a distance of 0 is 0.
 
@@ -121,8 +126,6 @@ def triplet_loss(
     1.0
     """
     mined = _pairs.choice("mining", mining, MININGS if indices_tuple is None else ("all",))
-    power = _check.in_range("p", p, 1, math.inf)
-    kind = _pairs.DISTANCES[_pairs.choice("distance", distance, tuple(_pairs.DISTANCES))]
     call = _pairs.batch(
         f"triplet_{mined}",
         embeddings,
@@ -131,8 +134,7 @@ def triplet_loss(
         ref_labels,
         sample_weight,
         (_check.finite("margin", margin), float(bool(soft))),
-        distance=_core.EUCLIDEAN if kind == _core.LP and power == 2 else kind,
-        p=power,
+        distance=_pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -149,6 +151,9 @@ def contrastive_loss(
     *,
     pos_margin: float = 0.0,
     neg_margin: float = 1.0,
+    distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -171,6 +176,10 @@ def contrastive_loss(
         The margin :math:`m_+`.
     neg_margin : float, default 1.0
         The margin :math:`m_-`.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+        The distance :math:`d`, as in `triplet_loss`.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
     ref_embeddings : array, shape (M, D), optional
@@ -206,7 +215,8 @@ def contrastive_loss(
 
     Notes
     -----
-    Equivalent to ``ContrastiveLoss(pos_margin, neg_margin)`` of pytorch-metric-learning.
+    Equivalent to ``ContrastiveLoss(pos_margin, neg_margin)`` of pytorch-metric-learning, whose loss
+    of at most one positive and one negative pair is 0.
     Distances are held for a few anchors at a time. The derivative of a distance of 0 is 0.
 
     References
@@ -228,7 +238,7 @@ def contrastive_loss(
         ref_labels,
         sample_weight,
         (_check.finite("pos_margin", pos_margin), _check.finite("neg_margin", neg_margin)),
-        distance=_core.EUCLIDEAN,
+        distance=_pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -244,6 +254,9 @@ def margin_loss(
     *,
     margin: float = 0.2,
     beta: float = 1.2,
+    distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -266,6 +279,10 @@ def margin_loss(
         The margin :math:`m`.
     beta : float, default 1.2
         The boundary :math:`\beta`; the loss is differentiable in it.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+        The distance :math:`d`, as in `triplet_loss`.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
     ref_embeddings : array, shape (M, D), optional
@@ -300,7 +317,8 @@ def margin_loss(
 
     Notes
     -----
-    Equivalent to ``MarginLoss(margin, beta=beta)`` of pytorch-metric-learning.
+    Equivalent to ``MarginLoss(margin, beta=beta)`` of pytorch-metric-learning. There is no beta of
+    each class, and its regularization is left to the caller.
     Distances are held for a few anchors at a time. The derivative of a distance of 0 is 0.
 
     References
@@ -322,7 +340,7 @@ def margin_loss(
         ref_labels,
         sample_weight,
         (_check.finite("margin", margin), _pairs.scalar("beta", beta)),
-        distance=_core.EUCLIDEAN,
+        distance=_pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -340,7 +358,11 @@ def lifted_structure_loss(
     *,
     neg_margin: float = 1.0,
     pos_margin: float = 0.0,
+    distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
+    indices_tuple: Indices = None,
     reduction: Literal["mean_nonzero", "mean", "sum"] = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -360,8 +382,15 @@ def lifted_structure_loss(
         The margin :math:`m_-`.
     pos_margin : float, default 0.0
         The margin :math:`m_+`.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+        The distance :math:`d`, as in `triplet_loss`.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
+    indices_tuple : tuple of arrays of integers, optional
+        The pairs that count, as miners return them: (anchors, positives, anchors, negatives), or
+        (anchors, positives, negatives) of triplets; if absent, all of them.
     reduction : {"mean_nonzero", "mean", "sum"}, default "mean"
         "mean" divides by the number of positive pairs, "mean_nonzero" by that of losses above 0.
     num_threads : int, optional
@@ -378,10 +407,13 @@ def lifted_structure_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
-    Equivalent to ``LiftedStructureLoss(neg_margin, pos_margin)`` of pytorch-metric-learning.
+    Equivalent to ``LiftedStructureLoss(neg_margin, pos_margin)`` of pytorch-metric-learning, whose
+    loss of at most one positive and one negative pair is 0. The sum over no pairs counts as 1.
     Distances are held for a few anchors at a time. The derivative of a distance of 0 is 0.
 
     References
@@ -403,10 +435,12 @@ def lifted_structure_loss(
         None,
         None,
         (_check.finite("neg_margin", neg_margin), _check.finite("pos_margin", pos_margin)),
-        distance=_core.EUCLIDEAN,
+        distance=_pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=_pairs.choice("reduction", reduction, ("mean_nonzero", "mean", "sum")),
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
+        listing="mutual",
     )
     return _core.pairwise, (call,)
 
@@ -418,6 +452,9 @@ def generalized_lifted_structure_loss(
     *,
     neg_margin: float = 1.0,
     pos_margin: float = 0.0,
+    distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -441,6 +478,10 @@ def generalized_lifted_structure_loss(
         The margin :math:`m_-`.
     pos_margin : float, default 0.0
         The margin :math:`m_+`.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+        The distance :math:`d`, as in `triplet_loss`.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
     ref_embeddings : array, shape (M, D), optional
@@ -476,8 +517,9 @@ def generalized_lifted_structure_loss(
     Notes
     -----
     Equivalent to ``GeneralizedLiftedStructureLoss(neg_margin, pos_margin)`` of
-    pytorch-metric-learning. Distances are held for a few anchors at a time. The sum over no pairs
-    counts as 1. The derivative of a distance of 0 is 0.
+    pytorch-metric-learning, whose loss of at most one positive and one negative pair is 0.
+    Distances are held for a few anchors at a time. The sum over no pairs counts as 1. The
+    derivative of a distance of 0 is 0.
 
     References
     ----------
@@ -499,7 +541,7 @@ def generalized_lifted_structure_loss(
         ref_labels,
         sample_weight,
         (_check.finite("neg_margin", neg_margin), _check.finite("pos_margin", pos_margin)),
-        distance=_core.EUCLIDEAN,
+        distance=_pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -515,17 +557,21 @@ def nca_loss(
     labels: ArrayLike,
     *,
     softmax_scale: float = 1.0,
+    distance: Distance = "squared_euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""Neighbourhood component analysis: the probability of a neighbour of the anchor's label.
 
-    .. math:: \ell_a = -\log \frac{\sum_{p \in P} e^{-c\, d(a, p)^2}}{\sum_{i \in P \cup N} e^{-c\,
-              d(a, i)^2}}
+    .. math:: \ell_a = -\log \frac{\sum_{p \in P} e^{-c\, d(a, p)}}{\sum_{i \in P \cup N} e^{-c\,
+              d(a, i)}}
 
     Parameters
     ----------
@@ -534,13 +580,21 @@ def nca_loss(
     labels : array of integers, shape (N,)
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     softmax_scale : float, default 1.0
-        The factor :math:`c` of squared distances; positive.
+        The factor :math:`c` of distances; positive.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "squared_euclidean"
+        The distance :math:`d`, as in `triplet_loss`.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
     ref_embeddings : array, shape (M, D), optional
         What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
     ref_labels : array of integers, shape (M,), optional
         Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        Pairs or triplets as miners return them: each anchor's loss, of all its pairs, is multiplied
+        by how often the anchor is listed, as whatever of a pair or triplet (with references: as an
+        anchor), in relation to the one that is listed most often. No part of the divisor of a mean.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
@@ -561,10 +615,13 @@ def nca_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
-    Equivalent to ``NCALoss(softmax_scale)`` of pytorch-metric-learning.
+    Equivalent to ``NCALoss(softmax_scale)`` of pytorch-metric-learning, whose loss of a single
+    anchor is 0, and which leaves out anchors whose probability is rounded to 0.
     Distances are held for a few anchors at a time.
 
     References
@@ -586,10 +643,12 @@ def nca_loss(
         ref_labels,
         sample_weight,
         (_check.positive("softmax_scale", softmax_scale),),
-        distance=_core.SQUARED_EUCLIDEAN,
+        distance=_pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
+        listing="weights",
     )
     return _core.pairwise, (call,)
 
@@ -604,6 +663,9 @@ def ranked_list_loss(
     imbalance: float = 0.5,
     alpha: float | None = None,
     Tp: float = 0.0,
+    distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -633,6 +695,10 @@ def ranked_list_loss(
         The least distance :math:`\alpha` of negatives; ``1 + margin / 2`` if None.
     Tp : float, default 0.0
         The rate :math:`T` of positives' weights.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+        The distance :math:`d`, as in `triplet_loss`.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
     ref_embeddings : array, shape (M, D), optional
@@ -662,7 +728,8 @@ def ranked_list_loss(
 
     Notes
     -----
-    Equivalent to ``RankedListLoss(margin, Tn, imbalance, alpha, Tp)`` of pytorch-metric-learning.
+    Equivalent to ``RankedListLoss(margin, Tn, imbalance, alpha, Tp)`` of pytorch-metric-learning,
+    which takes no `indices_tuple` either.
     Distances are held for a few anchors at a time. Only pairs with
     :math:`x > 0` have a weight, and 1e-5 is added to the weight of each. The derivative of a
     distance of 0 is 0.
@@ -692,7 +759,7 @@ def ranked_list_loss(
             _check.finite("alpha", 1 + margin / 2 if alpha is None else alpha),
             _check.finite("Tp", Tp),
         ),
-        distance=_core.EUCLIDEAN,
+        distance=_pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -709,6 +776,7 @@ def fast_ap_loss(
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
@@ -731,6 +799,10 @@ def fast_ap_loss(
         What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
     ref_labels : array of integers, shape (M,), optional
         Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        Pairs or triplets as miners return them: each anchor's loss, of all its pairs, is multiplied
+        by how often the anchor is listed, as whatever of a pair or triplet, in relation to the one
+        that is listed most often. No part of the divisor of a mean.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
@@ -751,6 +823,8 @@ def fast_ap_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
@@ -781,5 +855,7 @@ def fast_ap_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
+        listing="weights",
     )
     return _core.pairwise, (call,)

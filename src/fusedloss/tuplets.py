@@ -185,6 +185,7 @@ def histogram_loss(
     labels: ArrayLike,
     *,
     n_bins: int = 100,
+    indices_tuple: Indices = None,
     num_threads: int | None = None,
 ) -> Call:
     r"""Histogram loss: how probably a positive pair is less alike than a negative one.
@@ -199,6 +200,10 @@ def histogram_loss(
         Pairs of the same label are positive, the others negative.
     n_bins : int, default 100
         The number of bins of the histograms of cosines :math:`h^+` and :math:`h^-`, at most 256.
+    indices_tuple : tuple of arrays of integers, optional
+        Triplets as miners return them, (anchors, positives, negatives), or pairs, (anchors,
+        positives, anchors, negatives): the pairs of triplets count, each once, whichever of its
+        embeddings is the anchor; if absent, all of them.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -213,6 +218,8 @@ def histogram_loss(
         For a dtype that is not taken.
     ValueError
         For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
 
     Notes
     -----
@@ -241,5 +248,7 @@ def histogram_loss(
         normalize=True,
         reduction="sum",
         num_threads=num_threads,
+        indices_tuple=indices_tuple,
+        listing="unordered",
     )
     return _core.pairwise, (call,)

@@ -113,6 +113,9 @@ class PairLoss(NamedTuple):
         else:
             kinds = [_of_anchors(0 * given[first].sum(1))]
         weight = given.get("sample_weight", torch.ones((), dtype=wide, device=tensors[0].device))
+        if call.loss_weight is not None:
+            share = torch.from_numpy(call.loss_weight).to(weight)
+            kinds = [Terms(share * x, n, (share > 0) * nonzero) for x, n, nonzero in kinds]
         kinds = [Terms(*[weight * x for x in kind]) for kind in kinds]
         return _reduced(kinds, call.reduction, call.nonzero).to(dtype)
 
@@ -175,11 +178,12 @@ def _all_pairs(
     reference_labels: Tensor | None,
     call: PairCall,
 ) -> Pairs:
-    a = normalize(embeddings, eps=1e-12) if call.normalize else embeddings
+    root = call.p if call.distance == _core.LP else 2
+    a = normalize(embeddings, root, eps=1e-12) if call.normalize else embeddings
     b = a
     if reference is not None:
-        b = normalize(reference, eps=1e-12) if call.normalize else reference
-    values = _values(a, b, call)
+        b = normalize(reference, root, eps=1e-12) if call.normalize else reference
+    values = -_values(a, b, call) if call.opposite else _values(a, b, call)
     if call.listed is not None:
         positive, negative = (
             _times(call.listed.positive, values),
@@ -216,7 +220,7 @@ def _values(a: Tensor, b: Tensor, call: PairCall) -> Tensor:
         same = difference == 0
         powers = difference.masked_fill(same, 1).pow(call.p).masked_fill(same, 0).sum(2)
         zero = powers == 0
-        return powers.masked_fill(zero, 1).pow(1 / call.p).masked_fill(zero, 0)
+        return powers.masked_fill(zero, 1).pow(call.power / call.p).masked_fill(zero, 0)
     dots = a @ b.T
     if call.distance == _core.DOT_PRODUCT:
         return dots
@@ -343,10 +347,13 @@ def _generalized_lifted(pairs: Pairs, neg_margin: Any, pos_margin: Any) -> list[
 
 
 def _lifted(pairs: Pairs, neg_margin: Any, pos_margin: Any) -> list[Terms]:
-    d, positive, negative, _ = pairs
-    lse, some = _lse(neg_margin - d, negative), negative.any(1)
-    x = torch.logaddexp(lse[:, None], lse) + d - pos_margin
-    return [_of_pairs(x.where(some[:, None], 0).relu().square() / 2, positive)]
+    d, positive, negative, listed = pairs
+    least = torch.finfo(d.dtype).min  # no infinity: the difference of two has no derivative
+    lse, some = _lse(neg_margin - d, negative, least), negative.any(1)
+    of_both = torch.logaddexp(lse[:, None], lse).where(some[:, None] | some, 0)
+    x = (of_both + d - pos_margin).where((positive > 0) & some.any(), 0)
+    # A list has each pair both ways.
+    return [_of_pairs(x.relu().square() / 2, positive / 2 if listed else positive)]
 
 
 def _ranked_list(
@@ -391,10 +398,12 @@ def _fast_ap(pairs: Pairs, num_bins: float) -> list[Terms]:
 
 
 def _histogram(pairs: Pairs, n_bins: float) -> list[Terms]:
-    s, positive, negative, _ = pairs
+    s, positive, negative, listed = pairs
     bins = int(n_bins)
     first, second = _bins((s + 1) * bins / 2, bins)
     has_both = positive.any(1) & negative.any(1)
+    if listed is not None:
+        has_both = torch.ones_like(has_both)
 
     def density(counted: Tensor) -> Tensor:
         counts = torch.zeros(bins + 1, dtype=s.dtype, device=s.device)

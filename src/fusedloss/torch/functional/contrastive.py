@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fusedloss import contrastive
 from fusedloss.contrastive import TowerReduction
-from fusedloss.metric import Reduction
+from fusedloss.metric import Distance, Reduction
 from fusedloss.torch._pairs import pair_loss
 from fusedloss.torch.functional._types import Indices
 
@@ -16,6 +16,9 @@ def ntxent_loss(
     labels: Tensor,
     *,
     temperature: float = 0.07,
+    distance: Distance = "cosine",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: Tensor | None = None,
     ref_labels: Tensor | None = None,
@@ -27,8 +30,8 @@ def ntxent_loss(
 
     Parameters
     ----------
-    embeddings, labels, temperature, normalize, ref_embeddings, ref_labels, indices_tuple,
-    sample_weight, reduction
+    embeddings, labels, temperature, distance, p, power, normalize, ref_embeddings,
+    ref_labels, indices_tuple, sample_weight, reduction
         As in `fusedloss.ntxent_loss`.
 
     Returns
@@ -55,6 +58,9 @@ def ntxent_loss(
         indices_tuple=indices_tuple,
         reduction=reduction,
         temperature=temperature,
+        distance=distance,
+        p=p,
+        power=power,
         normalize=normalize,
     )
 
@@ -64,6 +70,9 @@ def supcon_loss(
     labels: Tensor,
     *,
     temperature: float = 0.1,
+    distance: Distance = "cosine",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: Tensor | None = None,
     ref_labels: Tensor | None = None,
@@ -75,8 +84,8 @@ def supcon_loss(
 
     Parameters
     ----------
-    embeddings, labels, temperature, normalize, ref_embeddings, ref_labels, indices_tuple,
-    sample_weight, reduction
+    embeddings, labels, temperature, distance, p, power, normalize, ref_embeddings,
+    ref_labels, indices_tuple, sample_weight, reduction
         As in `fusedloss.supcon_loss`.
 
     Returns
@@ -103,6 +112,9 @@ def supcon_loss(
         indices_tuple=indices_tuple,
         reduction=reduction,
         temperature=temperature,
+        distance=distance,
+        p=p,
+        power=power,
         normalize=normalize,
     )
 
@@ -114,6 +126,9 @@ def multi_similarity_loss(
     alpha: float = 2.0,
     beta: float = 50.0,
     base: float = 0.5,
+    distance: Distance = "cosine",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: Tensor | None = None,
     ref_labels: Tensor | None = None,
@@ -125,8 +140,8 @@ def multi_similarity_loss(
 
     Parameters
     ----------
-    embeddings, labels, alpha, beta, base, normalize, ref_embeddings, ref_labels, indices_tuple,
-    sample_weight, reduction
+    embeddings, labels, alpha, beta, base, distance, p, power, normalize, ref_embeddings,
+    ref_labels, indices_tuple, sample_weight, reduction
         As in `fusedloss.multi_similarity_loss`.
 
     Returns
@@ -155,6 +170,9 @@ def multi_similarity_loss(
         alpha=alpha,
         beta=beta,
         base=base,
+        distance=distance,
+        p=p,
+        power=power,
         normalize=normalize,
     )
 

@@ -20,6 +20,7 @@ def triplet_loss(
     mining: Mining = "all",
     distance: Distance = "euclidean",
     p: float = 2.0,
+    power: float = 1.0,
     soft: bool = False,
     normalize: bool = False,
     ref_embeddings: Tensor | None = None,
@@ -32,7 +33,7 @@ def triplet_loss(
 
     Parameters
     ----------
-    embeddings, labels, margin, mining, distance, p, soft, normalize, ref_embeddings,
+    embeddings, labels, margin, mining, distance, p, power, soft, normalize, ref_embeddings,
     ref_labels, indices_tuple, sample_weight, reduction
         As in `fusedloss.triplet_loss`.
 
@@ -63,6 +64,7 @@ def triplet_loss(
         mining=mining,
         distance=distance,
         p=p,
+        power=power,
         soft=soft,
         normalize=normalize,
     )
@@ -74,6 +76,9 @@ def contrastive_loss(
     *,
     pos_margin: float = 0.0,
     neg_margin: float = 1.0,
+    distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: Tensor | None = None,
     ref_labels: Tensor | None = None,
@@ -85,8 +90,8 @@ def contrastive_loss(
 
     Parameters
     ----------
-    embeddings, labels, pos_margin, neg_margin, normalize, ref_embeddings, ref_labels,
-    indices_tuple, sample_weight, reduction
+    embeddings, labels, pos_margin, neg_margin, distance, p, power, normalize,
+    ref_embeddings, ref_labels, indices_tuple, sample_weight, reduction
         As in `fusedloss.contrastive_loss`.
 
     Returns
@@ -114,6 +119,9 @@ def contrastive_loss(
         reduction=reduction,
         pos_margin=pos_margin,
         neg_margin=neg_margin,
+        distance=distance,
+        p=p,
+        power=power,
         normalize=normalize,
     )
 
@@ -124,6 +132,9 @@ def margin_loss(
     *,
     margin: float = 0.2,
     beta: float | Tensor = 1.2,
+    distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: Tensor | None = None,
     ref_labels: Tensor | None = None,
@@ -135,8 +146,8 @@ def margin_loss(
 
     Parameters
     ----------
-    embeddings, labels, margin, beta, normalize, ref_embeddings, ref_labels, indices_tuple,
-    sample_weight, reduction
+    embeddings, labels, margin, beta, distance, p, power, normalize, ref_embeddings,
+    ref_labels, indices_tuple, sample_weight, reduction
         As in `fusedloss.margin_loss`.
 
     Returns
@@ -163,6 +174,9 @@ def margin_loss(
         indices_tuple=indices_tuple,
         reduction=reduction,
         margin=margin,
+        distance=distance,
+        p=p,
+        power=power,
         normalize=normalize,
     )
 
@@ -173,14 +187,19 @@ def lifted_structure_loss(
     *,
     neg_margin: float = 1.0,
     pos_margin: float = 0.0,
+    distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
+    indices_tuple: Indices = None,
     reduction: Literal["mean_nonzero", "mean", "sum"] = "mean",
 ) -> Tensor:
     """Lifted structure loss: `fusedloss.lifted_structure_loss`.
 
     Parameters
     ----------
-    embeddings, labels, neg_margin, pos_margin, normalize, reduction
+    embeddings, labels, neg_margin, pos_margin, distance, p, power, normalize,
+    indices_tuple, reduction
         As in `fusedloss.lifted_structure_loss`.
 
     Returns
@@ -204,9 +223,13 @@ def lifted_structure_loss(
         metric.lifted_structure_loss,
         {"embeddings": embeddings},
         {"labels": labels},
+        indices_tuple=indices_tuple,
         reduction=reduction,
         neg_margin=neg_margin,
         pos_margin=pos_margin,
+        distance=distance,
+        p=p,
+        power=power,
         normalize=normalize,
     )
 
@@ -217,6 +240,9 @@ def generalized_lifted_structure_loss(
     *,
     neg_margin: float = 1.0,
     pos_margin: float = 0.0,
+    distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: Tensor | None = None,
     ref_labels: Tensor | None = None,
@@ -228,8 +254,8 @@ def generalized_lifted_structure_loss(
 
     Parameters
     ----------
-    embeddings, labels, neg_margin, pos_margin, normalize, ref_embeddings, ref_labels,
-    indices_tuple, sample_weight, reduction
+    embeddings, labels, neg_margin, pos_margin, distance, p, power, normalize,
+    ref_embeddings, ref_labels, indices_tuple, sample_weight, reduction
         As in `fusedloss.generalized_lifted_structure_loss`.
 
     Returns
@@ -257,6 +283,9 @@ def generalized_lifted_structure_loss(
         reduction=reduction,
         neg_margin=neg_margin,
         pos_margin=pos_margin,
+        distance=distance,
+        p=p,
+        power=power,
         normalize=normalize,
     )
 
@@ -266,9 +295,13 @@ def nca_loss(
     labels: Tensor,
     *,
     softmax_scale: float = 1.0,
+    distance: Distance = "squared_euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: Tensor | None = None,
     ref_labels: Tensor | None = None,
+    indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -276,8 +309,8 @@ def nca_loss(
 
     Parameters
     ----------
-    embeddings, labels, softmax_scale, normalize, ref_embeddings, ref_labels, sample_weight,
-    reduction
+    embeddings, labels, softmax_scale, distance, p, power, normalize, ref_embeddings,
+    ref_labels, indices_tuple, sample_weight, reduction
         As in `fusedloss.nca_loss`.
 
     Returns
@@ -301,8 +334,12 @@ def nca_loss(
         metric.nca_loss,
         {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
         {"labels": labels, "ref_labels": ref_labels, "sample_weight": sample_weight},
+        indices_tuple=indices_tuple,
         reduction=reduction,
         softmax_scale=softmax_scale,
+        distance=distance,
+        p=p,
+        power=power,
         normalize=normalize,
     )
 
@@ -316,6 +353,9 @@ def ranked_list_loss(
     imbalance: float = 0.5,
     alpha: float | None = None,
     Tp: float = 0.0,
+    distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: Tensor | None = None,
     ref_labels: Tensor | None = None,
@@ -326,8 +366,8 @@ def ranked_list_loss(
 
     Parameters
     ----------
-    embeddings, labels, margin, Tn, imbalance, alpha, Tp, normalize, ref_embeddings, ref_labels,
-    sample_weight, reduction
+    embeddings, labels, margin, Tn, imbalance, alpha, Tp, distance, p, power, normalize,
+    ref_embeddings, ref_labels, sample_weight, reduction
         As in `fusedloss.ranked_list_loss`.
 
     Returns
@@ -357,6 +397,9 @@ def ranked_list_loss(
         imbalance=imbalance,
         alpha=alpha,
         Tp=Tp,
+        distance=distance,
+        p=p,
+        power=power,
         normalize=normalize,
     )
 
@@ -369,6 +412,7 @@ def fast_ap_loss(
     normalize: bool = True,
     ref_embeddings: Tensor | None = None,
     ref_labels: Tensor | None = None,
+    indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -376,8 +420,8 @@ def fast_ap_loss(
 
     Parameters
     ----------
-    embeddings, labels, num_bins, normalize, ref_embeddings, ref_labels, sample_weight,
-    reduction
+    embeddings, labels, num_bins, normalize, ref_embeddings, ref_labels, indices_tuple,
+    sample_weight, reduction
         As in `fusedloss.fast_ap_loss`.
 
     Returns
@@ -401,6 +445,7 @@ def fast_ap_loss(
         metric.fast_ap_loss,
         {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
         {"labels": labels, "ref_labels": ref_labels, "sample_weight": sample_weight},
+        indices_tuple=indices_tuple,
         reduction=reduction,
         num_bins=num_bins,
         normalize=normalize,

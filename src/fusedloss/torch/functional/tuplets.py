@@ -96,12 +96,14 @@ def angular_loss(
     )
 
 
-def histogram_loss(embeddings: Tensor, labels: Tensor, *, n_bins: int = 100) -> Tensor:
+def histogram_loss(
+    embeddings: Tensor, labels: Tensor, *, n_bins: int = 100, indices_tuple: Indices = None
+) -> Tensor:
     """Histogram loss: `fusedloss.histogram_loss`.
 
     Parameters
     ----------
-    embeddings, labels, n_bins
+    embeddings, labels, n_bins, indices_tuple
         As in `fusedloss.histogram_loss`.
 
     Returns
@@ -122,5 +124,9 @@ def histogram_loss(embeddings: Tensor, labels: Tensor, *, n_bins: int = 100) -> 
     tensor(0.5000)
     """
     return pair_loss(
-        tuplets.histogram_loss, {"embeddings": embeddings}, {"labels": labels}, n_bins=n_bins
+        tuplets.histogram_loss,
+        {"embeddings": embeddings},
+        {"labels": labels},
+        n_bins=n_bins,
+        indices_tuple=indices_tuple,
     )

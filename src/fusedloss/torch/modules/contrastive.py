@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from fusedloss.contrastive import TowerReduction
-from fusedloss.metric import Reduction
+from fusedloss.metric import Distance, Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules.metric import Labelled
 
@@ -15,7 +15,7 @@ class NTXentLoss(Labelled):
 
     Parameters
     ----------
-    temperature, normalize, reduction
+    temperature, distance, p, power, normalize, reduction
         As in the function.
 
     Examples
@@ -33,10 +33,20 @@ class NTXentLoss(Labelled):
         self,
         temperature: float = 0.07,
         *,
+        distance: Distance = "cosine",
+        p: float = 2.0,
+        power: float = 1.0,
         normalize: bool = True,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(temperature=temperature, normalize=normalize, reduction=reduction)
+        super().__init__(
+            temperature=temperature,
+            distance=distance,
+            p=p,
+            power=power,
+            normalize=normalize,
+            reduction=reduction,
+        )
 
 
 class SupConLoss(Labelled):
@@ -44,7 +54,7 @@ class SupConLoss(Labelled):
 
     Parameters
     ----------
-    temperature, normalize, reduction
+    temperature, distance, p, power, normalize, reduction
         As in the function.
 
     Examples
@@ -62,10 +72,20 @@ class SupConLoss(Labelled):
         self,
         temperature: float = 0.1,
         *,
+        distance: Distance = "cosine",
+        p: float = 2.0,
+        power: float = 1.0,
         normalize: bool = True,
         reduction: Reduction = "mean_nonzero",
     ) -> None:
-        super().__init__(temperature=temperature, normalize=normalize, reduction=reduction)
+        super().__init__(
+            temperature=temperature,
+            distance=distance,
+            p=p,
+            power=power,
+            normalize=normalize,
+            reduction=reduction,
+        )
 
 
 class MultiSimilarityLoss(Labelled):
@@ -73,7 +93,7 @@ class MultiSimilarityLoss(Labelled):
 
     Parameters
     ----------
-    alpha, beta, base, normalize, reduction
+    alpha, beta, base, distance, p, power, normalize, reduction
         As in the function.
 
     Examples
@@ -93,6 +113,9 @@ class MultiSimilarityLoss(Labelled):
         beta: float = 50.0,
         base: float = 0.5,
         *,
+        distance: Distance = "cosine",
+        p: float = 2.0,
+        power: float = 1.0,
         normalize: bool = True,
         reduction: Reduction = "mean",
     ) -> None:
@@ -100,6 +123,9 @@ class MultiSimilarityLoss(Labelled):
             alpha=alpha,
             beta=beta,
             base=base,
+            distance=distance,
+            p=p,
+            power=power,
             normalize=normalize,
             reduction=reduction,
         )

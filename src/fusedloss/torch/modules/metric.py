@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -40,7 +41,12 @@ class Labelled(nn.Module):
             "sample_weight": sample_weight,
         }
         options = {name: getattr(self, name) for name in self._names}
-        options |= {name: x for name, x in given.items() if x is not None}
+        taken = signature(self.function).parameters
+        for name, x in given.items():
+            if x is not None and name not in taken:
+                raise ValueError(f"{type(self).__name__} takes no {name}")
+            if x is not None:
+                options[name] = x
         return self.function(embeddings, labels, **options)
 
     def extra_repr(self) -> str:
@@ -53,7 +59,7 @@ class TripletLoss(Labelled):
 
     Parameters
     ----------
-    margin, mining, distance, p, soft, normalize, reduction
+    margin, mining, distance, p, power, soft, normalize, reduction
         As in the function.
 
     Examples
@@ -74,6 +80,7 @@ class TripletLoss(Labelled):
         mining: Mining = "all",
         distance: Distance = "euclidean",
         p: float = 2.0,
+        power: float = 1.0,
         soft: bool = False,
         normalize: bool = False,
         reduction: Reduction = "mean_nonzero",
@@ -83,6 +90,7 @@ class TripletLoss(Labelled):
             mining=mining,
             distance=distance,
             p=p,
+            power=power,
             soft=soft,
             normalize=normalize,
             reduction=reduction,
@@ -94,7 +102,7 @@ class ContrastiveLoss(Labelled):
 
     Parameters
     ----------
-    pos_margin, neg_margin, normalize, reduction
+    pos_margin, neg_margin, distance, p, power, normalize, reduction
         As in the function.
 
     Examples
@@ -113,12 +121,18 @@ class ContrastiveLoss(Labelled):
         pos_margin: float = 0.0,
         neg_margin: float = 1.0,
         *,
+        distance: Distance = "euclidean",
+        p: float = 2.0,
+        power: float = 1.0,
         normalize: bool = True,
         reduction: Reduction = "mean_nonzero",
     ) -> None:
         super().__init__(
             pos_margin=pos_margin,
             neg_margin=neg_margin,
+            distance=distance,
+            p=p,
+            power=power,
             normalize=normalize,
             reduction=reduction,
         )
@@ -129,7 +143,7 @@ class MarginLoss(Labelled):
 
     Parameters
     ----------
-    margin, beta, normalize, reduction
+    margin, beta, distance, p, power, normalize, reduction
         As in the function.
 
     Examples
@@ -148,10 +162,21 @@ class MarginLoss(Labelled):
         margin: float = 0.2,
         beta: float | Tensor = 1.2,
         *,
+        distance: Distance = "euclidean",
+        p: float = 2.0,
+        power: float = 1.0,
         normalize: bool = True,
         reduction: Reduction = "mean_nonzero",
     ) -> None:
-        super().__init__(margin=margin, beta=beta, normalize=normalize, reduction=reduction)
+        super().__init__(
+            margin=margin,
+            beta=beta,
+            distance=distance,
+            p=p,
+            power=power,
+            normalize=normalize,
+            reduction=reduction,
+        )
 
 
 class LiftedStructureLoss(Labelled):
@@ -159,7 +184,7 @@ class LiftedStructureLoss(Labelled):
 
     Parameters
     ----------
-    neg_margin, pos_margin, normalize, reduction
+    neg_margin, pos_margin, distance, p, power, normalize, reduction
         As in the function.
 
     Examples
@@ -178,12 +203,18 @@ class LiftedStructureLoss(Labelled):
         neg_margin: float = 1.0,
         pos_margin: float = 0.0,
         *,
+        distance: Distance = "euclidean",
+        p: float = 2.0,
+        power: float = 1.0,
         normalize: bool = True,
         reduction: Literal["mean_nonzero", "mean", "sum"] = "mean",
     ) -> None:
         super().__init__(
             neg_margin=neg_margin,
             pos_margin=pos_margin,
+            distance=distance,
+            p=p,
+            power=power,
             normalize=normalize,
             reduction=reduction,
         )
@@ -194,7 +225,7 @@ class GeneralizedLiftedStructureLoss(Labelled):
 
     Parameters
     ----------
-    neg_margin, pos_margin, normalize, reduction
+    neg_margin, pos_margin, distance, p, power, normalize, reduction
         As in the function.
 
     Examples
@@ -213,12 +244,18 @@ class GeneralizedLiftedStructureLoss(Labelled):
         neg_margin: float = 1.0,
         pos_margin: float = 0.0,
         *,
+        distance: Distance = "euclidean",
+        p: float = 2.0,
+        power: float = 1.0,
         normalize: bool = True,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(
             neg_margin=neg_margin,
             pos_margin=pos_margin,
+            distance=distance,
+            p=p,
+            power=power,
             normalize=normalize,
             reduction=reduction,
         )
@@ -229,7 +266,7 @@ class NCALoss(Labelled):
 
     Parameters
     ----------
-    softmax_scale, normalize, reduction
+    softmax_scale, distance, p, power, normalize, reduction
         As in the function.
 
     Examples
@@ -247,10 +284,20 @@ class NCALoss(Labelled):
         self,
         softmax_scale: float = 1.0,
         *,
+        distance: Distance = "squared_euclidean",
+        p: float = 2.0,
+        power: float = 1.0,
         normalize: bool = True,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(softmax_scale=softmax_scale, normalize=normalize, reduction=reduction)
+        super().__init__(
+            softmax_scale=softmax_scale,
+            distance=distance,
+            p=p,
+            power=power,
+            normalize=normalize,
+            reduction=reduction,
+        )
 
 
 class RankedListLoss(Labelled):
@@ -258,7 +305,7 @@ class RankedListLoss(Labelled):
 
     Parameters
     ----------
-    margin, Tn, imbalance, alpha, Tp, normalize, reduction
+    margin, Tn, imbalance, alpha, Tp, distance, p, power, normalize, reduction
         As in the function.
 
     Examples
@@ -280,6 +327,9 @@ class RankedListLoss(Labelled):
         alpha: float | None = None,
         Tp: float = 0.0,
         *,
+        distance: Distance = "euclidean",
+        p: float = 2.0,
+        power: float = 1.0,
         normalize: bool = True,
         reduction: Reduction = "mean",
     ) -> None:
@@ -289,6 +339,9 @@ class RankedListLoss(Labelled):
             imbalance=imbalance,
             alpha=alpha,
             Tp=Tp,
+            distance=distance,
+            p=p,
+            power=power,
             normalize=normalize,
             reduction=reduction,
         )
