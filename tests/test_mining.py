@@ -13,7 +13,7 @@ from pytorch_metric_learning import distances, miners
 
 import fusedloss as fl
 from fusedloss import mining
-from pair_cases import BATCHES, DISTANCES, ExactLp, batch
+from pair_cases import BATCHES, DISTANCES, METRICS, ExactLp, batch
 from parts import Array
 
 #: Miners and the peer's of the same options.
@@ -31,6 +31,33 @@ PEERS: list[tuple[str, dict[str, Any], Callable[..., Any]]] = [
     ],
     ("mine_pair_margin", {"pos_margin": 1.1, "neg_margin": 1.2}, miners.PairMarginMiner),
     ("mine_multi_similarity", {"epsilon": 0.2}, miners.MultiSimilarityMiner),
+    *[
+        (
+            "mine_easy_hard",
+            {
+                "pos_strategy": p,
+                "neg_strategy": n,
+                "allowed_pos_range": (0.9, 1.4),
+                "allowed_neg_range": (1.0, 1.5),
+            },
+            miners.BatchEasyHardMiner,
+        )
+        for p, n in (("hard", "hard"), ("easy", "semihard"), ("all", "easy"), ("semihard", "hard"))
+    ],
+]
+
+#: Those that compute or choose in another way, and their options.
+OTHERS: list[tuple[str, dict[str, Any]]] = [
+    ("mine_angular", {"angle": 25.0}),
+    (
+        "mine_hardest_share",  # of a pair and the same from its other end, either may be found
+        {
+            "filter_percentage": 0.3,
+            "ref_embeddings": batch("large")[0][::-1] + 0.5,
+            "ref_labels": batch("large")[1],
+        },
+    ),
+    ("mine_uniform_histogram", {"num_bins": 20, "seed": 0}),
 ]
 KINDS = [kind for kind in BATCHES if kind != "few"]
 
@@ -62,6 +89,97 @@ def test_indices_are_the_peers(
     assert_same_rows(getattr(fl, name)(e, y, **options), expected)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize(("name", "options", "peer"), PEERS[:7])
+def test_powers_of_distances_are_the_peers(
+    name: str, options: dict[str, Any], peer: Callable[..., Any], normalize: bool, metric: str
+) -> None:
+    e, y = batch("random")
+    e = e / 4
+    distance, of_distance = METRICS[metric]
+    theirs = peer(**options, distance=ExactLp(**of_distance, normalize_embeddings=normalize))
+    ours = getattr(fl, name)(e, y, normalize=normalize, **distance, **options)
+    assert_same_rows(ours, theirs(torch.tensor(e), torch.tensor(y)))
+
+
+@pytest.mark.parametrize("with_references", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_angles_are_the_peers(kind: str, with_references: bool) -> None:
+    e, y = batch(kind)
+    given = {}
+    if with_references:
+        r, z = batch("random")
+        given = {"ref_embeddings": np.resize(r, (len(r), e.shape[1])), "ref_labels": z}
+    theirs = miners.AngularMiner(25)(*map(torch.tensor, (e, y, *given.values())))
+    assert_same_rows(fl.mine_angular(e, y, angle=25, **given), theirs)
+
+
+@pytest.mark.parametrize("with_references", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_hardest_share_is_the_peers(kind: str, share: float, with_references: bool) -> None:
+    """By distance: a pair is as hard as the same pair from its other end."""
+    e, y = batch(kind)
+    given = {}
+    if with_references:
+        r, z = batch("random")
+        given = {"ref_embeddings": np.resize(r, (len(r), e.shape[1])), "ref_labels": z}
+    arguments = [*map(torch.tensor, (e, y, *given.values()))]
+    ours = fl.mine_hardest_share(e, y, filter_percentage=share, **given)
+    theirs = miners.HDCMiner(share, distance=ExactLp())(*arguments)
+    if with_references:
+        assert_same_rows(ours, theirs)
+    distances = ExactLp()(arguments[0], arguments[2] if with_references else None).numpy()
+    labels = given.get("ref_labels", y)
+    for k, same in ((0, True), (2, False)):
+        assert ((y[ours[k]] == labels[ours[k + 1]]) == same).all()
+        assert with_references or (ours[k] != ours[k + 1]).all()
+        assert len(np.unique(np.stack(ours[k : k + 2], axis=1), axis=0)) == len(ours[k])
+        found = distances[ours[k], ours[k + 1]]
+        np.testing.assert_array_equal(found, np.sort(found)[:: -1 if same else 1])
+        expected = np.sort(distances[theirs[k], theirs[k + 1]])
+        # distances of float64, from dot products there and from differences here
+        np.testing.assert_allclose(np.sort(found), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bins_are_drawn_from_as_the_peer_does(kind: str) -> None:
+    e, y = batch(kind)
+    ours = fl.mine_uniform_histogram(e, y, num_bins=9, pos_per_bin=3, neg_per_bin=5, seed=1)
+    x, t = torch.tensor(e), torch.tensor(y)
+    theirs = miners.UniformHistogramMiner(9, 3, 5, distance=ExactLp())(x, t)
+    distances = ExactLp()(x).numpy()
+    own = np.eye(len(y), dtype=bool)
+    for k, pairs in ((0, (y[:, None] == y) & ~own), (2, y[:, None] != y)):
+        assert pairs[ours[k], ours[k + 1]].all()
+        if not pairs.any():
+            assert not len(ours[k])
+            continue
+        edges = np.linspace(distances[pairs].min(), distances[pairs].max(), 10)
+        counts = [
+            np.histogram(distances[found[k], found[k + 1]], edges)[0] for found in (ours, theirs)
+        ]
+        np.testing.assert_array_equal(*counts)
+
+
+def test_draws_of_a_bin_are_uniform() -> None:
+    e, y = batch("random")
+    draws = 5000
+    _, _, a, n = fl.mine_uniform_histogram(e, y, num_bins=4, pos_per_bin=1, neg_per_bin=draws)
+    distances = ExactLp()(torch.tensor(e)).numpy()
+    negative = y[:, None] != y
+    edges = np.linspace(distances[negative].min(), distances[negative].max(), 5)
+    counts = np.zeros_like(distances)
+    np.add.at(counts, (a, n), 1)
+    for k in range(4):
+        inside = negative & (distances >= edges[k]) & (distances < edges[k + 1] + (k == 3))
+        share = 1 / inside.sum()
+        assert counts[inside].sum() == draws
+        # six standard deviations of each of about a thousand shares
+        assert np.abs(counts[inside] - draws * share).max() < 6 * (draws * share) ** 0.5 + 1
+
+
 @pytest.mark.parametrize("distance", ["squared_euclidean", "cosine"])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_distances_are_the_peers(distance: str, normalize: bool) -> None:
@@ -85,9 +203,9 @@ def test_references_are_the_peers(
     assert_same_rows(ours, theirs)
 
 
-@pytest.mark.parametrize(("name", "options", "peer"), PEERS)
+@pytest.mark.parametrize(("name", "options"), [*[case[:2] for case in PEERS], *OTHERS])
 def test_blocks_do_not_matter(
-    name: str, options: dict[str, Any], peer: object, monkeypatch: pytest.MonkeyPatch
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     e, y = batch("large")
     expected = getattr(fl, name)(e, y, **options)
@@ -194,6 +312,21 @@ def test_what_is_returned_is_bounded(name: str) -> None:
             lambda: fl.mine_triplets(np.ones((3, 2)), [0, 0, 1], type_of_triplets="most"),  # type: ignore[arg-type]
             ValueError,
             "type_of_triplets is 'most'",
+        ),
+        (
+            lambda: fl.mine_easy_hard(np.ones((3, 2)), [0, 0, 1], allowed_pos_range=0.5),  # type: ignore[arg-type]
+            TypeError,
+            "allowed_pos_range is 0.5: expected two numbers",
+        ),
+        (
+            lambda: fl.mine_hardest_share(np.ones((3, 2)), [0, 0, 1], filter_percentage=1.5),
+            ValueError,
+            "filter_percentage is 1.5: expected a number from 0 to 1",
+        ),
+        (
+            lambda: fl.mine_angular(np.ones((3, 2)), [0, 0, 1], angle=95),
+            ValueError,
+            "angle is 95.*: expected a number from 0 to 90",
         ),
         (
             lambda: fl.mine_hard(np.ones((3, 2)), [0, 0, 1], limit=1.5),  # type: ignore[arg-type]

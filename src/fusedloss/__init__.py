@@ -72,13 +72,16 @@ from fusedloss.metric import (
     triplet_loss,
 )
 from fusedloss.mining import (
+    mine_angular,
     mine_distance_weighted,
     mine_easy_hard,
     mine_hard,
+    mine_hardest_share,
     mine_multi_similarity,
     mine_pair_margin,
     mine_semihard,
     mine_triplets,
+    mine_uniform_histogram,
 )
 from fusedloss.multiclass import (
     categorical_hinge_loss,
@@ -193,13 +196,16 @@ __all__ = [
     "margin_cross_entropy",
     "margin_loss",
     "margin_ranking_loss",
+    "mine_angular",
     "mine_distance_weighted",
     "mine_easy_hard",
     "mine_hard",
+    "mine_hardest_share",
     "mine_multi_similarity",
     "mine_pair_margin",
     "mine_semihard",
     "mine_triplets",
+    "mine_uniform_histogram",
     "mse_loss",
     "msle_loss",
     "multi_margin_loss",

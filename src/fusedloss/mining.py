@@ -6,16 +6,17 @@ combination of miner and loss: their results are what a loss takes as `indices_t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusedloss import _check, _pairs
+from fusedloss import _check, _core, _pairs
 from fusedloss._loss import Array
+from fusedloss.metric import Distance
 
-Distance = Literal["euclidean", "squared_euclidean", "cosine"]
 Triplets = tuple[Array, Array, Array]
 Pairs = tuple[Array, Array, Array, Array]
 
@@ -42,27 +43,16 @@ class Batch(NamedTuple):
     references: Array
     labels: Array
     reference_labels: Array
-    distance: str
+    metric: _pairs.Metric
     apart: bool  # the references are not the anchors
 
     def blocks(self) -> Iterator[Block]:
         """Yield the distances of a few anchors at a time."""
         count = len(self.references)
         rows = max(1, BLOCK // max(count, 1))
-        squares = np.square(self.references).sum(axis=1)
         for i in range(0, len(self.anchors), rows):
             a = self.anchors[i : i + rows]
-            d = a @ self.references.T
-            if self.distance == "cosine":
-                np.subtract(1, d, out=d)
-            else:
-                d *= -2
-                sums = np.square(a).sum(axis=1, keepdims=True) + squares
-                d += sums
-                near = np.nonzero(d < sums / 256)  # too few digits are left of these
-                d[near] = np.square(a[near[0]] - self.references[near[1]]).sum(axis=1)
-                if self.distance == "euclidean":
-                    np.sqrt(d, out=d)
+            d = _distances(a, self.references, self.metric)
             same = self.labels[i : i + rows, np.newaxis] == self.reference_labels
             negative = ~same
             if not self.apart:
@@ -75,25 +65,42 @@ def _batch(
     labels: Any,
     ref_embeddings: Any,
     ref_labels: Any,
-    distance: Any,
+    metric: _pairs.Metric,
     normalize: Any,
 ) -> Batch:
-    choice = _pairs.choice("distance", distance, ("euclidean", "squared_euclidean", "cosine"))
     e = _pairs.embeddings_of("embeddings", embeddings)
     y = _pairs.labels_of("labels", labels, "embeddings", len(e))
     r, z = _pairs.references_of(e, ref_embeddings, ref_labels)
-    anchors = _wide(e, normalize)
+    root = (metric.p if metric.distance == _core.LP else 2.0) if normalize else None
+    anchors = _wide(e, root)
     if r is None or z is None:
-        return Batch(anchors, anchors, y, y, choice, False)
-    return Batch(anchors, _wide(r, normalize), y, z, choice, True)
+        return Batch(anchors, anchors, y, y, metric, False)
+    return Batch(anchors, _wide(r, root), y, z, metric, True)
 
 
-def _wide(x: Array, normalize: Any) -> Array:
+def _wide(x: Array, root: float | None) -> Array:
+    """Return float64 of embeddings, divided by their norms if there is a root."""
     wide = x.astype(np.float64)
-    if normalize:
-        norms = np.sqrt(np.square(wide).sum(axis=1, keepdims=True))
-        wide /= np.maximum(norms, 1e-12)
+    if root is not None:
+        wide /= np.maximum(np.linalg.norm(wide, root, axis=1, keepdims=True), 1e-12)
     return wide
+
+
+def _distances(a: Array, b: Array, metric: _pairs.Metric) -> Array:
+    if metric.distance == _core.LP:
+        sums = np.zeros((len(a), len(b)))
+        for x, y in zip(a.T, b.T, strict=True):
+            sums += np.abs(x[:, np.newaxis] - y) ** metric.p
+        return sums ** (metric.power / metric.p)
+    d: Array = a @ b.T
+    if metric.distance == _core.COSINE_DISTANCE:
+        return np.subtract(1, d, out=d)
+    d *= -2
+    sums = np.square(a).sum(axis=1, keepdims=True) + np.square(b).sum(axis=1)
+    d += sums
+    near = np.nonzero(d < sums / 256)  # too few digits are left of these
+    d[near] = np.square(a[near[0]] - b[near[1]]).sum(axis=1)
+    return d if metric.distance == _core.SQUARED_EUCLIDEAN else np.sqrt(d, out=d)
 
 
 def _collected(
@@ -139,6 +146,8 @@ def mine_triplets(
     margin: float = 0.2,
     type_of_triplets: Literal["all", "hard", "semihard", "easy"] = "all",
     distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -157,8 +166,10 @@ def mine_triplets(
     type_of_triplets : {"all", "hard", "semihard", "easy"}, default "all"
         "all" with d(a, n) - d(a, p) <= m; "hard", those of them with d(a, n) <= d(a, p);
         "semihard", the others of them; "easy" with d(a, n) - d(a, p) > m.
-    distance : {"euclidean", "squared_euclidean", "cosine"}, default "euclidean"
-        "cosine" is one minus the dot product.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+        As in `triplet_loss`: "cosine" is one minus the dot product.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
     ref_embeddings : array, shape (M, D), optional
@@ -199,9 +210,10 @@ def mine_triplets(
         "easy": lambda p, n: n - p > m,
     }
     chosen = kinds[_pairs.choice("type_of_triplets", type_of_triplets, tuple(kinds))]
-    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, distance, normalize)
-    a, p, n = _collected("triplets", limit, _triplets_where(batch, chosen), 3)
-    return a, p, n
+    metric = _pairs.metric(distance, p, power)
+    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
+    anchors, positives, negatives = _collected("triplets", limit, _triplets_where(batch, chosen), 3)
+    return anchors, positives, negatives
 
 
 def mine_semihard(
@@ -210,6 +222,8 @@ def mine_semihard(
     *,
     margin: float = 0.2,
     distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -225,8 +239,10 @@ def mine_semihard(
         Positives of an anchor have its label, negatives another one.
     margin : float, default 0.2
         The margin, m.
-    distance : {"euclidean", "squared_euclidean", "cosine"}, default "euclidean"
-        "cosine" is one minus the dot product.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+        As in `triplet_loss`: "cosine" is one minus the dot product.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
     ref_embeddings : array, shape (M, D), optional
@@ -265,6 +281,8 @@ def mine_semihard(
         margin=margin,
         type_of_triplets="semihard",
         distance=distance,
+        p=p,
+        power=power,
         normalize=normalize,
         ref_embeddings=ref_embeddings,
         ref_labels=ref_labels,
@@ -282,12 +300,24 @@ def _nearest(d: Array, chosen: Array, far: bool) -> tuple[Array, Array]:
     return (d.argmax(axis=1) if far else d.argmin(axis=1)), found
 
 
-def _easy_hard(batch: Batch, pos: str, neg: str) -> Iterator[tuple[Array, ...]]:
+#: The least and the greatest distance.
+Range = tuple[float, float]
+
+
+def _easy_hard(
+    batch: Batch, pos: str, neg: str, ranges: tuple[Range, Range]
+) -> Iterator[tuple[Array, ...]]:
     for block in batch.blocks():
         d, rows = block.distances, np.arange(len(block.distances))
         if not d.shape[1]:
             return
-        positive, negative = block.positive, block.negative
+        positive, negative = (
+            pairs if strategy == "all" else pairs & (d >= least) & (d <= most)
+            for pairs, strategy, (least, most) in (
+                (block.positive, pos, ranges[0]),
+                (block.negative, neg, ranges[1]),
+            )
+        )
         # A semihard one is beyond what the other side has chosen.
         if pos == "semihard":
             nearest, found = _nearest(d, negative, far=neg == "easy")
@@ -305,13 +335,25 @@ def _easy_hard(batch: Batch, pos: str, neg: str) -> Iterator[tuple[Array, ...]]:
         yield a1 + block.first, at_p, a2 + block.first, at_n
 
 
+def _range(name: str, x: Any) -> Range:
+    if x is None:
+        return -math.inf, math.inf
+    if not isinstance(x, tuple | list) or len(x) != 2:
+        raise TypeError(f"{name} is {x!r}: expected two numbers, the least and the greatest")
+    return _check.number(name, x[0]), _check.number(name, x[1])
+
+
 def mine_easy_hard(
     embeddings: ArrayLike,
     labels: ArrayLike,
     *,
     pos_strategy: Strategy = "easy",
     neg_strategy: Strategy = "semihard",
+    allowed_pos_range: Range | None = None,
+    allowed_neg_range: Range | None = None,
     distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -331,8 +373,13 @@ def mine_easy_hard(
     neg_strategy : {"hard", "semihard", "easy", "all"}, default "semihard"
         "hard" takes the nearest negative, "easy" the farthest, "semihard" the nearest that is
         farther than the positive, "all" every one.
-    distance : {"euclidean", "squared_euclidean", "cosine"}, default "euclidean"
-        "cosine" is one minus the dot product.
+    allowed_pos_range, allowed_neg_range : (float, float), optional
+        The least and the greatest distance of positives and of negatives that are chosen, unless
+        all are.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+        As in `triplet_loss`: "cosine" is one minus the dot product.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
     ref_embeddings : array, shape (M, D), optional
@@ -375,9 +422,15 @@ def mine_easy_hard(
             f"neg_strategy is {neg!r}: expected 'hard' or 'easy' or no 'semihard' beside "
             f"pos_strategy={pos!r}"
         )
-    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, distance, normalize)
-    a1, p, a2, n = _collected("pairs", limit, _easy_hard(batch, pos, neg), 4)
-    return a1, p, a2, n
+    ranges = (
+        _range("allowed_pos_range", allowed_pos_range),
+        _range("allowed_neg_range", allowed_neg_range),
+    )
+    metric = _pairs.metric(distance, p, power)
+    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
+    found = _easy_hard(batch, pos, neg, ranges)
+    a1, positives, a2, negatives = _collected("pairs", limit, found, 4)
+    return a1, positives, a2, negatives
 
 
 def mine_hard(
@@ -385,6 +438,8 @@ def mine_hard(
     labels: ArrayLike,
     *,
     distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -398,8 +453,10 @@ def mine_hard(
         The anchors: float16, bfloat16, float32 or float64.
     labels : array of integers, shape (N,)
         Positives of an anchor have its label, negatives another one.
-    distance : {"euclidean", "squared_euclidean", "cosine"}, default "euclidean"
-        "cosine" is one minus the dot product.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+        As in `triplet_loss`: "cosine" is one minus the dot product.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
     ref_embeddings : array, shape (M, D), optional
@@ -438,18 +495,20 @@ def mine_hard(
     >>> fl.mine_hard([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1])
     (array([0, 1]), array([1, 0]), array([2, 2]))
     """
-    a, p, _, n = mine_easy_hard(
+    anchors, positives, _, negatives = mine_easy_hard(
         embeddings,
         labels,
         pos_strategy="hard",
         neg_strategy="hard",
         distance=distance,
+        p=p,
+        power=power,
         normalize=normalize,
         ref_embeddings=ref_embeddings,
         ref_labels=ref_labels,
         limit=limit,
     )
-    return a, p, n
+    return anchors, positives, negatives
 
 
 def _pairs_where(
@@ -468,6 +527,8 @@ def mine_multi_similarity(
     *,
     epsilon: float = 0.1,
     distance: Distance = "cosine",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -484,8 +545,10 @@ def mine_multi_similarity(
     epsilon : float, default 0.1
         By how much less is enough: a positive is as far as the nearest negative less epsilon, a
         negative as near as the farthest positive and epsilon.
-    distance : {"euclidean", "squared_euclidean", "cosine"}, default "cosine"
-        "cosine" is one minus the dot product.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "cosine"
+        As in `triplet_loss`: "cosine" is one minus the dot product.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
     ref_embeddings : array, shape (M, D), optional
@@ -531,9 +594,10 @@ def mine_multi_similarity(
         farthest = np.where(block.positive, d, -np.inf).max(axis=1, keepdims=True)
         return block.positive & (d + e > nearest), block.negative & (d - e < farthest)
 
-    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, distance, normalize)
-    a1, p, a2, n = _collected("pairs", limit, _pairs_where(batch, chosen), 4)
-    return a1, p, a2, n
+    metric = _pairs.metric(distance, p, power)
+    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
+    a1, positives, a2, negatives = _collected("pairs", limit, _pairs_where(batch, chosen), 4)
+    return a1, positives, a2, negatives
 
 
 def mine_pair_margin(
@@ -543,6 +607,8 @@ def mine_pair_margin(
     pos_margin: float = 0.2,
     neg_margin: float = 0.8,
     distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
     normalize: bool = True,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
@@ -560,8 +626,10 @@ def mine_pair_margin(
         Positives farther than that are taken.
     neg_margin : float, default 0.8
         Negatives nearer than that are taken.
-    distance : {"euclidean", "squared_euclidean", "cosine"}, default "euclidean"
-        "cosine" is one minus the dot product.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+        As in `triplet_loss`: "cosine" is one minus the dot product.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
     ref_embeddings : array, shape (M, D), optional
@@ -600,9 +668,10 @@ def mine_pair_margin(
         d = block.distances
         return block.positive & (d > most), block.negative & (d < least)
 
-    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, distance, normalize)
-    a1, p, a2, n = _collected("pairs", limit, _pairs_where(batch, chosen), 4)
-    return a1, p, a2, n
+    metric = _pairs.metric(distance, p, power)
+    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
+    a1, positives, a2, negatives = _collected("pairs", limit, _pairs_where(batch, chosen), 4)
+    return a1, positives, a2, negatives
 
 
 def _weighted(
@@ -632,7 +701,7 @@ def mine_distance_weighted(
     *,
     cutoff: float = 0.5,
     nonzero_loss_cutoff: float = 1.4,
-    seed: int | None = None,
+    seed: int | np.random.Generator | None = None,
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
     limit: int = LIMIT,
@@ -649,7 +718,7 @@ def mine_distance_weighted(
         Negatives nearer than that are as probable as those there.
     nonzero_loss_cutoff : float, default 1.4
         Negatives from that distance on are not drawn.
-    seed : int, optional
+    seed : int or numpy.random.Generator, optional
         Of the random numbers; if absent, each call draws others.
     ref_embeddings : array, shape (M, D), optional
         Where positives and negatives come from, of the embeddings' dtype; if absent, the other
@@ -692,6 +761,314 @@ def mine_distance_weighted(
         _check.finite("nonzero_loss_cutoff", nonzero_loss_cutoff),
     )
     rng = np.random.default_rng(seed)
-    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, "euclidean", True)
+    metric = _pairs.Metric(_core.EUCLIDEAN)
+    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, True)
     a, p, n = _collected("triplets", limit, _weighted(batch, least, reach, rng), 3)
     return a, p, n
+
+
+def _angular(batch: Batch, tangent: float) -> Iterator[tuple[Array, ...]]:
+    euclidean = _pairs.Metric(_core.EUCLIDEAN)
+    for block in batch.blocks():
+        for row, d in enumerate(block.distances):
+            negatives = np.flatnonzero(block.negative[row])
+            positives = np.flatnonzero(block.positive[row])
+            a, others = batch.anchors[block.first + row], batch.references[negatives]
+            # An anchor's triplets a few positives at a time.
+            step = max(1, BLOCK // max(len(negatives), 1))
+            for i in range(0, len(positives), step):
+                some = positives[i : i + step]
+                centers = (a + batch.references[some]) / 2
+                far = _distances(centers, others, euclidean)
+                p, n = np.nonzero(d[some, np.newaxis] > 2 * tangent * far)
+                yield np.full(len(p), block.first + row), some[p], negatives[n]
+
+
+def mine_angular(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    angle: float = 20.0,
+    normalize: bool = False,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
+    limit: int = LIMIT,
+) -> Triplets:
+    r"""Find the triplets whose negative sees the positive pair at more than an angle.
+
+    .. math:: \arctan \frac{d(a, p)}{2\, d(n, c)} > \alpha, \qquad c = \frac{a + p}{2}
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        Positives of an anchor have its label, negatives another one.
+    angle : float, default 20
+        The angle :math:`\alpha` in degrees, from 0 to 90.
+    normalize : bool, default False
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
+    ref_embeddings : array, shape (M, D), optional
+        Where positives and negatives come from, of the embeddings' dtype; if absent, the other
+        embeddings.
+    ref_labels : array of integers, shape (M,), optional
+        Their labels.
+    limit : int, default 16777216
+        How many triplets there may be at most.
+
+    Returns
+    -------
+    anchors, positives, negatives : arrays of int64
+        The triplets, anchor by anchor.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit, or if there are more than `limit`.
+
+    Notes
+    -----
+    Equivalent to ``AngularMiner(angle)`` of pytorch-metric-learning, which does not normalize
+    either, and adds 1e-6 to every difference.
+
+    References
+    ----------
+    J. Wang, F. Zhou, S. Wen, X. Liu, Y. Lin, "Deep Metric Learning with Angular Loss", ICCV 2017.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> fl.mine_angular([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1])
+    (array([0, 1]), array([1, 0]), array([2, 2]))
+    """
+    tangent = math.tan(math.radians(_check.in_range("angle", angle, 0, 90)))
+    metric = _pairs.Metric(_core.EUCLIDEAN)
+    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
+    a, p, n = _collected("triplets", limit, _angular(batch, tangent), 3)
+    return a, p, n
+
+
+class Found(NamedTuple):
+    """Pairs of one kind, and their distances."""
+
+    anchors: Array
+    others: Array
+    distances: Array
+
+
+def _kinds(batch: Batch) -> Iterator[tuple[Found, Found]]:
+    """Yield the positive and the negative pairs of a few anchors at a time."""
+    for block in batch.blocks():
+        positive, negative = (
+            Found(rows + block.first, others, block.distances[rows, others])
+            for rows, others in map(np.nonzero, (block.positive, block.negative))
+        )
+        yield positive, negative
+
+
+def mine_hardest_share(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    filter_percentage: float = 0.5,
+    distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
+    normalize: bool = True,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
+    limit: int = LIMIT,
+) -> Pairs:
+    """Find the farthest of all positive pairs, and the nearest of all negative ones.
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        Positives of an anchor have its label, negatives another one.
+    filter_percentage : float, default 0.5
+        The share of each kind's pairs that is found, from 0 to 1.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+        As in `triplet_loss`: "cosine" is one minus the dot product.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
+    normalize : bool, default True
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
+    ref_embeddings : array, shape (M, D), optional
+        Where positives and negatives come from, of the embeddings' dtype; if absent, the other
+        embeddings.
+    ref_labels : array of integers, shape (M,), optional
+        Their labels.
+    limit : int, default 16777216
+        How many pairs there may be at most.
+
+    Returns
+    -------
+    anchors, positives, anchors, negatives : arrays of int64
+        The positive pairs and the negative ones, the hardest first.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit, or if there are more than `limit`.
+
+    Notes
+    -----
+    Equivalent to ``HDCMiner(filter_percentage)`` of pytorch-metric-learning. No more pairs are held
+    than are found, and those of a few anchors.
+
+    References
+    ----------
+    Y. Yuan, K. Yang, C. Zhang, "Hard-Aware Deeply Cascaded Embedding", ICCV 2017.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> fl.mine_hardest_share([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1])
+    (array([0]), array([1]), array([1, 2]), array([2, 1]))
+    """
+    share = _check.in_range("filter_percentage", filter_percentage, 0, 1)
+    most = _check.integer("limit", limit)
+    metric = _pairs.metric(distance, p, power)
+    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
+    values, counts = np.unique(batch.reference_labels, return_counts=True)
+    same = int(counts[np.searchsorted(values, batch.labels[np.isin(batch.labels, values)])].sum())
+    positives = same if batch.apart else same - len(batch.labels)
+    numbers = [
+        math.ceil(share * n)
+        for n in (positives, len(batch.labels) * len(batch.reference_labels) - same)
+    ]
+    if max(numbers) > most:
+        raise ValueError(f"there are more than {most} pairs: expected no more than limit")
+    nothing = np.zeros(0, np.int64)
+    hardest = [Found(nothing, nothing, np.zeros(0))] * 2
+    for kinds in _kinds(batch):
+        for kind, (found, number, sign) in enumerate(zip(kinds, numbers, (-1, 1), strict=True)):
+            every = Found(*map(np.concatenate, zip(hardest[kind], found, strict=True)))
+            order = np.argsort(sign * every.distances, kind="stable")[:number]
+            hardest[kind] = Found(*(x[order] for x in every))
+    (a1, near, _), (a2, far, _) = hardest
+    return a1, near, a2, far
+
+
+def mine_uniform_histogram(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    num_bins: int = 100,
+    pos_per_bin: int = 10,
+    neg_per_bin: int = 10,
+    seed: int | np.random.Generator | None = None,
+    distance: Distance = "euclidean",
+    p: float = 2.0,
+    power: float = 1.0,
+    normalize: bool = True,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
+    limit: int = LIMIT,
+) -> Pairs:
+    """Draw pairs such that all distances between the least and the greatest are equally frequent.
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        Positives of an anchor have its label, negatives another one.
+    num_bins : int, default 100
+        The number of bins of the distances of each kind of pairs.
+    pos_per_bin, neg_per_bin : int, default 10
+        How many pairs are drawn of each bin that has one; a pair may come more than once.
+    seed : int or numpy.random.Generator, optional
+        Of the random numbers; if absent, each call draws others.
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+        As in `triplet_loss`: "cosine" is one minus the dot product.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
+    normalize : bool, default True
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
+    ref_embeddings : array, shape (M, D), optional
+        Where positives and negatives come from, of the embeddings' dtype; if absent, the other
+        embeddings.
+    ref_labels : array of integers, shape (M,), optional
+        Their labels.
+    limit : int, default 16777216
+        How many pairs there may be at most.
+
+    Returns
+    -------
+    anchors, positives, anchors, negatives : arrays of int64
+        The positive pairs and the negative ones, the nearest bins first.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit, or if there are more than `limit`.
+
+    Notes
+    -----
+    Equivalent to ``UniformHistogramMiner(num_bins, pos_per_bin, neg_per_bin)`` of
+    pytorch-metric-learning. Distances are held for a few anchors at a time, and computed three
+    times: for their range, for the bins, and for the pairs that are drawn.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> embeddings, labels = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]
+    >>> fl.mine_uniform_histogram(embeddings, labels, pos_per_bin=2, neg_per_bin=1, seed=0)
+    (array([1, 1]), array([0, 0]), array([1, 2]), array([2, 0]))
+    """
+    bins = _check.count("num_bins", num_bins)
+    draws = _check.count("pos_per_bin", pos_per_bin), _check.count("neg_per_bin", neg_per_bin)
+    most = _check.integer("limit", limit)
+    rng = np.random.default_rng(seed)
+    metric = _pairs.metric(distance, p, power)
+    batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
+    ends = [[math.inf, -math.inf], [math.inf, -math.inf]]
+    for kinds in _kinds(batch):
+        for end, found in zip(ends, kinds, strict=True):
+            end[0] = min(end[0], found.distances.min(initial=math.inf))
+            end[1] = max(end[1], found.distances.max(initial=-math.inf))
+    edges = [
+        np.linspace(least, greatest, bins + 1) if least <= greatest else np.zeros(bins + 1)
+        for least, greatest in ends
+    ]
+
+    def bins_of(kind: int, found: Found) -> Array:
+        return np.minimum(np.searchsorted(edges[kind], found.distances, "right") - 1, bins - 1)
+
+    counts = np.zeros((2, bins), np.int64)
+    for kinds in _kinds(batch):
+        for kind, found in enumerate(kinds):
+            counts[kind] += np.bincount(bins_of(kind, found), minlength=bins)
+    # Which pair of its bin each draw is.
+    drawn = [rng.integers(0, np.repeat(n[n > 0], k)) for n, k in zip(counts, draws, strict=True)]
+    if max(map(len, drawn)) > most:
+        raise ValueError(f"there are more than {most} pairs: expected no more than limit")
+    wanted = [
+        np.repeat((np.cumsum(n) - n)[n > 0], k) + x
+        for n, k, x in zip(counts, draws, drawn, strict=True)
+    ]
+    chosen = [np.zeros((2, len(x)), np.int64) for x in drawn]
+    seen = np.cumsum(counts, axis=1) - counts  # a pair's number: bin by bin, as they come
+    for kinds in _kinds(batch):
+        for kind, found in enumerate(kinds):
+            at = bins_of(kind, found)
+            order = np.argsort(at, kind="stable")
+            here = np.bincount(at, minlength=bins)
+            first = np.repeat(seen[kind] - (np.cumsum(here) - here), here)
+            numbers = first + np.arange(len(order))
+            places = np.searchsorted(numbers, wanted[kind])
+            inside = places < len(numbers)
+            inside[inside] = numbers[places[inside]] == wanted[kind][inside]
+            pairs = order[places[inside]]
+            chosen[kind][:, inside] = found.anchors[pairs], found.others[pairs]
+            seen[kind] += here
+    return *chosen[0], *chosen[1]

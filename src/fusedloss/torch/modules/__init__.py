@@ -1,4 +1,4 @@
-"""The losses of `fusedloss.torch.functional` as modules."""
+"""The losses of `fusedloss.torch.functional` as modules, and miners."""
 
 from fusedloss.torch.modules.binary import (
     AsymmetricLoss,
@@ -65,6 +65,17 @@ from fusedloss.torch.modules.metric import (
     RankedListLoss,
     TripletLoss,
 )
+from fusedloss.torch.modules.mining import (
+    AngularMiner,
+    BatchEasyHardMiner,
+    BatchHardMiner,
+    DistanceWeightedMiner,
+    HDCMiner,
+    MultiSimilarityMiner,
+    PairMarginMiner,
+    TripletMarginMiner,
+    UniformHistogramMiner,
+)
 from fusedloss.torch.modules.multiclass import (
     CategoricalHingeLoss,
     GeneralizedCrossEntropyLoss,
@@ -115,10 +126,13 @@ __all__ = [
     "ASoftmaxLoss",
     "AdaFaceLoss",
     "AngularLoss",
+    "AngularMiner",
     "ArcFaceLoss",
     "AsymmetricLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchEasyHardMiner",
+    "BatchHardMiner",
     "CLIPLoss",
     "CTCLoss",
     "CategoricalCrossEntropyLoss",
@@ -133,6 +147,7 @@ __all__ = [
     "CurricularFaceLoss",
     "DiceCELoss",
     "DiceLoss",
+    "DistanceWeightedMiner",
     "DistillationLoss",
     "ExponentialLoss",
     "FastAPLoss",
@@ -142,6 +157,7 @@ __all__ = [
     "GaussianNLLLoss",
     "GeneralizedCrossEntropyLoss",
     "GeneralizedLiftedStructureLoss",
+    "HDCMiner",
     "HingeEmbeddingLoss",
     "HingeLoss",
     "HistogramLoss",
@@ -168,11 +184,13 @@ __all__ = [
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "MultiSimilarityLoss",
+    "MultiSimilarityMiner",
     "NCALoss",
     "NLLLoss",
     "NPairsLoss",
     "NTXentLoss",
     "NormFaceLoss",
+    "PairMarginMiner",
     "PerceptualLoss",
     "PoissonNLLLoss",
     "Poly1CrossEntropyLoss",
@@ -195,9 +213,11 @@ __all__ = [
     "TotalVariationLoss",
     "TripletLoss",
     "TripletMarginLoss",
+    "TripletMarginMiner",
     "TripletMarginWithDistanceLoss",
     "TupletMarginLoss",
     "TverskyLoss",
     "TweedieLoss",
+    "UniformHistogramMiner",
     "ZeroOneLoss",
 ]

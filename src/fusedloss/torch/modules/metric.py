@@ -13,16 +13,28 @@ from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Indices
 
 
-class Labelled(nn.Module):
-    """A loss of embeddings and their labels; its options are its attributes."""
-
-    function: Callable[..., Tensor]
+class WithOptions(nn.Module):
+    """A module whose options are its attributes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self._names = tuple(options)
         for name, option in options.items():
             setattr(self, name, option)
+
+    def options(self) -> dict[str, Any]:
+        """Return the options by name."""
+        return {name: getattr(self, name) for name in self._names}
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return ", ".join(f"{name}={option!r}" for name, option in self.options().items())
+
+
+class Labelled(WithOptions):
+    """A loss of embeddings and their labels."""
+
+    function: Callable[..., Tensor]
 
     def forward(
         self,
@@ -40,7 +52,7 @@ class Labelled(nn.Module):
             "ref_labels": ref_labels,
             "sample_weight": sample_weight,
         }
-        options = {name: getattr(self, name) for name in self._names}
+        options = self.options()
         taken = signature(self.function).parameters
         for name, x in given.items():
             if x is not None and name not in taken:
@@ -48,10 +60,6 @@ class Labelled(nn.Module):
             if x is not None:
                 options[name] = x
         return self.function(embeddings, labels, **options)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._names)
 
 
 class TripletLoss(Labelled):

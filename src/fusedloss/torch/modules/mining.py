@@ -1,0 +1,398 @@
+"""Miners: which pairs and triplets of a batch a loss is taken of, as tensors of indices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusedloss import mining
+from fusedloss.metric import Distance
+from fusedloss.mining import Range, Strategy
+from fusedloss.torch._autograd import array, expect_tensors
+from fusedloss.torch._bfloat16 import numbers_of_bits
+from fusedloss.torch.modules.metric import WithOptions
+
+
+class Miner(WithOptions):
+    """A miner: its call returns what a loss takes as third argument."""
+
+    mine: Callable[..., tuple[Any, ...]]  # the same of arrays
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Return (anchors, positives, negatives), or (anchors, positives, anchors, negatives)."""
+        given = {"ref_embeddings": ref_emb, "ref_labels": ref_labels}
+        tensors = {"embeddings": embeddings, "labels": labels} | {
+            name: x for name, x in given.items() if x is not None
+        }
+        expect_tensors(*tensors.values())
+        arrays = {name: numbers_of_bits(array(x.detach().cpu())) for name, x in tensors.items()}
+        found = self.mine(**arrays, **self.options())
+        return tuple(torch.from_numpy(x).to(embeddings.device) for x in found)
+
+
+class TripletMarginMiner(Miner):
+    """Triplets by a margin: `fusedloss.mine_triplets`.
+
+    Parameters
+    ----------
+    margin, type_of_triplets, distance, p, power, normalize, limit
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import TripletMarginMiner
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> TripletMarginMiner()(e, y)
+    (tensor([1]), tensor([0]), tensor([2]))
+    """
+
+    mine = staticmethod(mining.mine_triplets)
+
+    def __init__(
+        self,
+        margin: float = 0.2,
+        type_of_triplets: Literal["all", "hard", "semihard", "easy"] = "all",
+        *,
+        distance: Distance = "euclidean",
+        p: float = 2.0,
+        power: float = 1.0,
+        normalize: bool = True,
+        limit: int = mining.LIMIT,
+    ) -> None:
+        super().__init__(
+            margin=margin,
+            type_of_triplets=type_of_triplets,
+            distance=distance,
+            p=p,
+            power=power,
+            normalize=normalize,
+            limit=limit,
+        )
+
+
+class BatchHardMiner(Miner):
+    """Each anchor's farthest positive and nearest negative: `fusedloss.mine_hard`.
+
+    Parameters
+    ----------
+    distance, p, power, normalize, limit
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import BatchHardMiner
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> BatchHardMiner()(e, y)
+    (tensor([0, 1]), tensor([1, 0]), tensor([2, 2]))
+    """
+
+    mine = staticmethod(mining.mine_hard)
+
+    def __init__(
+        self,
+        *,
+        distance: Distance = "euclidean",
+        p: float = 2.0,
+        power: float = 1.0,
+        normalize: bool = True,
+        limit: int = mining.LIMIT,
+    ) -> None:
+        super().__init__(
+            distance=distance,
+            p=p,
+            power=power,
+            normalize=normalize,
+            limit=limit,
+        )
+
+
+class BatchEasyHardMiner(Miner):
+    """Each anchor's nearest or farthest positive and negative: `fusedloss.mine_easy_hard`.
+
+    Parameters
+    ----------
+    pos_strategy, neg_strategy, allowed_pos_range, allowed_neg_range, distance, p, power,
+    normalize, limit
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import BatchEasyHardMiner
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> BatchEasyHardMiner()(e, y)
+    (tensor([0]), tensor([1]), tensor([0]), tensor([2]))
+    """
+
+    mine = staticmethod(mining.mine_easy_hard)
+
+    def __init__(
+        self,
+        pos_strategy: Strategy = "easy",
+        neg_strategy: Strategy = "semihard",
+        allowed_pos_range: Range | None = None,
+        allowed_neg_range: Range | None = None,
+        *,
+        distance: Distance = "euclidean",
+        p: float = 2.0,
+        power: float = 1.0,
+        normalize: bool = True,
+        limit: int = mining.LIMIT,
+    ) -> None:
+        super().__init__(
+            pos_strategy=pos_strategy,
+            neg_strategy=neg_strategy,
+            allowed_pos_range=allowed_pos_range,
+            allowed_neg_range=allowed_neg_range,
+            distance=distance,
+            p=p,
+            power=power,
+            normalize=normalize,
+            limit=limit,
+        )
+
+
+class MultiSimilarityMiner(Miner):
+    """Positives beyond the nearest negative, and the like: `fusedloss.mine_multi_similarity`.
+
+    Parameters
+    ----------
+    epsilon, distance, p, power, normalize, limit
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import MultiSimilarityMiner
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> MultiSimilarityMiner()(e, y)
+    (tensor([1]), tensor([0]), tensor([1]), tensor([2]))
+    """
+
+    mine = staticmethod(mining.mine_multi_similarity)
+
+    def __init__(
+        self,
+        epsilon: float = 0.1,
+        *,
+        distance: Distance = "cosine",
+        p: float = 2.0,
+        power: float = 1.0,
+        normalize: bool = True,
+        limit: int = mining.LIMIT,
+    ) -> None:
+        super().__init__(
+            epsilon=epsilon,
+            distance=distance,
+            p=p,
+            power=power,
+            normalize=normalize,
+            limit=limit,
+        )
+
+
+class PairMarginMiner(Miner):
+    """Pairs by two margins: `fusedloss.mine_pair_margin`.
+
+    Parameters
+    ----------
+    pos_margin, neg_margin, distance, p, power, normalize, limit
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import PairMarginMiner
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> PairMarginMiner()(e, y)
+    (tensor([0, 1]), tensor([1, 0]), tensor([1, 2]), tensor([2, 1]))
+    """
+
+    mine = staticmethod(mining.mine_pair_margin)
+
+    def __init__(
+        self,
+        pos_margin: float = 0.2,
+        neg_margin: float = 0.8,
+        *,
+        distance: Distance = "euclidean",
+        p: float = 2.0,
+        power: float = 1.0,
+        normalize: bool = True,
+        limit: int = mining.LIMIT,
+    ) -> None:
+        super().__init__(
+            pos_margin=pos_margin,
+            neg_margin=neg_margin,
+            distance=distance,
+            p=p,
+            power=power,
+            normalize=normalize,
+            limit=limit,
+        )
+
+
+class AngularMiner(Miner):
+    """Triplets by an angle: `fusedloss.mine_angular`.
+
+    Parameters
+    ----------
+    angle, normalize, limit
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import AngularMiner
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> AngularMiner()(e, y)
+    (tensor([0, 1]), tensor([1, 0]), tensor([2, 2]))
+    """
+
+    mine = staticmethod(mining.mine_angular)
+
+    def __init__(
+        self,
+        angle: float = 20.0,
+        *,
+        normalize: bool = False,
+        limit: int = mining.LIMIT,
+    ) -> None:
+        super().__init__(
+            angle=angle,
+            normalize=normalize,
+            limit=limit,
+        )
+
+
+class DistanceWeightedMiner(Miner):
+    """Negatives of all distances equally often: `fusedloss.mine_distance_weighted`.
+
+    Parameters
+    ----------
+    cutoff, nonzero_loss_cutoff, seed, limit
+        As in the function.
+        A number as `seed` is that of the first call; the others go on from there.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import DistanceWeightedMiner
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> DistanceWeightedMiner(seed=0)(e, y)
+    (tensor([1, 1]), tensor([0, 0]), tensor([2, 2]))
+    """
+
+    mine = staticmethod(mining.mine_distance_weighted)
+
+    def __init__(
+        self,
+        cutoff: float = 0.5,
+        nonzero_loss_cutoff: float = 1.4,
+        *,
+        seed: int | np.random.Generator | None = None,
+        limit: int = mining.LIMIT,
+    ) -> None:
+        super().__init__(
+            cutoff=cutoff,
+            nonzero_loss_cutoff=nonzero_loss_cutoff,
+            seed=np.random.default_rng(seed),
+            limit=limit,
+        )
+
+
+class HDCMiner(Miner):
+    """The hardest share of all pairs: `fusedloss.mine_hardest_share`.
+
+    Parameters
+    ----------
+    filter_percentage, distance, p, power, normalize, limit
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import HDCMiner
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> HDCMiner()(e, y)
+    (tensor([0]), tensor([1]), tensor([1, 2]), tensor([2, 1]))
+    """
+
+    mine = staticmethod(mining.mine_hardest_share)
+
+    def __init__(
+        self,
+        filter_percentage: float = 0.5,
+        *,
+        distance: Distance = "euclidean",
+        p: float = 2.0,
+        power: float = 1.0,
+        normalize: bool = True,
+        limit: int = mining.LIMIT,
+    ) -> None:
+        super().__init__(
+            filter_percentage=filter_percentage,
+            distance=distance,
+            p=p,
+            power=power,
+            normalize=normalize,
+            limit=limit,
+        )
+
+
+class UniformHistogramMiner(Miner):
+    """Pairs of all distances equally often: `fusedloss.mine_uniform_histogram`.
+
+    Parameters
+    ----------
+    num_bins, pos_per_bin, neg_per_bin, seed, distance, p, power, normalize, limit
+        As in the function.
+        A number as `seed` is that of the first call; the others go on from there.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import UniformHistogramMiner
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> UniformHistogramMiner(pos_per_bin=2, neg_per_bin=1, seed=0)(e, y)
+    (tensor([1, 1]), tensor([0, 0]), tensor([1, 2]), tensor([2, 0]))
+    """
+
+    mine = staticmethod(mining.mine_uniform_histogram)
+
+    def __init__(
+        self,
+        num_bins: int = 100,
+        pos_per_bin: int = 10,
+        neg_per_bin: int = 10,
+        *,
+        seed: int | np.random.Generator | None = None,
+        distance: Distance = "euclidean",
+        p: float = 2.0,
+        power: float = 1.0,
+        normalize: bool = True,
+        limit: int = mining.LIMIT,
+    ) -> None:
+        super().__init__(
+            num_bins=num_bins,
+            pos_per_bin=pos_per_bin,
+            neg_per_bin=neg_per_bin,
+            seed=np.random.default_rng(seed),
+            distance=distance,
+            p=p,
+            power=power,
+            normalize=normalize,
+            limit=limit,
+        )
