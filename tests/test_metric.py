@@ -261,6 +261,47 @@ def test_reference_embeddings_are_the_peers(loss: str) -> None:
     assert_same(gradients[1], by_r, EXACT)
 
 
+@pytest.mark.parametrize("of_anchors", [(0, 0, 0, 1, 1, 1), (0,) * 6, (1,) * 6])
+@pytest.mark.parametrize("loss", sorted(set(PEERS) - WITHOUT_REFERENCE))
+def test_references_of_one_class_are_the_peers(loss: str, of_anchors: tuple[int, ...]) -> None:
+    e, y = batch("random")[0][:6], np.array(of_anchors)
+    r, z = batch("large")[0][:4, : e.shape[1]].copy(), np.zeros(4, int)
+    options = EVERY[loss] | {"reduction": "sum"}
+    references = {"ref_emb": torch.tensor(r), "ref_labels": torch.tensor(z)}
+    expected = of_peer(
+        lambda x: peer(loss, EVERY[loss], reducer=reducers.SumReducer())(
+            x, torch.tensor(y), **references
+        ),
+        e,
+    )
+    value, gradient = fl.value_and_grad(getattr(fl, loss))(
+        e, y, ref_embeddings=r, ref_labels=z, **options
+    )
+    assert_same(value, expected[0], EXACT)
+    assert_same(gradient, expected[1], EXACT)
+
+
+#: Where the peer takes a pair of each kind for none.
+GENERIC = sorted(
+    LISTED & {"contrastive_loss", "circle_loss", *OF_SIMILARITIES}
+    | {"lifted_structure_loss", "generalized_lifted_structure_loss", "tuplet_margin_loss"}
+)
+
+
+@pytest.mark.parametrize("loss", GENERIC)
+def test_a_single_pair_of_each_kind_counts(loss: str) -> None:
+    """Unlike the peer's: as it does beside the same of another anchor."""
+    e, y = batch("random")
+    e, y = np.concatenate([e[:3], e[:3]]), np.array([0, 0, 1] * 2)
+    single, both = ([0], [1], [0], [2]), ([0, 3], [1, 4], [0, 3], [2, 5])
+    listed = tuple(map(torch.tensor, single))
+    assert peer(loss, EVERY[loss])(torch.tensor(e), torch.tensor(y), listed) == 0
+    function, options = getattr(fl, loss), EVERY[loss] | {"reduction": "sum"}
+    value = function(e, y, indices_tuple=single, **options)
+    assert value > 0
+    assert_same(2 * value, function(e, y, indices_tuple=both, **options), EXACT)
+
+
 @pytest.mark.parametrize("with_references", [False, True])
 @pytest.mark.parametrize("kind", ["triplets", "pairs"])
 @pytest.mark.parametrize("loss", sorted(LISTED))
@@ -293,6 +334,23 @@ def test_index_tuples_are_the_peers(loss: str, kind: str, with_references: bool,
         assert_same(gradient, expected[1], tolerance)
 
 
+@pytest.mark.parametrize("positives", [False, True])
+@pytest.mark.parametrize("loss", sorted(LISTED))
+def test_pairs_of_one_kind_are_the_peers(loss: str, positives: bool) -> None:
+    e, y = batch("random")
+    a, p, a2, n = indices("pairs", y)
+    nothing = np.zeros(0, int)
+    listed = (a, p, nothing, nothing) if positives else (nothing, nothing, a2, n)
+    expected = of_peer(
+        lambda x: peer(loss, EVERY[loss])(x, torch.tensor(y), tuple(map(torch.tensor, listed))), e
+    )
+    value, gradient = fl.value_and_grad(getattr(fl, loss))(
+        e, y, indices_tuple=listed, **EVERY[loss]
+    )
+    assert_same(value, expected[0], EXACT)
+    assert_same(gradient, expected[1], EXACT)
+
+
 @pytest.mark.parametrize("loss", sorted(LISTED))
 def test_all_pairs_listed_are_all_pairs(loss: str) -> None:
     e, y = batch("random")
@@ -310,7 +368,8 @@ def test_all_pairs_listed_are_all_pairs(loss: str) -> None:
 def test_nothing_listed_weighs_nothing(loss: str) -> None:
     e, y = batch("random")
     value, gradient = fl.value_and_grad(getattr(fl, loss))(e, y, **EVERY[loss])
-    for listed in (([], [], []), ([], [], [], [])):
+    nothing: list[tuple[Any, ...]] = [([], [], []), ([], [], [], [])]
+    for listed in nothing:
         other, by_listed = fl.value_and_grad(getattr(fl, loss))(
             e, y, indices_tuple=listed, **EVERY[loss]
         )

@@ -14,7 +14,9 @@ from conftest import REPOSITORY
 README = (REPOSITORY / "README.md").read_text() if (REPOSITORY / "README.md").exists() else ""
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/index.md", "docs/quickstart.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/index.md", "docs/quickstart.md", "docs/metric_learning.md"]
+)
 def test_python_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In their order, one after another, as a reader would type them."""
     monkeypatch.chdir(tmp_path)

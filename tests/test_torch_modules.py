@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 import fusedloss.torch as front  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
 from fusedloss.torch.modules.margin import Head  # noqa: E402
+from fusedloss.torch.modules.mining import Miner  # noqa: E402
 from torch_parts import kernels_at_any_size  # noqa: E402, F401
 
 nn = torch.nn
@@ -303,13 +304,19 @@ def test_modules_are_their_functions(
 
 
 def test_every_module_is_tested() -> None:
-    """Here, or where those are that own weights."""
+    """Here, or where those are that own weights or are no losses."""
     owners = {
         name
         for name in front.modules.__all__
         if issubclass(
             getattr(front, name),
-            (front.LinearCrossEntropyLoss, front.PerceptualLoss, front.ProxyAnchorLoss, Head),
+            (
+                front.LinearCrossEntropyLoss,
+                front.PerceptualLoss,
+                front.ProxyAnchorLoss,
+                Head,
+                Miner,
+            ),
         )
     }
     assert {case[0] for case in MODULES} == set(front.modules.__all__) - owners

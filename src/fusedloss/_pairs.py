@@ -338,6 +338,17 @@ def towers(
     )
 
 
+def any_negative(labels: Any, reference_labels: Any) -> bool:
+    """Whether an anchor and a reference have different labels; without references, False.
+
+    An anchor that has no negatives among the other anchors is of their one class.
+    """
+    if reference_labels is None:
+        return False
+    both = np.concatenate([np.ravel(labels), np.ravel(reference_labels)])
+    return bool((both != both[:1]).any())
+
+
 def references_of(
     e: Array, ref_embeddings: Any, ref_labels: Any
 ) -> tuple[Array | None, Array | None]:

@@ -189,7 +189,7 @@ def supcon_loss(
     Equivalent to ``SupConLoss(temperature)`` of pytorch-metric-learning, whose loss of at most one
     positive and one negative pair is 0.
     Similarities are held for a few anchors at a time. An anchor without
-    positives or without negatives has the loss 0.
+    positives has the loss 0, and all have it if none has negatives.
 
     References
     ----------
@@ -201,6 +201,7 @@ def supcon_loss(
     >>> round(fl.supcon_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     1.0647
     """
+    alone = indices_tuple is not None or _pairs.any_negative(labels, ref_labels)
     call = _pairs.batch(
         "supcon_loss",
         embeddings,
@@ -208,7 +209,7 @@ def supcon_loss(
         ref_embeddings,
         ref_labels,
         sample_weight,
-        (_check.positive("temperature", temperature),),
+        (_check.positive("temperature", temperature), float(alone)),
         distance=_pairs.similarity(distance, p, power),
         normalize=normalize,
         reduction=reduction,

@@ -126,7 +126,7 @@ def angular_loss(
         negatives are taken as they are.
     indices_tuple : tuple of arrays of integers, optional
         Anchors, positives and more as miners return them: the positive pairs that count, with all
-        negatives.
+        negatives; none count where no negative pair is listed.
     reduction : {"mean_nonzero", "mean", "sum"}, default "mean"
         "mean" divides by the number of positive pairs, "mean_nonzero" by that of losses above 0.
     num_threads : int, optional
@@ -164,8 +164,9 @@ def angular_loss(
     e = _pairs.embeddings_of("embeddings", embeddings)
     listed = None
     if indices_tuple is not None:
-        _indices.lists(indices_tuple, len(e), len(e), "pairs")
-        listed = np.asarray(indices_tuple[0], np.int64), np.asarray(indices_tuple[1], np.int64)
+        found = _indices.lists(indices_tuple, len(e), len(e), "pairs")
+        a, p = (np.asarray(x, np.int64) for x in indices_tuple[:2])
+        listed = (a, p) if found.negative.at.size else (a[:0], p[:0])
     call = _tuplets.Angular(
         embeddings,
         e,

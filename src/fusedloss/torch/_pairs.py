@@ -297,16 +297,16 @@ def _tuplet_margin(pairs: Pairs, margin: float, scale: Any) -> list[Terms]:
     return _each_positive(pairs, scale, s * math.cos(margin) + sine * math.sin(margin))
 
 
-def _mean_positive(pairs: Pairs, scale: Any) -> list[Terms]:
-    s, positive, negative, listed = pairs
+def _mean_positive(pairs: Pairs, scale: Any, alone: bool = False) -> list[Terms]:
+    s, positive, negative, _ = pairs
     mean = (s * positive).sum(1) / positive.sum(1).clamp_min(1)
     losses = _lse(scale * s, positive + negative) - scale * mean
-    counted = positive.any(1) if listed else positive.any(1) & negative.any(1)
+    counted = positive.any(1) & (negative.any(1) | alone)
     return [_of_anchors(losses.where(counted, 0))]
 
 
-def _supcon(pairs: Pairs, temperature: Any) -> list[Terms]:
-    return _mean_positive(pairs, 1 / temperature)
+def _supcon(pairs: Pairs, temperature: Any, alone: Any) -> list[Terms]:
+    return _mean_positive(pairs, 1 / temperature, bool(alone))
 
 
 def _clip(pairs: Pairs, scale: Any) -> list[Terms]:
