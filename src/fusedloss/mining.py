@@ -1023,7 +1023,7 @@ def mine_uniform_histogram(
     >>> import fusedloss as fl
     >>> embeddings, labels = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]
     >>> fl.mine_uniform_histogram(embeddings, labels, pos_per_bin=2, neg_per_bin=1, seed=0)
-    (array([1, 1]), array([0, 0]), array([1, 2]), array([2, 0]))
+    (array([1, 1]), array([0, 0]), array([2, 0]), array([1, 2]))
     """
     bins = _check.count("num_bins", num_bins)
     draws = _check.count("pos_per_bin", pos_per_bin), _check.count("neg_per_bin", neg_per_bin)

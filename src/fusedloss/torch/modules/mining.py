@@ -367,7 +367,7 @@ class UniformHistogramMiner(Miner):
     >>> from fusedloss.torch import UniformHistogramMiner
     >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
     >>> UniformHistogramMiner(pos_per_bin=2, neg_per_bin=1, seed=0)(e, y)
-    (tensor([1, 1]), tensor([0, 0]), tensor([1, 2]), tensor([2, 0]))
+    (tensor([1, 1]), tensor([0, 0]), tensor([2, 0]), tensor([1, 2]))
     """
 
     mine = staticmethod(mining.mine_uniform_histogram)
