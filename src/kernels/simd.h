@@ -49,6 +49,7 @@ typedef int32_t ireal;
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef ireal ivec __attribute__((vector_size(VECTOR_BYTES))); /* a comparison's mask: -1 or 0 */
 typedef vec vec_unaligned __attribute__((aligned(sizeof(real)), may_alias));
+typedef vec vec_of_halves __attribute__((aligned(2), may_alias)); /* two values of 16 bits to a lane */
 
 ALWAYS_INLINE vec splat(real x) { return x - (vec){0}; }
 ALWAYS_INLINE ivec isplat(ireal x) { return x - (ivec){0}; }
