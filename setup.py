@@ -25,11 +25,12 @@ from setuptools.errors import CompileError, LinkError
 
 @dataclass(frozen=True)
 class Variant:
-    """One instruction set that the kernels are compiled for."""
+    """One instruction set that the kernels run on."""
 
     name: str  # as FUSEDLOSS_ISA and show_config spell it
-    token: str  # as C symbols spell it
+    token: str  # of the kernels, as C symbols spell it; those of tiles have vectors to share
     flags: tuple[str, ...]
+    tiles: bool = False
 
 
 ARM_VARIANTS = (Variant("neon", "neon", ()),)
@@ -38,8 +39,12 @@ AVX512_FLAGS = (
     *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"),
     *("-mavx2", "-mfma", "-mf16c"),
 )
+AVX512_BF16_FLAGS = (*AVX512_FLAGS, "-mavx512bf16")
+# No compiler uses tiles unless told to: the same kernels run where there are none.
+AMX_FLAGS = (*AVX512_BF16_FLAGS, "-mamx-tile", "-mamx-bf16")
 X86_VARIANTS = (
-    Variant("avx512bf16", "avx512bf16", (*AVX512_FLAGS, "-mavx512bf16")),
+    Variant("amx", "avx512bf16", AMX_FLAGS, tiles=True),
+    Variant("avx512bf16", "avx512bf16", AVX512_BF16_FLAGS),
     Variant("avx512", "avx512", AVX512_FLAGS),
     Variant("avx2", "avx2", ("-mavx2", "-mfma", "-mf16c")),
     Variant("x86-64-v2", "sse4", ("-msse4.2", "-mpopcnt")),
@@ -86,8 +91,7 @@ def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, object
     """Describe the static library of one row of the table, as build_clib takes it."""
     table = f"fl_kernels_{variant.token}_{suffix}"
     flags = [*KERNEL_FLAGS, *variant.flags, *REALS[suffix]]
-    names = [f"-DFL_TABLE={table}", f'-DFL_ISA_NAME="{variant.name}"']
-    names.append(f"-DFL_POINTWISE_LOSSES={losses('LOSS')}")
+    names = [f"-DFL_TABLE={table}", f"-DFL_POINTWISE_LOSSES={losses('LOSS')}"]
     names.append(f"-DFL_ROWWISE_LOSSES={losses('ROW_LOSS')}")
     names.append(f"-DFL_PAIR_LOSSES={losses('PAIR_LOSS')}")
     return f"fusedloss_{variant.token}_{suffix}", {
@@ -98,16 +102,34 @@ def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, object
     }
 
 
-def core_library(openmp: bool) -> tuple[str, dict[str, object]]:
+def core_library(variants: list[Variant], openmp: bool) -> tuple[str, dict[str, object]]:
     """Describe the static library of what is compiled once, for any CPU."""
     sources = sorted(glob("src/core/*.c"))
-    variants = " ".join(f"X({variant.token})" for variant in VARIANTS)
+    rows = " ".join(f'X({each.token}, "{each.name}", {each.tiles:d})' for each in variants)
     return "fusedloss", {
         "sources": sources,
         "obj_deps": {source: HEADERS for source in sources},
         "include_dirs": ["include", "src/kernels", "src/core"],
-        "cflags": [*C_FLAGS, f"-DFL_VARIANTS={variants}", *(["-fopenmp"] if openmp else [])],
+        "cflags": [*C_FLAGS, f"-DFL_VARIANTS={rows}", *(["-fopenmp"] if openmp else [])],
     }
+
+
+def links(program: str, flags: tuple[str, ...]) -> bool:
+    """Whether the compiler takes flags, and makes a program with them."""
+    from setuptools._distutils.ccompiler import new_compiler
+    from setuptools._distutils.sysconfig import customize_compiler
+
+    compiler = new_compiler()
+    customize_compiler(compiler)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        with open("probe.c", "w") as file:
+            file.write(program)
+        try:
+            objects = compiler.compile(["probe.c"], extra_postargs=list(flags))
+            compiler.link_executable(objects, "probe", extra_postargs=list(flags))
+        except (CompileError, LinkError):
+            return False
+    return True
 
 
 def has_openmp() -> bool:
@@ -119,20 +141,14 @@ def has_openmp() -> bool:
     wanted = os.environ.get("FUSEDLOSS_OPENMP", "0" if sys.platform == "darwin" else "auto")
     if wanted in ("0", "1"):
         return wanted == "1"
-    from setuptools._distutils.ccompiler import new_compiler
-    from setuptools._distutils.sysconfig import customize_compiler
+    program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+    return links(program, ("-fopenmp",))
 
-    compiler = new_compiler()
-    customize_compiler(compiler)
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        with open("probe.c", "w") as file:
-            file.write("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
-        try:
-            objects = compiler.compile(["probe.c"], extra_postargs=["-fopenmp"])
-            compiler.link_executable(objects, "probe", extra_postargs=["-fopenmp"])
-        except (CompileError, LinkError):
-            return False
-    return True
+
+def compiled_variants() -> list[Variant]:
+    """List the instruction sets but that of tiles where the compiler has none (GCC before 11)."""
+    program = "#ifndef __AMX_BF16__\n#error\n#endif\nint main(void) { return 0; }\n"
+    return [each for each in VARIANTS if not each.tiles or links(program, each.flags)]
 
 
 class BuildLibraries(build_clib):
@@ -174,8 +190,13 @@ def main() -> None:
     free_threaded = bool(__import__("sysconfig").get_config_var("Py_GIL_DISABLED"))
     limited_api = not free_threaded
     # The core library comes after the kernels' on a linker's line that names what it needs last.
-    libraries = [core_library(openmp)]
-    libraries += [kernel_library(variant, suffix) for variant in VARIANTS for suffix in REALS]
+    variants = compiled_variants()
+    libraries = [core_library(variants, openmp)]
+    # those of one token are compiled once, for the best of their instruction sets
+    kernels = {variant.token: variant for variant in reversed(variants)}
+    libraries += [
+        kernel_library(variant, suffix) for variant in kernels.values() for suffix in REALS
+    ]
     core = Extension(
         "fusedloss._core",
         ["src/fusedloss/_core.pyx"],

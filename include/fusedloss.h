@@ -364,7 +364,8 @@ typedef struct fl_linear_args {
         int64_t terms_at, sums_at, input_at, transposed_at, logits_at, partial_at, accumulated_at, bias_at,
             input_sums_at, maxima_at;
         int32_t maxima;       /* the largest logits of classes tell which need not be computed again */
-        int32_t pairs;        /* factors are pairs of bfloat16 */
+        int32_t pairs;        /* factors are pairs of bfloat16, */
+        int32_t tiles;        /* multiplied by tiles */
         int32_t direct;       /* the weights' gradient is accumulated in place */
         int32_t recompute;    /* logits are computed again instead of kept, */
         int32_t second;       /* for gradients now, */

@@ -49,7 +49,9 @@ def variant_libraries(folder: Path) -> dict[str, Path]:
 
 
 def test_every_variant_is_built(static_libraries: Path) -> None:
-    assert len(variant_libraries(static_libraries)) == 2 * len(_core.isa_names())
+    """Each is a library of its own, but tiles, which share that of vectors."""
+    names = [name for name in _core.isa_names() if name != "amx"]
+    assert len(variant_libraries(static_libraries)) == 2 * len(names)
 
 
 @pytest.mark.parametrize("variant", build_script().VARIANTS, ids=lambda variant: variant.name)

@@ -235,7 +235,7 @@ def test_medium_precision(isa: str) -> None:
         # factors are rounded by half an eps each; random errors of a sum's terms do not add up
         error = np.linalg.norm(gradient - highest) / np.linalg.norm(highest)
         assert error < 4 * eps("bfloat16")
-        assert (error == 0) == (isa != "avx512bf16")
+        assert (error == 0) == (isa not in ("amx", "avx512bf16"))
 
 
 # ---- Filtered gradients ------------------------------------------------------------------------
@@ -304,7 +304,8 @@ def test_filtered_logits(isa: str, dtype: str) -> None:
 def test_filter_of_nothing_and_of_all(isa: str, dtype: str, workspace: int | None) -> None:
     """All but zeros, in the order of an unfiltered sum; and nothing.
 
-    A small workspace may hold fewer rows beside what tells which logits are filtered.
+    A small workspace may hold fewer rows beside what tells which logits are filtered, and tiles
+    multiply what is not.
     """
     for case in CASES[::3]:
         x, weight, target, options = case.build(dtype)
@@ -312,7 +313,7 @@ def test_filter_of_nothing_and_of_all(isa: str, dtype: str, workspace: int | Non
         _, gradients = GRADIENTS(x, weight, target, **call)
         _, filtered = GRADIENTS(x, weight, target, filter_eps=1e-300, **call)
         for left, right in zip(filtered, gradients, strict=True):
-            if workspace is None:
+            if workspace is None and (isa, dtype) != ("amx", "bfloat16"):
                 np.testing.assert_array_equal(left, right)  # zeros of either sign
             else:
                 largest = float(np.abs(right).max(initial=0))

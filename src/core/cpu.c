@@ -3,7 +3,8 @@
  *
  * A CPU feature counts only if the CPU has it (cpuid) and the operating system saves its registers
  * on a context switch (XGETBV). Hypervisors and boot options clear the second and leave the
- * first: trusting cpuid alone ends in an illegal instruction.
+ * first: trusting cpuid alone ends in an illegal instruction. Tiles, whose registers Linux saves for
+ * those that ask, count if it agrees.
  */
 #include "cpu.h"
 
@@ -14,7 +15,7 @@
 #include <string.h>
 
 #ifndef FL_VARIANTS
-#error "define FL_VARIANTS, the instruction sets compiled in, best first: X(avx2) X(sse4)"
+#error "define FL_VARIANTS, the instruction sets compiled in, best first: X(avx2, \"avx2\", 0) X(sse4, ...)"
 #endif
 
 /* ---- The features of a CPU ---- */
@@ -22,6 +23,10 @@
 #if defined(__x86_64__) || defined(__i386__)
 
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 enum { EAX, EBX, ECX, EDX };
 
@@ -85,6 +90,16 @@ static uint64_t enabled_states(void) {
     return (uint64_t)high << 32 | low;
 }
 
+/* Linux gives tiles to a process that asks for them, and to the threads and children that it makes then. */
+static int may_use_tiles(void) {
+#if defined(__linux__)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
+#else
+    return 1;
+#endif
+}
+
 static uint32_t detect(void) {
     const uint64_t states = enabled_states();
     uint32_t found = 0;
@@ -94,6 +109,7 @@ static uint32_t detect(void) {
         if (!__get_cpuid_count(f->leaf, f->subleaf, &regs[EAX], &regs[EBX], &regs[ECX], &regs[EDX])) continue;
         if ((regs[f->reg] >> f->bit & 1) && (states & f->state) == f->state) found |= UINT32_C(1) << i;
     }
+    if ((found & AMX_TILE) && !may_use_tiles()) found &= ~(uint32_t)(AMX_TILE | AMX_BF16);
     return found;
 }
 
@@ -104,6 +120,8 @@ static const struct feature {
     const char *name;
 } features[] = {{"neon"}};
 
+#define NEEDS_TILES 0
+
 static uint32_t detect(void) { return 1; }
 
 #else
@@ -111,6 +129,8 @@ static uint32_t detect(void) { return 1; }
 static const struct feature {
     const char *name;
 } features[] = {{""}};
+
+#define NEEDS_TILES 0
 
 static uint32_t detect(void) { return 0; }
 
@@ -123,6 +143,11 @@ static uint32_t detect(void) { return 0; }
 #define NEEDS_avx2 (NEEDS_sse4 | AVX | AVX2 | FMA | F16C)
 #define NEEDS_avx512 (NEEDS_avx2 | AVX512F | AVX512BW | AVX512DQ | AVX512VL)
 #define NEEDS_avx512bf16 (NEEDS_avx512 | AVX512_BF16)
+
+/* What multiplying by tiles takes besides; a build that emulates them defines it as 0. */
+#ifndef NEEDS_TILES
+#define NEEDS_TILES (AMX_TILE | AMX_BF16)
+#endif
 
 /* The features found, as a set. Threads that race to be first find the same. */
 static uint32_t found_features(void) {
@@ -138,24 +163,27 @@ static uint32_t found_features(void) {
 
 /* ---- The variants compiled in ---- */
 
-#define X(token) extern const fl_kernels fl_kernels_##token##_f32, fl_kernels_##token##_f64;
+/* Two may share their kernels, and differ in whether those use tiles. */
+#define X(token, name, tiles) extern const fl_kernels fl_kernels_##token##_f32, fl_kernels_##token##_f64;
 FL_VARIANTS
 #undef X
 
 static const struct variant {
+    const char *name;
     const fl_kernels *float32, *float64;
+    int has_tiles;
     uint32_t needs;
 } variants[] = {
-#define X(token) {&fl_kernels_##token##_f32, &fl_kernels_##token##_f64, NEEDS_##token},
+#define X(token, name, tiles)                                                                                \
+    {name, &fl_kernels_##token##_f32, &fl_kernels_##token##_f64, tiles,                                      \
+     NEEDS_##token | (tiles ? NEEDS_TILES : 0)},
     FL_VARIANTS
 #undef X
 };
 
 enum { VARIANTS = sizeof variants / sizeof *variants };
 
-const char *fl_isa_name(int index) {
-    return index >= 0 && index < VARIANTS ? variants[index].float32->isa : NULL;
-}
+const char *fl_isa_name(int index) { return index >= 0 && index < VARIANTS ? variants[index].name : NULL; }
 
 int fl_isa_available(int index) {
     if (index < 0 || index >= VARIANTS) return 0;
@@ -190,6 +218,11 @@ const fl_kernels *fl_kernels_for(fl_dtype compute_type) {
     if (compute_type == FL_FLOAT32) return variants[index].float32;
     if (compute_type == FL_FLOAT64) return variants[index].float64;
     return NULL;
+}
+
+int fl_has_tiles(void) {
+    const int index = fl_isa_current();
+    return index != NONE_RUNS && variants[index].has_tiles;
 }
 
 /* ---- The report ---- */

@@ -22,4 +22,7 @@ const char *fl_cpu_features(void);
  */
 const fl_kernels *fl_kernels_for(fl_dtype compute_type);
 
+/* Whether the instruction set in use has tiles: its kernels multiply pairs of bfloat16 by them if told to. */
+int fl_has_tiles(void);
+
 #endif

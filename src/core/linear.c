@@ -279,6 +279,7 @@ fl_status fl_linear_program(fl_linear_args *args, fl_program *program) {
     args->plan.pairs =
         kernels->has_pairs && args->weight.data &&
         (args->input.dtype == FL_BFLOAT16 || (args->input.dtype == FL_FLOAT32 && args->in_bfloat16));
+    args->plan.tiles = args->plan.pairs && fl_has_tiles();
     args->plan.padded_classes = round_up(columns, kernels->panel);
     args->plan.padded_features = round_up(args->features, kernels->panel);
     plan_classes(args, kernels->panel * centers, size);

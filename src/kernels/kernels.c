@@ -41,7 +41,6 @@
 extern const fl_kernels FL_TABLE;
 
 __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
-    .isa = FL_ISA_NAME,
     .lanes = LANES,
     .softmax_check = softmax_check,
     .softmax_rows = softmax_rows,

@@ -42,7 +42,6 @@ typedef enum fl_pair_statistics {
 #define FL_PAIR_BUFFERS 12
 
 typedef struct fl_kernels {
-    const char *isa;                             /* the instruction set's public name */
     int lanes;                                   /* values of the compute type per vector */
     fl_task softmax_check;                       /* index targets are validated, weights summed */
     fl_task softmax_rows;                        /* classes in the vector lanes, one position at a time */
