@@ -338,9 +338,10 @@ typedef struct fl_linear_args {
     fl_input bias;   /* strides[0]: from one class to the next */
     /* sizes */
     int64_t features;
-    size_t workspace;    /* about so many bytes may be used; 0 stands for 64 MiB */
-    int32_t in_bfloat16; /* factors of products may be rounded to bfloat16 */
-    fl_margin margin;    /* without bias, softcap and accuracy, on index targets */
+    size_t workspace;       /* about so many bytes may be used; 0 stands for 64 MiB */
+    int32_t bfloat16_parts; /* of float32 factors, where the CPU multiplies bfloat16; 0: they are float32, 1:
+                               they are rounded, 2: sums of two, each product being three */
+    fl_margin margin;       /* without bias, softcap and accuracy, on index targets */
     fl_shard shard;
     double filter_eps; /* what a logit's gradient must exceed, relative to its position's factor, to be
                           sure to enter those of input and weight; 0: all do */
@@ -365,7 +366,8 @@ typedef struct fl_linear_args {
             input_sums_at, maxima_at;
         int32_t maxima;       /* the largest logits of classes tell which need not be computed again */
         int32_t pairs;        /* factors are pairs of bfloat16, */
-        int32_t tiles;        /* multiplied by tiles */
+        int32_t tiles;        /* multiplied by tiles, */
+        int32_t parts;        /* and have so many parts */
         int32_t direct;       /* the weights' gradient is accumulated in place */
         int32_t recompute;    /* logits are computed again instead of kept, */
         int32_t second;       /* for gradients now, */

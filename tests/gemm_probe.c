@@ -19,7 +19,7 @@
 /* m x n, of depth k, which are pairs; the strides are those of the packed matrices' panels. */
 EXPORT void probe(real *a, int64_t a_stride, real *b, int64_t b_stride, real *c, int64_t c_row, int64_t m,
                   int64_t n, int64_t k, int add, int transposed, int tiles) {
-    const panels left = {a, a_stride}, right = {b, b_stride};
+    const panels left = {a, a_stride, 0}, right = {b, b_stride, 0};
     const product to = {c, c_row, PANEL};
     const multiplication how = tiles ? OF_PAIRS_BY_TILES : OF_PAIRS;
     if (transposed)

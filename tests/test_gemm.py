@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -60,9 +61,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
         timeout=300,
     )
     library = ctypes.CDLL(str(path))
-    size, pointer = ctypes.c_int64, ctypes.c_void_p
-    matrices = [pointer, size] * 3
-    library.probe.argtypes = [*matrices, size, size, size, *[ctypes.c_int] * 3]
+    matrices: list[Any] = [ctypes.c_void_p, ctypes.c_int64] * 3
+    library.probe.argtypes = [*matrices, *[ctypes.c_int64] * 3, *[ctypes.c_int] * 3]
     library.probe.restype = None
     library.probe_faults.restype = ctypes.c_int64
     return library

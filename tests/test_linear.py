@@ -25,6 +25,7 @@ from checks import (
     truth_dtype,
 )
 from conftest import ISAS, instruction_set
+from fusedloss._check import linear_layer
 from fusedloss.classification import Output
 from parts import Array, Quantity
 from reference.linear import evaluate_linear
@@ -115,6 +116,10 @@ GRADIENTS = fl.value_and_grad(fl.linear_cross_entropy, argnums=(0, 1))
 WITH_BIAS = fl.value_and_grad(fl.linear_cross_entropy, argnums=(0, 1, 3))
 
 
+#: Options that the formula has under another name, or not at all.
+OF_CALL = ("linear_bias", "weight", "precision")
+
+
 def assert_linear_right(
     x: Array,
     linear_weight: Array,
@@ -131,7 +136,7 @@ def assert_linear_right(
     function = GRADIENTS if bias is None else WITH_BIAS
     value, gradients = function(x, linear_weight, target, grad_output=grad_output, **call)
     assert_same_bits(value, fl.linear_cross_entropy(x, linear_weight, target, **call))
-    formula = {name: y for name, y in options.items() if name not in ("linear_bias", "weight")}
+    formula = {name: y for name, y in options.items() if name not in OF_CALL}
     truth = evaluate_linear(
         x,
         linear_weight,
@@ -141,6 +146,7 @@ def assert_linear_right(
         grad_output=grad_output,
         # where the CPU multiplies bfloat16, logits' gradients are rounded to it
         gradient_eps=eps(dtype) / eps("float32") if dtype == "bfloat16" else 0,
+        product_eps=PRODUCT_ERRORS.get(options.get("precision", ""), 0) / eps("float32"),
         dtype=truth_dtype(dtype),
         **formula,
     )
@@ -226,16 +232,75 @@ def test_outputs(isa: str, workspace: int | None) -> None:
         np.testing.assert_allclose(outputs[name], expected[name], rtol=1e-13, atol=1e-14)
 
 
-def test_medium_precision(isa: str) -> None:
-    """float32 whose factors may be rounded to bfloat16: no further off than that must be."""
-    x, weight, target, _ = Linear(65, 33, 97).build("float32")
-    _, gradients = GRADIENTS(x, weight, target, precision="medium")
-    for gradient, highest in zip(gradients, GRADIENTS(x, weight, target)[1], strict=True):
-        assert gradient.dtype == "float32"
-        # factors are rounded by half an eps each; random errors of a sum's terms do not add up
-        error = np.linalg.norm(gradient - highest) / np.linalg.norm(highest)
-        assert error < 4 * eps("bfloat16")
-        assert (error == 0) == (isa not in ("amx", "avx512bf16"))
+#: What the product of two factors may be off by, relative to it. Rounding to bfloat16 takes 2^-8 of
+#: a factor; of one that is two parts 2^-16 are missing, as much as the product of both low parts,
+#: and either part is as much larger as it was rounded.
+PRODUCT_ERRORS = {
+    "medium": 2 * 2.0**-8 + 2.0**-16,
+    "bfloat16x3": 3 * 2.0**-16 * (1 + 2.0**-7),
+}
+
+#: Not for the public, but by the name of "high".
+PARTS: Any = "bfloat16x3"
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What "high" is where there are tiles may be asked for by name."""
+    monkeypatch.setattr(linear_layer, "PRECISIONS", (*linear_layer.PRECISIONS, PARTS))
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize("workspace", WORKSPACES)
+@pytest.mark.parametrize("precision", PRODUCT_ERRORS)
+def test_precision(isa: str, precision: Any, workspace: int | None) -> None:
+    """float32 whose factors are one or two bfloat16: no further off than that must be."""
+    for case in CASES:
+        x, weight, target, options = case.build("float32")
+        grad_output = np.float32(1.5) if case.reduction != "none" else None
+        options["precision"] = precision
+        try:
+            assert_linear_right(
+                x, weight, target, grad_output=grad_output, workspace=workspace, **options
+            )
+        except AssertionError as error:
+            error.add_note(str(case))
+            raise
+    _, gradients = GRADIENTS(x, weight, target, workspace=workspace, **options)
+    del options["precision"]
+    _, highest = GRADIENTS(x, weight, target, workspace=workspace, **options)
+    for gradient, other in zip(gradients, highest, strict=True):
+        assert np.array_equal(gradient, other) == (isa not in ("amx", "avx512bf16"))
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_high_precision(isa: str, dtype: str) -> None:
+    """Three products of parts of float32 where they are the faster ones; of nothing else."""
+    x, weight, target, _ = Linear(65, 33, 97).build(dtype)
+    three = isa == "amx" and dtype == "float32"
+    same: Any = PARTS if three else "highest"
+    value, gradients = GRADIENTS(x, weight, target, precision="high")
+    expected = GRADIENTS(x, weight, target, precision=same)
+    assert value == expected[0]
+    for left, right in zip(gradients, expected[1], strict=True):
+        assert_same_bits(left, right)
+    if dtype != "float32":
+        assert value == fl.linear_cross_entropy(x, weight, target, precision=PARTS)
+
+
+@pytest.mark.usefixtures("parts")
+def test_filtered_products_of_parts(isa: str) -> None:
+    """Those that are listed, of both parts: in the order of all of them, but for tiles."""
+    x, weight, target, _ = Linear(130, 33, 300).build("float32")
+    _, gradients = GRADIENTS(x, weight, target, precision=PARTS)
+    _, filtered = GRADIENTS(x, weight, target, precision=PARTS, filter_eps=1e-300)
+    for left, right in zip(filtered, gradients, strict=True):
+        if isa == "amx":
+            allowed = 64 * eps("float32") * float(np.abs(right).max())  # as many terms, reordered
+            np.testing.assert_allclose(left, right, rtol=0, atol=allowed)
+        else:
+            np.testing.assert_array_equal(left, right)
 
 
 # ---- Filtered gradients ------------------------------------------------------------------------

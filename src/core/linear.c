@@ -62,6 +62,7 @@ static fl_status check_arguments(const fl_linear_args *args) {
     const fl_dtype dtype = args->input.dtype;
     const int has_target = softmax->kind == FL_INDEX_TARGET || softmax->kind == FL_PROBABILITY_TARGET;
     if (!args->input.data || args->features < 1 || !(args->filter_eps >= 0)) return FL_BAD_ARGUMENT;
+    if (args->bfloat16_parts < 0 || args->bfloat16_parts > 2) return FL_BAD_ARGUMENT;
     if (!args->weight.data && (args->margin.kind == FL_NO_MARGIN || args->weight_gradient.data))
         return FL_BAD_ARGUMENT;
     if (!has_target || softmax->prediction != FL_LOGITS || softmax->gradient.data || softmax->hessian.data ||
@@ -214,7 +215,8 @@ static void plan_memory(fl_linear_args *args, const fl_kernels *kernels, int64_t
 
     /* Weights, dense coefficients, logits of a panel, accumulated gradients of the weights; what heads make
      * of logits, and a row. */
-    const int64_t pairs = args->plan.pairs * (2 * block * panel + features + 2 * panel);
+    const int64_t parts = args->plan.parts, second = parts == 2 ? block * features : 0;
+    const int64_t pairs = parts * (2 * block * panel + features + 2 * panel) + second;
     const int64_t of_margin = has_margin * (block * panel + features);
     const int64_t thread =
         (2 * block * features + 2 * block * panel + pairs + of_margin) * size + ROW_BLOCK_BYTES;
@@ -222,8 +224,8 @@ static void plan_memory(fl_linear_args *args, const fl_kernels *kernels, int64_t
                         ceil_divide(terms_bytes + splits * kernels->linear_sums_bytes, panel);
     const demand needs = {
         .fixed = (has_bias + has_margin) * classes * size + THREADS * thread,
-        .row = row + THREADS * (1 + args->plan.pairs) * block * size,
-        .kept_row = row + (has_gradient * classes + THREADS * args->plan.pairs * block) * size,
+        .row = row + THREADS * (1 + parts) * block * size,
+        .kept_row = row + (has_gradient * classes + THREADS * parts * block) * size,
     };
     plan_chunks(args, kernels, size, &needs);
 
@@ -231,8 +233,7 @@ static void plan_memory(fl_linear_args *args, const fl_kernels *kernels, int64_t
     const int64_t panels = (again ? args->plan.chunks : 1) * (rows / panel);
     const int64_t accumulated = weight->data && !args->plan.direct && args->plan.chunks > 1;
     const int64_t activity = (args->filter_eps != 0) * (rows * block / panel + (block + rows) * size + 128);
-    program->workspace =
-        (size_t)round_up(thread + activity + (again + args->plan.pairs) * rows * block * size, 64);
+    program->workspace = (size_t)round_up(thread + activity + (again + parts) * rows * block * size, 64);
     args->plan.terms_at = place(program, panels * kernels->linear_terms_bytes);
     args->plan.margin_at = place(program, panels * margin_bytes);
     args->plan.norms_at = place(program, has_margin * classes * size);
@@ -276,9 +277,10 @@ fl_status fl_linear_program(fl_linear_args *args, fl_program *program) {
     };
     args->plan.centers = centers;
     args->plan.columns = args->plan.group_end = columns;
-    args->plan.pairs =
-        kernels->has_pairs && args->weight.data &&
-        (args->input.dtype == FL_BFLOAT16 || (args->input.dtype == FL_FLOAT32 && args->in_bfloat16));
+    const int64_t parts =
+        args->input.dtype == FL_FLOAT32 ? args->bfloat16_parts : args->input.dtype == FL_BFLOAT16;
+    args->plan.parts = kernels->has_pairs && args->weight.data ? (int32_t)parts : 0;
+    args->plan.pairs = args->plan.parts > 0;
     args->plan.tiles = args->plan.pairs && fl_has_tiles();
     args->plan.padded_classes = round_up(columns, kernels->panel);
     args->plan.padded_features = round_up(args->features, kernels->panel);

@@ -122,7 +122,7 @@ cdef extern from "fusedloss.h" nogil:
         fl_input input, weight, bias
         int64_t features
         size_t workspace
-        int32_t in_bfloat16
+        int32_t bfloat16_parts
         fl_margin margin
         fl_shard shard
         double filter_eps
@@ -219,6 +219,7 @@ cdef extern from "fusedloss.h" nogil:
 cdef extern from "cpu.h" nogil:
     void fl_cpu_init()
     const char *fl_cpu_features()
+    bint fl_has_tiles()
 
 cdef extern from "memory.h" nogil:
     void *fl_allocate(size_t size)

@@ -10,6 +10,10 @@ MAGFACE_MARGIN = <int>FL_MAGFACE_MARGIN
 EASY_MAGFACE_MARGIN = <int>FL_EASY_MAGFACE_MARGIN
 
 
+# "high" is bfloat16x3 where there are tiles: by vectors that takes longer than float32.
+BFLOAT16_PARTS = {"highest": 0, "high": 0, "medium": 1, "bfloat16x3": 2}
+
+
 cdef struct LinearArrays:
     Array input, weight, bias, target, class_weight, sample_weight, grad_output
     Array input_gradient, weight_gradient, bias_gradient, loss, lse, entropy, accuracy
@@ -71,6 +75,7 @@ cdef object linear_on_arrays(
     cdef Py_ssize_t d, positions
     cdef int status
     memset(&args, 0, sizeof(args))
+    is_high = call.precision == "high" and fl_has_tiles()
     positions = call.input.ndim - 1
     hold(call.input, &arrays.input, &args.input, positions, bits)
     hold(call.weight, &arrays.weight, &args.weight, 1, bits)
@@ -86,7 +91,7 @@ cdef object linear_on_arrays(
         softmax.class_weight = arrays.class_weight.view.buf
     args.features = 1 if call.weight is None else arrays.input.view.shape[positions]
     args.workspace = call.workspace
-    args.in_bfloat16 = call.precision == "medium"
+    args.bfloat16_parts = BFLOAT16_PARTS["bfloat16x3" if is_high else call.precision]
     args.filter_eps = call.filter_eps
     softmax.logits.dtype = args.input.dtype
     softmax.classes = call.input.shape[positions] if call.weight is None else len(call.weight)

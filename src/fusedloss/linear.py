@@ -69,8 +69,9 @@ def linear_cross_entropy(
         The target of position i is the one at i + shift: the last positions of `input`, along its
         next to last axis, have none, nor are the first of `target` and `sample_weight` anyone's.
     precision : {"highest", "high", "medium"}, optional
-        The least precision of the products of float32 arrays: "highest", the default, and "high"
-        are float32; "medium" may round their factors to bfloat16, where the CPU multiplies those.
+        The least precision of the products of float32 arrays, as torch has it: "highest", the
+        default, is float32; "high" may take factors for sums of two bfloat16 numbers, "medium" for
+        one. See Notes.
     filter_eps : float, optional
         Elements of the gradient by the logits that are no larger, times the position's own factor s
         (grad_output, sample weight and the mean's divisor), may be left out of the gradients: see
@@ -105,6 +106,11 @@ def linear_cross_entropy(
     CPU multiplies bfloat16, the gradient by the logits is rounded to it first. Where the workspace
     does not hold a float32 copy of the weights' gradient, which 16-bit dtypes take, or logits of
     enough rows, logits are computed two more times instead.
+
+    With "medium" precision a product of two factors is off by at most :math:`2^{-7}` of it, on CPUs
+    that multiply bfloat16; with "high", which is three products of high and low parts, by at most
+    :math:`3 \cdot 2^{-16}`, on CPUs that do so by tiles (AMX), if both factors are finite. On all
+    others, and with "highest", a product is rounded in its sum alone.
 
     With `filter_eps` e, an element of the input's gradient is off by at most
     :math:`e |s_i| \sum_c |W_{cd}|`, one of the weight's by at most :math:`e \sum_i |s_i x_{id}|`;

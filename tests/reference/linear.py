@@ -30,6 +30,7 @@ def evaluate_linear(
     softcap: float | None = None,
     grad_output: ArrayLike | None = None,
     gradient_eps: float = 0.0,
+    product_eps: float = 0.0,
     dtype: DTypeLike = np.float64,
     **options: Any,
 ) -> Linear:
@@ -40,14 +41,15 @@ def evaluate_linear(
     absolute values (Higham, 2002, section 3.1). Logits that are off by d move the loss by d times
     its gradients' sizes, and a gradient by no more than 2 d of its size; that of z_loss, which is
     small where the log-sum-exp is, by what a shift of all logits adds to it. `gradient_eps` is the
-    unit that the logits' gradient is rounded to before it is multiplied, relative to that of the
-    arithmetic.
+    unit that the logits' gradient is rounded to before it is multiplied, `product_eps` what a
+    product of two factors is off by, relative to that of the arithmetic.
     """
     x, weight = np.asarray(x, dtype), np.asarray(weight, dtype)
     b = np.zeros(len(weight), dtype) if bias is None else np.asarray(bias, dtype)
     features, classes = x.shape[-1], len(weight)
     z = x @ weight.T + b
-    off = ((features + 1) / 2 * (np.abs(x) @ np.abs(weight).T + np.abs(b))).max(-1)
+    off = (features + 1) / 2 * (np.abs(x) @ np.abs(weight).T + np.abs(b))
+    off = (off + product_eps * (np.abs(x) @ np.abs(weight).T)).max(-1)
     if softcap is not None:
         off = off * (1 + 1 / softcap)  # the slope of the softcap moves too
     options = {"weight": class_weight, "softcap": softcap, "dtype": dtype, **options}
@@ -64,7 +66,7 @@ def evaluate_linear(
 
     def product(left: Array, right: Array, terms: int, moved: Array) -> Quantity:
         sizes = np.abs(left) @ np.abs(right)
-        return Quantity(left @ right, sizes, terms / 2 * sizes + moved)
+        return Quantity(left @ right, sizes, (terms / 2 + product_eps) * sizes + moved)
 
     return Linear(
         value._replace(
