@@ -87,7 +87,7 @@ def ntxent_loss(
     -----
     Equivalent to ``NTXentLoss(temperature)`` of pytorch-metric-learning, where a pair's loss ends
     at 87 in float32, and the loss of at most one positive and one negative pair is 0.
-    Similarities are held for a few anchors at a time.
+    Similarities are held in 64 MiB at most.
 
     References
     ----------
@@ -188,7 +188,7 @@ def supcon_loss(
     -----
     Equivalent to ``SupConLoss(temperature)`` of pytorch-metric-learning, whose loss of at most one
     positive and one negative pair is 0.
-    Similarities are held for a few anchors at a time. An anchor without
+    Similarities are held in 64 MiB at most. An anchor without
     positives has the loss 0, and all have it if none has negatives.
 
     References
@@ -299,7 +299,7 @@ def multi_similarity_loss(
     -----
     Equivalent to ``MultiSimilarityLoss(alpha, beta, base)`` of pytorch-metric-learning, whose loss
     of at most one positive and one negative pair is 0.
-    Similarities are held for a few anchors at a time.
+    Similarities are held in 64 MiB at most.
 
     References
     ----------
@@ -402,7 +402,7 @@ def circle_loss(
     -----
     Equivalent to ``CircleLoss(m, gamma)`` of pytorch-metric-learning, whose loss of at most one
     positive and one negative pair is 0.
-    Similarities are held for a few anchors at a time. The weights in brackets
+    Similarities are held in 64 MiB at most. The weights in brackets
     are no part of the derivative. An anchor without positives or without negatives has the loss 0.
 
     References
@@ -499,7 +499,7 @@ def tuplet_margin_loss(
     Notes
     -----
     Equivalent to ``TupletMarginLoss(margin, scale)`` of pytorch-metric-learning.
-    Similarities are held for a few anchors at a time. The derivative stays
+    Similarities are held in 64 MiB at most. The derivative stays
     finite at an angle of 0.
 
     References

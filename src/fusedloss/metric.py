@@ -110,7 +110,7 @@ def triplet_loss(
     ``BatchEasyHardMiner("easy", "hard")`` for "easy". There is no ``swap``, and triplets are not
     drawn: all count, or those of `indices_tuple`.
 
-    Distances are held for a few anchors at a time. The derivative of a distance of 0 is 0.
+    Distances are held in 64 MiB at most. The derivative of a distance of 0 is 0.
 
     References
     ----------
@@ -217,7 +217,7 @@ def contrastive_loss(
     -----
     Equivalent to ``ContrastiveLoss(pos_margin, neg_margin)`` of pytorch-metric-learning, whose loss
     of at most one positive and one negative pair is 0.
-    Distances are held for a few anchors at a time. The derivative of a distance of 0 is 0.
+    Distances are held in 64 MiB at most. The derivative of a distance of 0 is 0.
 
     References
     ----------
@@ -319,7 +319,7 @@ def margin_loss(
     -----
     Equivalent to ``MarginLoss(margin, beta=beta)`` of pytorch-metric-learning. There is no beta of
     each class, and its regularization is left to the caller.
-    Distances are held for a few anchors at a time. The derivative of a distance of 0 is 0.
+    Distances are held in 64 MiB at most. The derivative of a distance of 0 is 0.
 
     References
     ----------
@@ -414,7 +414,7 @@ def lifted_structure_loss(
     -----
     Equivalent to ``LiftedStructureLoss(neg_margin, pos_margin)`` of pytorch-metric-learning, whose
     loss of at most one positive and one negative pair is 0. The sum over no pairs counts as 1.
-    Distances are held for a few anchors at a time. The derivative of a distance of 0 is 0.
+    Distances are held in 64 MiB at most. The derivative of a distance of 0 is 0.
 
     References
     ----------
@@ -518,7 +518,7 @@ def generalized_lifted_structure_loss(
     -----
     Equivalent to ``GeneralizedLiftedStructureLoss(neg_margin, pos_margin)`` of
     pytorch-metric-learning, whose loss of at most one positive and one negative pair is 0.
-    Distances are held for a few anchors at a time. The sum over no pairs counts as 1. The
+    Distances are held in 64 MiB at most. The sum over no pairs counts as 1. The
     derivative of a distance of 0 is 0.
 
     References
@@ -622,7 +622,7 @@ def nca_loss(
     -----
     Equivalent to ``NCALoss(softmax_scale)`` of pytorch-metric-learning, whose loss of a single
     anchor is 0, and which leaves out anchors whose probability is rounded to 0.
-    Distances are held for a few anchors at a time.
+    Distances are held in 64 MiB at most.
 
     References
     ----------
@@ -730,7 +730,7 @@ def ranked_list_loss(
     -----
     Equivalent to ``RankedListLoss(margin, Tn, imbalance, alpha, Tp)`` of pytorch-metric-learning,
     which takes no `indices_tuple` either.
-    Distances are held for a few anchors at a time. Only pairs with
+    Distances are held in 64 MiB at most. Only pairs with
     :math:`x > 0` have a weight, and 1e-5 is added to the weight of each. The derivative of a
     distance of 0 is 0.
 
@@ -829,7 +829,7 @@ def fast_ap_loss(
     Notes
     -----
     Equivalent to ``FastAPLoss(num_bins)`` of pytorch-metric-learning.
-    Distances are held for a few anchors at a time. :math:`h_b` counts the positives in
+    Distances are held in 64 MiB at most. :math:`h_b` counts the positives in
     a bin, each shared out to the two nearest, :math:`H_b` is its cumulative sum, :math:`T_b` that
     of all pairs. Meant for `normalize=True`.
 
