@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError, LinkError
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,11 @@ REALS: dict[str, tuple[str, ...]] = {"f32": (), "f64": ("-DFL_DOUBLE",)}
 # Debug information down to lines: more of it takes a fifth of the compiler's time.
 WARNINGS = ("-Wall", "-Wextra", "-g1")
 C_FLAGS = ("-O3", "-std=gnu11", "-fvisibility=hidden", "-fno-math-errno", "-fno-lto", *WARNINGS)
-# Short copies stay inline: a call of memmove for each costs more than the copy.
+# What GCC alone takes: short copies stay inline, where calls of memmove cost more than copying.
+GCC_FLAGS = ("-fno-tree-loop-distribute-patterns",)
 KERNEL_FLAGS = (
     *(*C_FLAGS, "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi"),
-    "-fno-tree-loop-distribute-patterns",
+    *GCC_FLAGS,
 )
 
 HEADERS = ["include/fusedloss.h", *sorted(glob("src/core/*.h") + glob("src/kernels/*.h"))]
@@ -87,7 +88,7 @@ def losses(macro: str) -> str:
     return " ".join(f"X({name})" for name in names)
 
 
-def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, object]]:
+def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, Any]]:
     """Describe the static library of one row of the table, as build_clib takes it."""
     table = f"fl_kernels_{variant.token}_{suffix}"
     flags = [*KERNEL_FLAGS, *variant.flags, *REALS[suffix]]
@@ -102,7 +103,7 @@ def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, object
     }
 
 
-def core_library(variants: list[Variant], openmp: bool) -> tuple[str, dict[str, object]]:
+def core_library(variants: list[Variant], openmp: bool) -> tuple[str, dict[str, Any]]:
     """Describe the static library of what is compiled once, for any CPU."""
     sources = sorted(glob("src/core/*.c"))
     rows = " ".join(f'X({each.token}, "{each.name}", {each.tiles:d})' for each in variants)
@@ -117,6 +118,7 @@ def core_library(variants: list[Variant], openmp: bool) -> tuple[str, dict[str, 
 def links(program: str, flags: tuple[str, ...]) -> bool:
     """Whether the compiler takes flags, and makes a program with them."""
     from setuptools._distutils.ccompiler import new_compiler
+    from setuptools._distutils.errors import CompileError, LinkError
     from setuptools._distutils.sysconfig import customize_compiler
 
     compiler = new_compiler()
@@ -157,8 +159,8 @@ class BuildLibraries(build_clib):
     The libraries are built side by side: each is one long compilation.
     """
 
-    def build_libraries(self, libraries: list[tuple[str, dict[str, object]]]) -> None:
-        def build(library: tuple[str, dict[str, object]]) -> None:
+    def build_libraries(self, libraries: list[tuple[str, dict[str, Any]]]) -> None:
+        def build(library: tuple[str, dict[str, Any]]) -> None:
             command = copy.copy(self)
             command.build_temp = os.path.join(self.build_temp, library[0])
             build_clib.build_libraries(command, [library])
@@ -197,6 +199,9 @@ def main() -> None:
     libraries += [
         kernel_library(variant, suffix) for variant in kernels.values() for suffix in REALS
     ]
+    if not links("int main(void) { return 0; }\n", GCC_FLAGS):
+        for _, library in libraries:
+            library["cflags"] = [flag for flag in library["cflags"] if flag not in GCC_FLAGS]
     core = Extension(
         "fusedloss._core",
         ["src/fusedloss/_core.pyx"],

@@ -66,6 +66,14 @@ def test_variants_are_free_of_warnings(variant: Any, monkeypatch: pytest.MonkeyP
         subprocess.run([*c_compiler(), *flags, *library["sources"]], check=True, timeout=120)
 
 
+@pytest.mark.parametrize("flag", ["-O2", "-fno-such-flag"])
+def test_flags_are_tried(flag: str) -> None:
+    """A compiler that does not take one, OpenMP's say, builds without it."""
+    setup = build_script()
+    assert setup.links("int main(void) { return 0; }\n", (flag,)) == (flag == "-O2")
+    assert not setup.links("not C\n", (flag,))
+
+
 def test_one_exported_symbol_per_variant(static_libraries: Path) -> None:
     """A variant's library defines its table, constant, and nothing else that others can see."""
     for variant, library in variant_libraries(static_libraries).items():
