@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -332,6 +333,14 @@ def test_what_is_returned_is_bounded(name: str) -> None:
             lambda: fl.mine_hard(np.ones((3, 2)), [0, 0, 1], limit=1.5),  # type: ignore[arg-type]
             TypeError,
             "limit is 1.5: expected an integer",
+        ),
+        *(
+            (
+                functools.partial(getattr(fl, name), np.ones((3, 2)), [0, 0, 1], limit=-1),
+                ValueError,
+                "limit is -1: expected a number of at least 0",
+            )
+            for name in ("mine_hard", "mine_hardest_share", "mine_uniform_histogram")
         ),
     ],
 )

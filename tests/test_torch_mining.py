@@ -85,6 +85,10 @@ def test_a_miner_says_what_is_wrong() -> None:
         front.BatchHardMiner()([[1.0]], torch.tensor([0]))
     with pytest.raises(ValueError, match=r"labels has shape \(1,\): expected \(2,\)"):
         front.BatchHardMiner()(torch.ones(2, 3), torch.tensor([0]))
+    with pytest.raises(TypeError, match="margin is 'x': expected a number"):
+        front.TripletMarginMiner("x")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="limit is -1"):
+        front.HDCMiner(limit=-1)
     assert repr(front.PairMarginMiner(0.1)).startswith("PairMarginMiner(pos_margin=0.1, neg_")
 
 

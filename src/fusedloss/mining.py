@@ -103,11 +103,18 @@ def _distances(a: Array, b: Array, metric: _pairs.Metric) -> Array:
     return d if metric.distance == _core.SQUARED_EUCLIDEAN else np.sqrt(d, out=d)
 
 
+def _limit(limit: Any) -> int:
+    most = _check.integer("limit", limit)
+    if most < 0:
+        raise ValueError(f"limit is {most}: expected a number of at least 0")
+    return most
+
+
 def _collected(
     what: str, limit: Any, found: Iterator[tuple[Array, ...]], arrays: int
 ) -> tuple[Array, ...]:
     """Put together what is found block by block, if that is not too much."""
-    most = _check.integer("limit", limit)
+    most = _limit(limit)
     parts: list[tuple[Array, ...]] = [(np.zeros(0, np.int64),) * arrays]
     total = 0
     for part in found:
@@ -933,7 +940,7 @@ def mine_hardest_share(
     (array([0]), array([1]), array([1, 2]), array([2, 1]))
     """
     share = _check.in_range("filter_percentage", filter_percentage, 0, 1)
-    most = _check.integer("limit", limit)
+    most = _limit(limit)
     metric = _pairs.metric(distance, p, power)
     batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
     values, counts = np.unique(batch.reference_labels, return_counts=True)
@@ -1027,7 +1034,7 @@ def mine_uniform_histogram(
     """
     bins = _check.count("num_bins", num_bins)
     draws = _check.count("pos_per_bin", pos_per_bin), _check.count("neg_per_bin", neg_per_bin)
-    most = _check.integer("limit", limit)
+    most = _limit(limit)
     rng = np.random.default_rng(seed)
     metric = _pairs.metric(distance, p, power)
     batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)

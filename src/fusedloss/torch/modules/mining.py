@@ -22,6 +22,10 @@ class Miner(WithOptions):
 
     mine: Callable[..., tuple[Any, ...]]  # the same of arrays
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.mine(np.empty((0, 1)), np.empty(0, np.int64), **options)  # errors come early
+
     def forward(
         self,
         embeddings: Tensor,
