@@ -11,6 +11,7 @@
 #endif
 
 #include "threads.h"
+#include "cgroup.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -72,99 +73,6 @@ static int affinity_cpus(void) {
 #endif
 }
 
-#ifdef __linux__
-
-enum { PATH_BYTES = 4096 };
-
-/* The integers that the file folder/name starts with, `wanted` of them. */
-static bool read_integers(const char *folder, const char *name, int wanted, long long *first,
-                          long long *second) {
-    char path[PATH_BYTES + 32];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "r");
-    if (!file) return false;
-    const int found = fscanf(file, "%lld %lld", first, second);
-    fclose(file);
-    return found >= wanted;
-}
-
-/* The quota of one cgroup in whole CPUs, rounded up; 0: none. */
-static int cgroup_quota(const char *folder) {
-    long long quota, period, ignored;
-    const bool limited = /* version 2 writes "max", version 1 a quota of -1, where there is no limit */
-        read_integers(folder, "cpu.max", 2, &quota, &period) ||
-        (read_integers(folder, "cpu.cfs_quota_us", 1, &quota, &ignored) &&
-         read_integers(folder, "cpu.cfs_period_us", 1, &period, &ignored));
-    if (!limited || quota <= 0 || period <= 0 || quota / period >= INT_MAX) return 0;
-    return (int)(quota / period + (quota % period != 0));
-}
-
-/*
- * The least quota from the cgroup `path` up to the root of the hierarchy mounted at `mount`: a
- * limit holds for all below. In a container the path is often the host's, and only the root
- * exists. 0: none.
- */
-static int hierarchy_quota(const char *mount, const char *path) {
-    char folder[PATH_BYTES];
-    const int length = snprintf(folder, sizeof folder, "%s%s", mount, path);
-    if (length < 0 || length >= (int)sizeof folder) return 0;
-    int least = 0;
-    for (;;) {
-        const int quota = cgroup_quota(folder);
-        if (quota > 0 && (least == 0 || quota < least)) least = quota;
-        char *slash = strrchr(folder + strlen(mount), '/');
-        if (!slash) return least;
-        *slash = '\0';
-    }
-}
-
-/* Whether `name` is one of the comma-separated `names`. */
-static bool is_listed(const char *name, const char *names) {
-    const size_t length = strlen(name);
-    for (const char *item = names; item; item = strchr(item, ',')) {
-        if (*item == ',') item++;
-        if (strncmp(item, name, length) == 0 && (item[length] == ',' || item[length] == '\0')) return true;
-    }
-    return false;
-}
-
-/* The CPUs' worth of time that the cgroups allow this process, rounded up; 0: no limit. */
-static int quota_cpus(void) {
-    FILE *file = fopen("/proc/self/cgroup", "r");
-    if (!file) return 0;
-    int least = 0;
-    char line[PATH_BYTES];
-    while (fgets(line, sizeof line, file)) { /* hierarchy:controllers:path */
-        line[strcspn(line, "\n")] = '\0';
-        char *controllers = strchr(line, ':');
-        char *path = controllers ? strchr(++controllers, ':') : NULL;
-        if (!path) continue;
-        *path++ = '\0';
-        char mounts[2][288];
-        if (*controllers == '\0') { /* version 2, alone or beside version 1 */
-            strcpy(mounts[0], "/sys/fs/cgroup");
-            strcpy(mounts[1], "/sys/fs/cgroup/unified");
-        } else if (is_listed("cpu", controllers)) { /* version 1 */
-            snprintf(mounts[0], sizeof mounts[0], "/sys/fs/cgroup/%.256s", controllers);
-            strcpy(mounts[1], "/sys/fs/cgroup/cpu");
-        } else {
-            continue;
-        }
-        for (int i = 0; i < 2; i++) {
-            const int quota = hierarchy_quota(mounts[i], path);
-            if (quota > 0 && (least == 0 || quota < least)) least = quota;
-        }
-    }
-    fclose(file);
-    return least;
-}
-
-#else
-
-static int quota_cpus(void) { return 0; }
-
-#endif
-
 /* ---- The number offered ---- */
 
 static atomic_int cores = 1;
@@ -207,7 +115,7 @@ static int openmp_variable(void) {
 }
 
 static void read_defaults(void) {
-    const int cpus = affinity_cpus(), quota = quota_cpus();
+    const int cpus = affinity_cpus(), quota = fl_cgroup_cpus();
     const bool quota_decides = quota > 0 && quota < cpus;
     int threads = quota_decides ? quota : cpus;
     const char *source = quota_decides ? "cgroup quota" : "CPU affinity";
