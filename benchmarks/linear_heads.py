@@ -15,8 +15,8 @@ import ml_dtypes
 import torch
 
 import fusedloss as fl
+from comparisons import Comparison, Contenders
 from fusedloss.cli._contenders import FUSEDLOSS, TORCH
-from products import Contenders, Products
 from targets import Target
 
 GEMM = "gemm"
@@ -145,8 +145,8 @@ def _numpy(tensor: torch.Tensor) -> Any:
     return tensor.numpy()
 
 
-def _case(head: Head, bound: float, *peers: str, rounds: int = 5) -> Products:
-    return Products(
+def _case(head: Head, bound: float, *peers: str, rounds: int = 5) -> Comparison:
+    return Comparison(
         "linear_cross_entropy",
         str(head),
         (FUSEDLOSS, *peers, GEMM),

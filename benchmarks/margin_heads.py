@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy, linear, normalize
 
 import fusedloss as fl
 import fusedloss.torch as front
+from comparisons import Comparison, Contenders
 from fusedloss.cli._contenders import FUSEDLOSS
 from linear_heads import GEMM, Arrays
-from products import Contenders, Products
 from targets import Target
 
 INSIGHTFACE, METRIC_LEARNING = "insightface", "pytorch-metric-learning"
@@ -80,7 +80,7 @@ def make_sampled(num_threads: int, small: bool) -> Contenders:
 
 
 MARGIN_HEADS = (
-    Products(
+    Comparison(
         "arcface_loss",
         f"{' x '.join(map(str, SHAPE))}, arcface",
         (FUSEDLOSS, INSIGHTFACE, METRIC_LEARNING, GEMM),
@@ -88,7 +88,7 @@ MARGIN_HEADS = (
         (Target(1.15, (GEMM,)), Target(0.33, (INSIGHTFACE,)), Target(0.33, (METRIC_LEARNING,))),
         rounds=3,
     ),
-    Products(
+    Comparison(
         "arcface_loss",
         f"{' x '.join(map(str, SAMPLED_SHAPE))}, arcface, {SHARE:.0%} sampled",
         (FUSEDLOSS, GEMM),

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import torch
 
+from comparisons import Comparison
 from fusedloss.cli._contenders import OWN_THREADS, Mode, Problem, Work
 from fusedloss.cli._memory import fits, measure_extra_memory, peak_of
 from fusedloss.cli._timing import Samples, time_in_turn
-from products import Products
-from workloads import CAPABILITIES, CAPABILITY_CASES, MEMORY_CASES, PRODUCTS, Case
+from workloads import CAPABILITIES, CAPABILITY_CASES, COMPARISONS, MEMORY_CASES, Case
 
 # Enough for the medians to settle; the largest shapes make their five rounds, however long.
 SECONDS = 1.5
@@ -91,7 +91,7 @@ class Bench:
             self._samples[cases[label], mode, isa] = samples
 
 
-def extra_bytes_of_products(case: Products, name: str, num_threads: int) -> int:
+def extra_bytes_of_comparison(case: Comparison, name: str, num_threads: int) -> int:
     """Return the peak memory of a call beyond inputs and gradients."""
     return int(_child([str(num_threads), case.label, name]))
 
@@ -122,7 +122,7 @@ def main() -> None:
     num_threads = int(sys.argv[1])
     if len(sys.argv) > 3:
         label, name = sys.argv[2:]
-        case = next(case for case in PRODUCTS if case.label == label)
+        case = next(case for case in COMPARISONS if case.label == label)
         print(peak_of(case.make(num_threads, False)[name]))
         return
     isa = sys.argv[2]

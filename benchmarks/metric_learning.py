@@ -26,9 +26,9 @@ import torch
 from pytorch_metric_learning import losses, miners
 
 import fusedloss as fl
+from comparisons import Comparison, Contenders
 from fusedloss.cli._contenders import FUSEDLOSS
 from fusedloss.cli._memory import available_memory
-from products import Contenders, Products
 from targets import Target
 
 FEATURES = 128
@@ -94,8 +94,8 @@ def _all() -> Callable[..., Any]:
     return losses.TripletMarginLoss(0.2)  # type: ignore[no-any-return]
 
 
-def _case(pairs: Pairs, *targets: Target, rounds: int = 5) -> Products:
-    return Products("metric learning", str(pairs), CONTENDERS, pairs.make, targets, rounds)
+def _case(pairs: Pairs, *targets: Target, rounds: int = 5) -> Comparison:
+    return Comparison("metric learning", str(pairs), CONTENDERS, pairs.make, targets, rounds)
 
 
 ALL = (("mining", "all"), ("normalize", True))

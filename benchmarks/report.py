@@ -37,17 +37,17 @@ from fusedloss.cli.bench import BUSY, COLOURS
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from products import Products
+from comparisons import Comparison
 from targets import Target
 from workloads import (
     CAPABILITY_TARGET,
     CASES,
+    COMPARISONS,
     CURVE_SHAPES,
     DTYPE_SHAPES,
     DTYPES,
     FLOAT32,
     LARGE,
-    PRODUCTS,
     Case,
 )
 
@@ -62,14 +62,14 @@ MET, SHORT = "met", "short"
 #: Yardsticks that are written in other words than their names.
 IN_WORDS = {COPY: "copies of the logits"}
 #: What the README shows, with a gradient.
-README_SECTIONS = (FLOAT32, DTYPES, *dict.fromkeys(case.section for case in PRODUCTS))
+README_SECTIONS = (FLOAT32, DTYPES, *dict.fromkeys(case.section for case in COMPARISONS))
 
 
 @dataclass(frozen=True)
 class Group:
     """One case, mode and instruction set ("": the best), with its contenders by name."""
 
-    case: Case | Products
+    case: Case | Comparison
     mode: Mode
     isa: str
     samples: Samples = field(default_factory=dict)
@@ -104,8 +104,8 @@ def read_groups(path: Path) -> tuple[list[Group], int]:
 
     A group without fusedloss or the yardstick, in a part of the benchmarks, has nothing to show.
     """
-    cases: dict[str, Case | Products] = {case.label: case for case in CASES}
-    cases |= {case.label: case for case in PRODUCTS}
+    cases: dict[str, Case | Comparison] = {case.label: case for case in CASES}
+    cases |= {case.label: case for case in COMPARISONS}
     groups: dict[tuple[str, Mode, str], Group] = {}
     threads = 0
     for each in json.loads(path.read_text())["benchmarks"]:

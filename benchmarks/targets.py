@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from fusedloss.cli._contenders import COPY
-from fusedloss.cli._timing import Samples, ratio
+from fusedloss.cli._timing import Average, Samples, ratio
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,16 @@ class Target:
     bound: float
     others: tuple[str, ...] = (COPY,)
     contender: str = ""
+    average: Average = "median"
 
     def __str__(self) -> str:
         others = " + ".join("copies" if name == COPY else name for name in self.others) or "us"
-        return f"{self.contender} <= {self.bound:g} {others}".strip()
+        mean = "mean" if self.average == "mean" else ""
+        return " ".join(filter(None, (mean, self.contender, f"<= {self.bound:g} {others}")))
 
     def measure(self, samples: Samples) -> float:
         """Return the figure that the bound is for."""
         name = self.contender or next(iter(samples))
-        return ratio(samples, name, *self.others) if self.others else median(samples[name]) * 1e6
+        if self.others:
+            return ratio(samples, name, *self.others, average=self.average)
+        return median(samples[name]) * 1e6

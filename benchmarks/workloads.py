@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from company import COMPANY
 from computations import LABEL_SMOOTHING, NLL_LOSS, OPTIONS, PROBABILITIES, RELATIVES, WEIGHT
 from fusedloss.cli._contenders import (
     COMPILE,
@@ -16,6 +17,7 @@ from fusedloss.cli._contenders import (
     JAX,
     MODES,
     NUMPY,
+    OUT,
     PLAIN,
     READ,
     TORCH,
@@ -30,6 +32,7 @@ from margin_heads import MARGIN_HEADS
 from metric_learning import METRIC_LEARNING
 from pointwise import POINTWISE
 from targets import Target
+from torch_calls import TORCH_CALLS
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +74,16 @@ class Case:
 
 EVERY_PEER = (FRONT, NUMPY, TORCH, COMPILE, JAX)
 COMPILERS = (FRONT, TORCH, COMPILE, JAX)
-#: From here on the call overhead of the torch front is nothing.
+#: From here on the call overhead of the torch front is nothing, and a gradient finds its memory.
 LARGE = 16_000_000
+#: What the torch front may take in times of torch's, with a gradient and without, where torch has
+#: little more to do than to build its graph.
+SMALL_CALLS: dict[tuple[int, ...], tuple[float, float]] = {
+    (1, 2): (1.2, 1.4),
+    (8, 16): (1.2, 1.4),
+    (128, 100): (0.9, 1.0),
+    (300, 100): (0.8, 1.0),
+}
 
 
 def _plain(
@@ -85,11 +96,12 @@ def _plain(
     """A case in both modes, with the targets of the torch front."""
     work = Work(shape, dtype)
     asked: dict[Mode, tuple[Target, ...]] = {}
-    for mode in MODES:
+    bounds = SMALL_CALLS.get(shape, (1.0, 1.0))
+    for mode, bound in zip(MODES, bounds, strict=True):
         asked[mode] = (targets[mode],) if targets and mode in targets else ()
-        asked[mode] += (Target(1.05, (TORCH,), FRONT),)
+        asked[mode] += (Target(bound, (TORCH,), FRONT),)
     if work.bytes >= LARGE:
-        asked[VALUE_AND_GRADIENT] += (Target(1.1, (FUSEDLOSS,), FRONT),)
+        asked[VALUE_AND_GRADIENT] += (Target(1.15, (OUT,), FRONT), Target(1.15, (OUT,), FUSEDLOSS))
     return Case(section, work, peers=peers, targets=asked, modes=MODES)
 
 
@@ -104,6 +116,8 @@ PLAIN_CASES = (
     _plain(FLOAT32, (8, 16)),
     _plain(FLOAT32, (64, 10), peers=EVERY_PEER, targets={VALUE_AND_GRADIENT: Target(3, ())}),
     _plain(FLOAT32, (16, 100)),
+    _plain(FLOAT32, (128, 100)),
+    _plain(FLOAT32, (300, 100)),
     _plain(FLOAT32, (1000, 100), peers=EVERY_PEER),
     _plain(
         FLOAT32,
@@ -168,7 +182,7 @@ def _option(shape: tuple[int, ...], computation: Computation, *more: Target) -> 
 
 def _drop_in(section: str, shape: tuple[int, ...], computation: Computation) -> Case:
     """A case of what torch has too, for the torch front."""
-    targets: dict[Mode, tuple[Target, ...]] = {VALUE_AND_GRADIENT: (Target(1.05, (TORCH,), FRONT),)}
+    targets: dict[Mode, tuple[Target, ...]] = {VALUE_AND_GRADIENT: (Target(1, (TORCH,), FRONT),)}
     return Case(section, Work(shape), computation, targets=targets)
 
 
@@ -210,8 +224,8 @@ POINTWISE_CASES = tuple(map(_pointwise, POINTWISE))
 
 CASES = (*PLAIN_CASES, *DTYPE_CASES, *OPTION_CASES, *LOSS_CASES, *POINTWISE_CASES)
 
-#: Work that is measured in matrix products.
-PRODUCTS = (*LINEAR_HEADS, *MARGIN_HEADS, *METRIC_LEARNING)
+#: Work that is measured in matrix products, or in the same call elsewhere.
+COMPARISONS = (*LINEAR_HEADS, *MARGIN_HEADS, *METRIC_LEARNING, *COMPANY, *TORCH_CALLS)
 
 # ---- Memory and lower instruction sets --------------------------------------------------------
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from statistics import median, quantiles
+from dataclasses import dataclass
+from statistics import mean, median, quantiles
 from time import perf_counter, sleep
+from typing import Literal
 
 Samples = dict[str, list[float]]
 
@@ -21,6 +23,19 @@ CACHE_SECONDS = 0.02
 POOL_SECONDS = 0.005
 # A copy whose spread is larger than this says that something else keeps the machine busy.
 QUIET_SPREAD = 0.25
+
+
+@dataclass(frozen=True)
+class After:
+    """A call that is timed right after another, which is not timed."""
+
+    before: Callable[[], object]
+    call: Callable[[], object]
+
+    def __call__(self) -> None:
+        """Make both calls."""
+        self.before()
+        self.call()
 
 
 def time_in_turn(
@@ -58,6 +73,8 @@ def time_in_turn(
         once = _sample(contender, 1)
         calls[name] = max(1, math.ceil(SAMPLE_SECONDS / max(once, 1e-7)))
         warm[name] = once < CACHE_SECONDS
+        if isinstance(contender, After):  # one call each, in the state that the other left
+            calls[name], warm[name] = 1, False
     samples: Samples = {name: [] for name in contenders}
     order = list(contenders)
     end = perf_counter() + seconds
@@ -76,6 +93,9 @@ def time_in_turn(
 
 def _sample(function: Callable[[], object], calls: int) -> float:
     """Seconds a call, over so many calls."""
+    if isinstance(function, After):
+        function.before()
+        function = function.call
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -88,9 +108,17 @@ def _sample(function: Callable[[], object], calls: int) -> float:
             gc.enable()
 
 
-def ratio(samples: Samples, name: str, *yardstick: str) -> float:
-    """Time of one contender over that of others together: the median over the rounds."""
-    others = map(sum, zip(*(samples[other] for other in yardstick), strict=True))
+Average = Literal["median", "mean"]
+
+
+def ratio(samples: Samples, name: str, *yardstick: str, average: Average = "median") -> float:
+    """Time of one contender over that of others together: the median over the rounds.
+
+    The mean, which shows rare long calls, is that of the times, not of the rounds' ratios.
+    """
+    others = list(map(sum, zip(*(samples[other] for other in yardstick), strict=True)))
+    if average == "mean":
+        return mean(samples[name]) / mean(others)
     return median(mine / other for mine, other in zip(samples[name], others, strict=True))
 
 

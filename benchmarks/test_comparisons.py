@@ -1,4 +1,4 @@
-"""Losses whose work is matrix products, against their peers and the products alone.
+"""Losses whose work is matrix products, and calls in company, against a yardstick of their own.
 
 The contenders of a case take turns, as in `test_softmax_family`.
 """
@@ -10,15 +10,15 @@ from functools import cache
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from comparisons import Comparison
 from fusedloss.cli._timing import Samples, time_in_turn
-from measure import SECONDS, Bench, extra_bytes_of_products
-from products import Products
+from measure import SECONDS, Bench, extra_bytes_of_comparison
 from test_softmax_family import replay
-from workloads import PRODUCTS
+from workloads import COMPARISONS
 
 
 @cache
-def measure(case: Products, bench: Bench) -> Samples:
+def measure(case: Comparison, bench: Bench) -> Samples:
     """Time all contenders of a case, once."""
     contenders = case.make(bench.num_threads, False)
     return time_in_turn(contenders, seconds=SECONDS, min_rounds=case.rounds)
@@ -29,11 +29,11 @@ def measure(case: Products, bench: Bench) -> Samples:
     ("case", "name"),
     [
         pytest.param(case, name, id=f"{case.section}-{case.label}-{name}")
-        for case in PRODUCTS
+        for case in COMPARISONS
         for name in case.names
     ],
 )
-def test_contender(case: Products, name: str, bench: Bench, benchmark: BenchmarkFixture) -> None:
+def test_contender(case: Comparison, name: str, bench: Bench, benchmark: BenchmarkFixture) -> None:
     if benchmark.disabled:  # --benchmark-disable: only see that it runs
         benchmark.pedantic(case.make(bench.num_threads, True)[name])
         return
@@ -46,6 +46,6 @@ def test_contender(case: Products, name: str, bench: Bench, benchmark: Benchmark
         case=case.label, mode=mode, isa="", contender=name, num_threads=bench.num_threads
     )
     if case.measure_memory and name != case.yardstick:
-        memory = extra_bytes_of_products(case, name, bench.num_threads)
+        memory = extra_bytes_of_comparison(case, name, bench.num_threads)
         benchmark.extra_info["extra_bytes"] = memory
     replay.play(benchmark, samples[name])

@@ -1,4 +1,4 @@
-"""How work is described that is measured in matrix products: heads on a linear layer, pairs."""
+"""How work is described whose contenders are not those of cross-entropy on an array of logits."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Contenders = dict[str, Callable[[], object]]
 
 
 @dataclass(frozen=True, eq=False)
-class Products:
-    """Work with its contenders: fusedloss first, then its peers, the products themselves last."""
+class Comparison:
+    """Work with its contenders: fusedloss first, then its peers, the yardstick last."""
 
     section: str
     label: str
@@ -33,7 +33,7 @@ class Products:
 
     @property
     def yardstick(self) -> str:
-        """The products, which times are given in."""
+        """What times are given in: matrix products, or the same call elsewhere."""
         return self.names[-1]
 
     def contenders(self, _mode: Mode, _isa: str = "") -> list[str]:
