@@ -1,5 +1,5 @@
 # Every target works on a fresh checkout. It makes .venv, builds the package and installs it there
-# (not editable: the tests see what a user gets), with only the extras that the target needs.
+# (not editable: the tests see what a user gets), with only what the target needs besides.
 # Changed sources are built again.
 
 PYTHON ?= python3
@@ -100,8 +100,10 @@ clean:
 	rm -rf fusedloss-*.png $(RESULTS) docs/_build docs/generated
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -r {} +
 
+# Dependency groups came with pip 25.1.
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade 'pip>=25.1'
 
 # A wheel, then its installation: what `pip install .` does, but the wheel serves every extra.
 # build/ goes first, or a file deleted from the sources would live on in it.
@@ -112,7 +114,13 @@ $(VENV)/installed: $(VENV)/pyvenv.cfg pyproject.toml setup.py $(wildcard MANIFES
 	@$(PIP) install --no-deps --force-reinstall $(VENV)/wheel/*.whl
 	@touch $@
 
-$(VENV)/with-%: pyproject.toml $(VENV)/pyvenv.cfg | $(VENV)/installed
+$(VENV)/with-demo: pyproject.toml $(VENV)/pyvenv.cfg | $(VENV)/installed
+	@echo 'Installing what the demo takes'
+	@$(PIP) install "$$(echo $(VENV)/wheel/*.whl)[demo]"
+	@touch $@
+
+# The others are dependency groups: for who works on the package, not for its users.
+$(VENV)/with-%: pyproject.toml $(VENV)/with-demo
 	@echo 'Installing what "$*" takes'
-	@$(PIP) install "$$(echo $(VENV)/wheel/*.whl)[$*]"
+	@$(PIP) install --group $*
 	@touch $@

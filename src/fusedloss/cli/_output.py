@@ -105,6 +105,6 @@ def make_output() -> Output:
     return Output()
 
 
-def missing(package: str, extra: str, purpose: str) -> str:
-    """Say what to install for an optional part."""
-    return f"{package} is not installed; for {purpose}: pip install 'fusedloss[{extra}]'"
+def missing(package: str, install: str, purpose: str) -> str:
+    """Say what to install for an optional part: what pip takes."""
+    return f"{package} is not installed; for {purpose}: pip install {install}"

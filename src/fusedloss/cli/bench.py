@@ -186,10 +186,10 @@ def run(options: argparse.Namespace, output: Output) -> int:
     dtypes = options.dtype or ["float32"]
     pictures = [path for path in (*options.output, options.curve) if path and path.suffix == ".png"]
     if pictures and optional_import("matplotlib") is None:
-        output.error(missing("matplotlib", "cli", "the plot"))
+        output.error(missing("matplotlib", "'fusedloss[cli]'", "the plot"))
         return 1
     if "bfloat16" in dtypes and optional_import("ml_dtypes") is None:
-        output.error(missing("ml_dtypes", "bench", "NumPy arrays of bfloat16"))
+        output.error(missing("ml_dtypes", "ml_dtypes", "NumPy arrays of bfloat16"))
         return 1
     num_threads = options.threads or fl.get_num_threads()
     shapes = options.shape or (FULL_SHAPES if options.full else DEFAULT_SHAPES)
@@ -239,7 +239,7 @@ def _find_peers(torch: Any, every: bool, output: Output) -> list[str]:
     """Name the peers that work here; say what is missing."""
     peers = [NUMPY]
     if torch is None:
-        output.text(missing("torch", "bench", "torch's times beside"))
+        output.text(missing("torch", "'fusedloss[torch]'", "torch's times beside"))
     else:
         peers.append(TORCH)
         if optional_import("fusedloss.torch.functional") is not None:
@@ -251,7 +251,7 @@ def _find_peers(torch: Any, every: bool, output: Output) -> list[str]:
     if every and optional_import("jax") is not None:
         peers.append(JAX)
     elif every:
-        output.text(missing("JAX", "bench", "JAX's times beside"))
+        output.text(missing("JAX", "jax optax", "JAX's times beside"))
     return peers
 
 

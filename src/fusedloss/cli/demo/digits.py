@@ -122,7 +122,7 @@ def add_part(parts: Any) -> argparse.ArgumentParser:
 def run(options: argparse.Namespace, output: Output) -> int:
     """Train, compare, draw; fail where accuracy or agreement is not reached."""
     if optional_import("sklearn.datasets") is None:
-        output.error(missing("scikit-learn", "demo", "the handwritten digits"))
+        output.error(missing("scikit-learn", "'fusedloss[demo]'", "the handwritten digits"))
         return 1
     digits = load_digits()
     fused, plain = train(digits, options.epochs, options.seed, output)
@@ -151,7 +151,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
         f"The loss curves differ by at most {difference:.1e} (tolerance {TOLERANCE:g}, float32)."
     )
     if optional_import("matplotlib") is None:
-        output.text(missing("matplotlib", "cli", "the picture"))
+        output.text(missing("matplotlib", "'fusedloss[cli]'", "the picture"))
     else:
         _draw(digits, fused, plain, options.output)
         output.text(f"The learning curves and some held-out digits: {options.output}")

@@ -150,7 +150,7 @@ def add_part(parts: Any) -> argparse.ArgumentParser:
 def run(options: argparse.Namespace, output: Output) -> int:
     """Train, look for neighbours, draw; fail where they are wrong too often."""
     if optional_import("sklearn.datasets") is None:
-        output.error(missing("scikit-learn", "demo", "the handwritten digits"))
+        output.error(missing("scikit-learn", "'fusedloss[demo]'", "the handwritten digits"))
         return 1
     digits = load_digits()
     spaces = train(digits, options.epochs, options.seed, output)
@@ -166,7 +166,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
         ],
     )
     if optional_import("matplotlib") is None:
-        output.text(missing("matplotlib", "cli", "the picture"))
+        output.text(missing("matplotlib", "'fusedloss[cli]'", "the picture"))
     else:
         _draw(embeddings, digits.held_out_labels, found, options.output)
         output.text(f"The three spaces: {options.output}")

@@ -299,7 +299,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
             [[layer, *(f"{size:.0f}" for size in sizes)] for layer, sizes in memory.items()],
         )
     if optional_import("matplotlib") is None:
-        output.text(missing("matplotlib", "cli", "the picture"))
+        output.text(missing("matplotlib", "'fusedloss[cli]'", "the picture"))
     else:
         _draw(text, model, course, memory, options.output)
         output.text(f"Loss, memory and some predictions: {options.output}")
