@@ -45,6 +45,7 @@ PUBLIC = {
     "get_num_threads",
     "threads",
     "show_config",
+    "empty_cache",
     "get_include",
     "__version__",
 }

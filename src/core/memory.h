@@ -4,8 +4,11 @@
 
 #include <stddef.h>
 
-/* size bytes aligned to 64, for free(); NULL where there are none. Large ones in huge pages, if the system
- * gives any: clearing 64 MiB of small ones takes 15 ms, every call. */
+#define FL_HUGE_PAGE ((size_t)2 << 20)
+
+/* size bytes aligned to 64, for free(); NULL where there are none, idle buffers (buffers.h) given up.
+ * Large ones in huge pages, if the system gives any: clearing 64 MiB of small ones takes 15 ms,
+ * every call. */
 void *fl_allocate(size_t size);
 
 #endif

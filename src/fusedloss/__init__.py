@@ -2,6 +2,7 @@
 
 from importlib.metadata import version as _version
 
+from fusedloss import _core as _core  # before what it uses, which uses it
 from fusedloss.binary import (
     asymmetric_loss,
     binary_cross_entropy,
@@ -109,6 +110,7 @@ from fusedloss.regression import (
     tweedie_loss,
 )
 from fusedloss.runtime import (
+    empty_cache,
     get_include,
     get_num_threads,
     set_num_threads,
@@ -160,6 +162,7 @@ __all__ = [
     "dice_ce_loss",
     "dice_loss",
     "distillation_loss",
+    "empty_cache",
     "exponential_loss",
     "fast_ap_loss",
     "focal_loss",

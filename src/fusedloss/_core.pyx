@@ -7,11 +7,12 @@ brings odd but valid arguments into the form taken here. The one parallel loop i
 """
 
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_FillInfo, PyBuffer_IsContiguous, PyBuffer_Release,
+    PyObject_GetBuffer,
 )
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY as inf
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport SIZE_MAX, int32_t, int64_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
@@ -224,6 +225,21 @@ cdef extern from "cpu.h" nogil:
 cdef extern from "memory.h" nogil:
     void *fl_allocate(size_t size)
 
+cdef extern from "buffers.h" nogil:
+    ctypedef struct fl_buffer:
+        void *memory
+        size_t size
+    ctypedef struct fl_buffer_counts:
+        size_t in_use, idle, limit
+        int64_t reused, made
+    void fl_buffers_init()
+    size_t fl_buffers_from()
+    void fl_buffers_set_from(size_t size)
+    fl_buffer fl_buffer_take(size_t size)
+    void fl_buffer_give(fl_buffer buffer)
+    void fl_buffers_empty()
+    fl_buffer_counts fl_buffers_count()
+
 cdef extern from "threads.h" nogil:
     void fl_threads_init()
     const char *fl_threads_problem()
@@ -314,8 +330,6 @@ cdef int run(const fl_program *program, void *args, int requested) except -1:
 # ---- Arrays -----------------------------------------------------------------------------------
 
 cdef object ndarray = numpy.ndarray
-cdef object empty = numpy.empty
-cdef object empty_like = numpy.empty_like
 cdef object uint16 = numpy.uint16
 cdef object float32 = numpy.float32
 cdef object float64 = numpy.float64
@@ -483,6 +497,9 @@ cdef bint overlaps_itself(const Py_buffer *view) noexcept:
     return False
 
 
+include "_buffers.pxi"
+
+
 cdef void set_input(fl_input *to, const Array *array, Py_ssize_t axis) noexcept:
     """Describe an array to the kernels; axis, the class axis, is -1 if it has none."""
     cdef Py_ssize_t d, at = 0
@@ -548,7 +565,7 @@ cdef list take_gradients(
         if made[i] is None:
             if k and operands[k].dtype != x.dtype:
                 return None
-            made[i] = empty_like(of[k])
+            made[i] = like(of[k], &operands[k].view)
             if not take_real(made[i], g, bits):
                 return None
         else:
@@ -699,6 +716,12 @@ cdef void start() except *:
     fl_threads_init()
     if fl_threads_problem() != NULL:
         raise ValueError(fl_threads_problem().decode())
+    keep = os.environ.get("FUSEDLOSS_CACHE") or "1"
+    if keep not in ("0", "1"):
+        raise ValueError(f"FUSEDLOSS_CACHE is {keep!r}: expected 0 or 1")
+    fl_buffers_init()
+    if keep == "0":
+        fl_buffers_set_from(SIZE_MAX)
     name = os.environ.get("FUSEDLOSS_ISA")
     if name:
         try:

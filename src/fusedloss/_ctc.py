@@ -39,7 +39,7 @@ def ctc(
         _check.as_output("out", out, "log_probs", given, inputs)
         place = _check.place(out.reshape(call.log_probs.shape), call.log_probs)
     elif gradient:
-        place = np.empty_like(call.log_probs)
+        place = _core.new_like(call.log_probs)
     value = _core.ctc(call, g if isinstance(g, float) else g.reshape(-1), place)
     if isinstance(value, np.ndarray):
         value = value.reshape(losses)

@@ -110,12 +110,12 @@ def _block(
     """Return the unweighted losses of a block; its gradient times `scale` goes to `place`."""
     dtype = _check.compute_dtype(z)
     # Two parts are added, or one is rounded, once.
-    soft_place = place if place is None or z.dtype == dtype else np.empty(z.shape, dtype)
+    soft_place = place if place is None or z.dtype == dtype else _core.new_array(z.shape, dtype)
     hard: Array | float = 0.0
     hard_place = None
     if target is not None:
         # Before the soft part, which may overwrite the logits with their gradient.
-        hard_place = None if place is None else np.empty(z.shape, dtype)
+        hard_place = None if place is None else _core.new_array(z.shape, dtype)
         kind, extras = _core.INDEX_TARGET, Extras(wide=True)
         hard = _kernel(
             kind, z, target, ignore_index, threads, extras, (1 - share) * scale, hard_place
@@ -171,7 +171,7 @@ def _from_logits(
     place: Array | None,
 ) -> Array:
     """Cross-entropy, or divergence, between softmax(t / T) and softmax(z / T)."""
-    probabilities = np.empty(t.shape, _check.compute_dtype(t))
+    probabilities = _core.new_array(t.shape, _check.compute_dtype(t))
     extras = Extras(temperature=temperature, outputs=("entropy",))
     # The softmax is the gradient of T times the log-sum-exp of t / T.
     _, outputs = _kernel(

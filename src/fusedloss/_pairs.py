@@ -142,7 +142,7 @@ class Gradients:
             raise ValueError(f"argnums asks for the gradient by {name}, which is not given")
         place = self.places[name]
         plain = place is not None and _check.as_plain(place) is place
-        return place if plain else np.empty(of.shape, of.dtype)
+        return place if plain else _core.new_array(of.shape, of.dtype)
 
     def finish(self, slopes: tuple[float, ...]) -> Any:
         """Return the gradients, each where it was asked for."""

@@ -151,11 +151,11 @@ cdef object pointwise_on_arrays(
 
     value = curvature = None
     if hessian:
-        curvature = empty_like(operands[0])
+        curvature = like(operands[0], &x.view)
         take_real(curvature, &arrays.hessian, bits)
         set_output(&args.hessian, &arrays.hessian, -1)
     if args.reduction == FL_NONE:
-        value = empty_like(operands[0])
+        value = like(operands[0], &x.view)
         take_real(value, &arrays.loss, bits)
         set_output(&args.loss_values, &arrays.loss, -1)
 

@@ -84,7 +84,7 @@ def overlap(
     if not gradient:
         return value
     by_p = np.ascontiguousarray(np.asarray(g * shares[0], np.float64)[..., np.newaxis] * slopes)
-    place = _check.place(out, z) if z.shape == shape else np.empty(z.shape, z.dtype)
+    place = _check.place(out, z) if z.shape == shape else _core.new_array(z.shape, z.dtype)
     _core.segmentation_gradient(
         z, y, ignored, threads, by_p, g * shares[1] if shares[1] else 0.0, place
     )

@@ -185,7 +185,7 @@ cdef object softmax_on_arrays(
 
     if gradient or hessian:
         if out is None:
-            out = empty_like(logits)
+            out = like(logits, &z.view)
             if not take_real(out, grad, bits):
                 return None
         else:
@@ -222,7 +222,7 @@ cdef object softmax_on_arrays(
 
     value = curvature = made = None
     if hessian:
-        curvature = empty_like(logits)
+        curvature = like(logits, &z.view)
         take_real(curvature, &arrays.hessian, bits)
         set_output(&args.hessian, &arrays.hessian, class_axis)
     if per_position or (extras is not None and extras.outputs):

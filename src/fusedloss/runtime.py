@@ -152,6 +152,39 @@ class threads:
         _core.push_num_threads(self._before.values.pop())
 
 
+def empty_cache() -> None:
+    """Give the memory that is kept for later results back to the system.
+
+    Gradients, Hessians and other results of 1 MiB or more are arrays, or tensors, on buffers of
+    this package. When the last array on a buffer is gone, the buffer is kept for the next result of
+    a like size: fresh memory costs as much as computing what goes into it.
+
+    See Also
+    --------
+    show_config : Says how many bytes are in use, and how many are idle.
+
+    Notes
+    -----
+    Buffers in use and idle are together never more than were in use at once, and the idle ones at
+    most an eighth of the memory that the process may have (its control group's limit, or the
+    machine's memory). On Linux the system takes their huge pages when it needs them. A forked
+    child begins with none. With ``FUSEDLOSS_CACHE=0`` in the environment at import, no memory is
+    kept, and every array is NumPy's own.
+
+    An array on a buffer has a ``base``, and its flag ``owndata`` is False, so that its method
+    ``resize`` raises ValueError; `numpy.resize`, which copies, works. The storage of a tensor on a
+    buffer cannot be resized.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> fl.empty_cache()
+    >>> fl.show_config(mode="dicts")["memory"]["idle"]
+    0
+    """
+    _core.empty_cache()
+
+
 def get_include() -> str:
     """Return the directory of the C header ``fusedloss.h``.
 
@@ -195,6 +228,8 @@ def show_config(mode: str = "stdout") -> dict[str, dict[str, Any]] | None:
         fusedloss, Python and NumPy, and the compiler of the kernels. ``instruction_sets``: those
         compiled in, those that this machine runs, the one in use and what chose it. ``cpu``: the
         features found. ``threads``: what `get_num_threads` returns, and what decided it.
+        ``memory``: whether the memory of large results is kept (`empty_cache`); the bytes in use,
+        idle, and at most idle; how many results found memory that was there, and how many did not.
         ``openmp``: the version compiled against, and the runtime libraries loaded in this process
         (the names of other platforms' files than Linux's are not known); more than one means that
         some package brought its own.
@@ -249,6 +284,7 @@ def _configuration() -> dict[str, dict[str, Any]]:
             "number": _core.get_num_threads(),
             "decided_by": _core.num_threads_source(),
         },
+        "memory": {"kept": _core.keeps_memory(), **_core.memory_counts()},
         "openmp": {
             "version": str(openmp) if openmp else "none: serial build",
             "runtimes": _openmp_runtimes(),

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fusedloss import _core
 from fusedloss._check.labels import class_target, weight_of_classes, weight_of_samples
 from fusedloss._check.operands import MOST_DIMENSIONS, compute_dtype, plain_prediction
 from fusedloss._check.options import (
@@ -206,7 +207,7 @@ class LinearGradients:
             if call.given[name] is None:
                 raise ValueError(f"{name} is None: there is no gradient by it")
             of = np.asarray(call.given[name])
-            made = np.empty(of.shape, of.dtype.newbyteorder("="))
+            made = _core.new_array(of.shape, of.dtype.newbyteorder("="))
             if place is not None:
                 label = f"out[{i}]" if self._several else "out"
                 inputs[label] = as_output(label, place, name, of, inputs)

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from fusedloss import _core
 from fusedloss._check.operands import (
     FLOAT_DTYPES,
     MOST_DIMENSIONS,
@@ -78,7 +79,7 @@ def pointwise(
     # The kernels write gradients of the broadcast shape, in the dtype that they compute in.
     full = tuple(_flat(np.broadcast_to(y, shape)) for y in plain.values())
     dtype = compute_dtype(x)
-    made = tuple(np.empty(_folded(shape), dtype) for _ in wanted)
+    made = tuple(_core.new_array(_folded(shape), dtype) for _ in wanted)
     result = kernel(
         loss,
         full,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fusedloss import _core
 from fusedloss._check.operands import as_array, as_floats, as_plain, compute_dtype, is_real
 from fusedloss._loss import Array
 
@@ -112,7 +113,7 @@ def takes_output(out: Any, z: Array, inputs: tuple[Any, ...]) -> bool:
 
 def place(out: Any, of: Array) -> Array:
     """Return where the kernels write a gradient that goes to a checked `out`, or to a new array."""
-    return out if takes_output(out, of, ()) else np.empty(of.shape, of.dtype)
+    return out if takes_output(out, of, ()) else _core.new_array(of.shape, of.dtype)
 
 
 def zeros_like(name: str, of: Array, out: Any, inputs: dict[str, Any]) -> Array:
@@ -154,7 +155,7 @@ def delivered(
     gradients = []
     for whole, operand, place in zip(made, operands, places, strict=True):
         own = operand.dtype.newbyteorder("=") if is_real(operand.dtype) else dtype
-        gradient = np.empty(operand.shape, own) if place is None else place
+        gradient = _core.new_array(operand.shape, own) if place is None else place
         np.copyto(gradient, _summed_to(whole, operand.shape), casting="unsafe")
         gradients.append(gradient)
     return tuple(gradients)

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from fusedloss import _core
 from fusedloss._check.labels import (
     axis_of_classes,
     class_target,
@@ -116,7 +117,7 @@ def rowwise(
     wanted, places = gradient_places(gradient, out, given, operands | more)
 
     # The kernels write gradients of the broadcast shape, in the dtype that they compute in.
-    made = tuple(np.empty(shape, compute_dtype(x)) for _ in wanted)
+    made = tuple(_core.new_array(shape, compute_dtype(x)) for _ in wanted)
     folded = len(shape) > MOST_DIMENSIONS
     arrays = (*plain.values(), s, g)
     kernel_axis = class_axis

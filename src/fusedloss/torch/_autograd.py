@@ -18,13 +18,11 @@ from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 from torch.overrides import has_torch_function_variadic
 
+from fusedloss import _core
 from fusedloss._loss import Array
 
 #: The tensors of a call, its prediction first; None where one is absent.
 Tensors: TypeAlias = tuple[Any, ...]
-
-#: Bytes of an array from which NumPy asks for huge pages.
-HUGE_PAGES_FROM = 1 << 22
 
 #: What a tensor, an array or an option that the kernels do not take raises on its way to them.
 _REFUSALS = (TypeError, ValueError, IndexError, RuntimeError)
@@ -161,12 +159,12 @@ def fused(call: Call, *tensors: Any) -> Any:
 def _empty_like(tensor: Tensor) -> Tensor:
     """Return memory for a gradient, laid out as the tensor is.
 
-    Fresh memory of megabytes costs more than the kernel, unless it comes in huge pages, which
-    NumPy asks for and torch does not. Small tensors of torch's own are cheaper to give up.
+    Fresh memory of megabytes costs more than the kernel: large gradients are on memory that is
+    already there. Small tensors of torch's own are cheaper to give up.
     """
-    if tensor.nbytes < HUGE_PAGES_FROM:
+    if not _core.is_large(tensor.nbytes):
         return torch.empty_like(tensor)
-    return _tensor(np.empty_like(detached(tensor)), tensor.dtype)
+    return _tensor(_core.new_like(detached(tensor)), tensor.dtype)
 
 
 def _tensor(made: Array, dtype: torch.dtype) -> Tensor:
