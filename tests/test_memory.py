@@ -1,4 +1,4 @@
-"""Memory of large results: taken again, never shown stale, bounded, safe on threads and in forks."""
+"""Memory of large results: taken again, never shown stale, bounded, on threads and in forks."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ LAYOUTS: dict[str, Callable[[Any], np.ndarray[Any, Any]]] = {
     "classes last": lambda t: np.zeros((4, 64, 64, 64), t).transpose(0, 3, 1, 2),
     "every other row": lambda t: np.zeros((2048, 1024), t)[::2],
     "every other column": lambda t: np.zeros((1024, 2048), t)[:, ::2],
-    "columns of a permuted array": lambda t: np.zeros((128, 64, 256), t).transpose(1, 2, 0)[
-        :, :, 5:125
-    ],
+    "part of a permuted array": lambda t: np.zeros((128, 64, 256), t).transpose(1, 2, 0)[:, 2:],
     "backwards": lambda t: np.zeros((1024, 1024), t)[::-1, ::-1],
     "dimensions of one": lambda t: np.zeros((1, 1024, 1, 1024), t).transpose(3, 2, 1, 0),
     "broadcast": lambda t: np.broadcast_to(np.zeros((1024, 1), t), (1024, 1024)),
