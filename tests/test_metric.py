@@ -571,19 +571,22 @@ def logits(a: Any, b: Any, scale: Any) -> Any:
     return scale * torch.nn.functional.normalize(a) @ torch.nn.functional.normalize(b).T
 
 
+def cross_entropies(z: Any) -> Any:
+    return torch.nn.functional.cross_entropy(z, torch.arange(len(z)), reduction="none")
+
+
 def info_nce(a: Any, b: Any, temperature: Any) -> Any:
-    return torch.nn.functional.cross_entropy(logits(a, b, 1 / temperature), torch.arange(len(a)))
+    return cross_entropies(logits(a, b, 1 / temperature))
 
 
 def clip(a: Any, b: Any, scale: Any) -> Any:
-    z, target = logits(a, b, scale), torch.arange(len(a))
-    cross_entropy = torch.nn.functional.cross_entropy
-    return (cross_entropy(z, target) + cross_entropy(z.T, target)) / 2
+    z = logits(a, b, scale)
+    return (cross_entropies(z) + cross_entropies(z.T)) / 2
 
 
 def siglip(a: Any, b: Any, scale: Any, bias: Any) -> Any:
     sign = 2 * torch.eye(len(a)) - 1
-    return -torch.nn.functional.logsigmoid(sign * (logits(a, b, scale) + bias)).sum() / len(a)
+    return -torch.nn.functional.logsigmoid(sign * (logits(a, b, scale) + bias)).sum(1)
 
 
 TOWERS: dict[str, tuple[Callable[..., Any], dict[str, float], int]] = {
@@ -593,24 +596,49 @@ TOWERS: dict[str, tuple[Callable[..., Any], dict[str, float], int]] = {
 }
 
 
+def of_weights(cotangent: Any, weight: Any, reduction: str) -> dict[str, Any]:
+    """What is asked of a loss of rows: sample weights, and none reduced, a grad_output of each."""
+    given: dict[str, Any] = {"reduction": reduction}
+    if weight is not None:
+        given["sample_weight"] = weight
+    if reduction == "none":
+        given["grad_output"] = cotangent
+    return given
+
+
 @pytest.mark.parametrize("rows", [1, 2, 33, 300])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", TOWERS)
 @WITH_WORKSPACES
-def test_towers_are_torchs(loss: str, rows: int, isa: str, rng: np.random.Generator) -> None:
+def test_towers_are_torchs(
+    loss: str, weighted: bool, reduction: str, rows: int, isa: str, rng: np.random.Generator
+) -> None:
+    """Weights and cotangents of a row go with its loss, wherever in its column it comes from."""
     formula, options, more = TOWERS[loss]
     a, b = rng.standard_normal((rows, 21)), rng.standard_normal((rows + more, 21))
+    weight = rng.integers(0, 4, rows) / 2 if weighted else None
+    if weight is not None:
+        weight[0] = 1
+    given = of_weights(rng.standard_normal(rows), weight, reduction)
     x, y = torch.tensor(a, requires_grad=True), torch.tensor(b, requires_grad=True)
     scalars = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in options.values()]
-    expected = formula(x, y, *scalars)
-    gradients = torch.autograd.grad(expected, (x, y, *scalars))
+    each = formula(x, y, *scalars) * torch.tensor(np.ones(rows) if weight is None else weight)
+    expected = {
+        "none": each,
+        "sum": each.sum(),
+        "mean": each.sum() / (rows if weight is None else weight.sum()),
+    }[reduction]
+    cotangent = torch.tensor(given["grad_output"]) if reduction == "none" else None
+    gradients = torch.autograd.grad(expected, (x, y, *scalars), cotangent)
     function = getattr(fl, loss)
     names = function.__fusedloss__.parameters
     argnums = (0, 1, *(names.index(name) for name in options))
     for dtype, tolerance in ((np.float64, EXACT), (np.float32, SINGLE)):
         value, ours = fl.value_and_grad(function, argnums=argnums)(
-            a.astype(dtype), b.astype(dtype), **options
+            a.astype(dtype), b.astype(dtype), **options, **given
         )
-        assert_same(value, float(expected.detach()), tolerance)
+        assert_same(value, expected.detach().numpy(), tolerance)
         for own, theirs in zip(ours, gradients, strict=True):
             assert_same(own, theirs.numpy(), tolerance)
 
