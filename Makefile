@@ -13,13 +13,15 @@ SOURCES := $(shell find include src -name '_core.c' -prune -o -type f \
 C_SOURCES := $(shell find include src tests benchmarks -name '_core.c' -prune -o -type f \
 	-name '*.[ch]' -print -o -name '*.inc' -print)
 
-.PHONY: help demo test check ulp bench docs lint format wheel clean
+.PHONY: help demo test check fuzz sanitize ulp bench docs lint format wheel clean
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo     train small networks, with pictures of what they learn'
 	@echo 'make test     lint, and the tests but for the long ones'
 	@echo 'make check    lint, all tests, and the benchmarks run once without timing'
+	@echo 'make fuzz     random calls of every function (SECONDS=600, SEED: a fresh one)'
+	@echo 'make sanitize random calls, and tests of the kernels, under ASan and UBSan'
 	@echo 'make ulp      measure the errors of every loss; the tables of docs/accuracy.md'
 	@echo 'make bench    measure against torch, JAX and NumPy; table and plots (THREADS=1: on one thread)'
 	@echo 'make docs     the documentation, in docs/_build/html'
@@ -38,6 +40,20 @@ test: lint
 check: lint $(VENV)/with-bench
 	$(BIN)/python -m pytest -q --hypothesis-profile=default
 	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
+	$(MAKE) fuzz
+
+# What it finds becomes a test.
+fuzz: $(VENV)/with-test
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+# The same build with other flags, in a folder of its own; tests see it before the installed package.
+# Half an hour at most.
+SANITIZED := build/sanitize
+sanitize: $(VENV)/with-test
+	FUSEDLOSS_CFLAGS='-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined \
+		-fno-sanitize-recover=undefined' $(if $(ISAS),FUSEDLOSS_COMPILED_ISAS='$(ISAS)') \
+		$(BIN)/python setup.py -q build --build-base $(SANITIZED)/temp --build-lib $(SANITIZED)/lib
+	$(BIN)/python tests/sanitize.py $(SANITIZED)/lib
 
 ulp: $(VENV)/with-test
 	$(BIN)/python tests/ulp_table.py --output docs/accuracy.md

@@ -10,6 +10,7 @@ import copy
 import os
 import platform
 import re
+import shlex
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +74,10 @@ KERNEL_FLAGS = (
     *GCC_FLAGS,
 )
 
+#: For builds that look for faults: flags after all others, and the instruction sets to compile.
+EXTRA_FLAGS = tuple(shlex.split(os.environ.get("FUSEDLOSS_CFLAGS", "")))
+CHOSEN_ISAS = os.environ.get("FUSEDLOSS_COMPILED_ISAS", "").split()
+
 HEADERS = ["include/fusedloss.h", *sorted(glob("src/core/*.h") + glob("src/kernels/*.h"))]
 KERNEL_PARTS = sorted(glob("src/kernels/*.inc"))
 CYTHON_PARTS = sorted(glob("src/fusedloss/*.pxi"))
@@ -99,7 +104,7 @@ def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, Any]]:
         "sources": ["src/kernels/kernels.c"],
         "obj_deps": {"src/kernels/kernels.c": HEADERS + KERNEL_PARTS},
         "include_dirs": ["include", "src/kernels"],
-        "cflags": [*flags, *names],
+        "cflags": [*flags, *names, *EXTRA_FLAGS],
     }
 
 
@@ -111,7 +116,12 @@ def core_library(variants: list[Variant], openmp: bool) -> tuple[str, dict[str, 
         "sources": sources,
         "obj_deps": {source: HEADERS for source in sources},
         "include_dirs": ["include", "src/kernels", "src/core"],
-        "cflags": [*C_FLAGS, f"-DFL_VARIANTS={rows}", *(["-fopenmp"] if openmp else [])],
+        "cflags": [
+            *C_FLAGS,
+            f"-DFL_VARIANTS={rows}",
+            *(["-fopenmp"] if openmp else []),
+            *EXTRA_FLAGS,
+        ],
     }
 
 
@@ -148,9 +158,13 @@ def has_openmp() -> bool:
 
 
 def compiled_variants() -> list[Variant]:
-    """List the instruction sets but that of tiles where the compiler has none (GCC before 11)."""
+    """List the instruction sets but that of tiles where the compiler has none (GCC before 11).
+
+    FUSEDLOSS_COMPILED_ISAS names those that are wanted, if not all.
+    """
     program = "#ifndef __AMX_BF16__\n#error\n#endif\nint main(void) { return 0; }\n"
-    return [each for each in VARIANTS if not each.tiles or links(program, each.flags)]
+    known = [each for each in VARIANTS if not each.tiles or links(program, each.flags)]
+    return [each for each in known if not CHOSEN_ISAS or each.name in CHOSEN_ISAS]
 
 
 class BuildLibraries(build_clib):
@@ -209,8 +223,8 @@ def main() -> None:
         depends=[*CYTHON_PARTS, *HEADERS, *KERNEL_PARTS, *sorted(glob("src/core/*.c"))],
         define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited_api else [],
         py_limited_api=limited_api,
-        extra_compile_args=["-O2", "-fno-lto", *openmp_flags],
-        extra_link_args=openmp_flags,
+        extra_compile_args=["-O2", "-fno-lto", *openmp_flags, *EXTRA_FLAGS],
+        extra_link_args=[*openmp_flags, *EXTRA_FLAGS],
     )
     setup(
         libraries=libraries,
