@@ -83,14 +83,21 @@ def test_equal_and_large_logits(case: Case, dtype: str, rng: np.random.Generator
         assert_right(case, logits * logits.dtype.type(scale), target, **case.options)
 
 
+@pytest.mark.parametrize("content", [np.nan, np.inf])
 @each_loss
-def test_nan_is_not_lost(name: str, rng: np.random.Generator) -> None:
+def test_no_softmax_is_not_lost(name: str, content: float, rng: np.random.Generator) -> None:
+    """A pixel with NaN or inf has no softmax: NaN, as in torch, unless it is ignored."""
     case = Case(name, LOSSES[name], {}, "index")
     logits, target = case.draw((2, 5, 40), "float32", rng)
-    logits[1, 2, 17] = np.nan
-    assert np.isnan(getattr(fl, name)(logits, target))
+    logits[1, 2, 17] = content
+    value, gradient = fl.value_and_grad(getattr(fl, name))(logits, target)
+    assert np.isnan(value)
+    assert np.isnan(gradient[1, :, 17]).all()
     target[1, 17] = -100
-    assert np.isfinite(getattr(fl, name)(logits, target))
+    value, gradient = fl.value_and_grad(getattr(fl, name))(logits, target)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+    assert np.all(gradient[1, :, 17] == 0)
 
 
 @each_loss

@@ -55,7 +55,8 @@ def distillation(
     divisor = float(weights.sum()) if mode == "mean" else 1.0
     scales = weights / divisor if divisor else np.zeros(positions)
     if grad_output is not None:
-        scales = scales * _check.loss_cotangent(grad_output, mode, z, positions)
+        cotangent = _check.loss_cotangent(grad_output, mode, z, positions)
+        scales = np.where(scales == 0, 0.0, scales * cotangent)
 
     place = _check.place(out, z) if gradient else None
     lead = (None,) if z.ndim == 1 else ()  # one row of (C,)

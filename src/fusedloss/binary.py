@@ -39,6 +39,7 @@ def binary_cross_entropy(
         each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -101,6 +102,7 @@ def binary_cross_entropy_with_logits(
         of any shape that broadcasts; 1 if absent.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -157,6 +159,7 @@ def hinge_loss(
         Classes :math:`t`, 1 or -1, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -213,6 +216,7 @@ def squared_hinge_loss(
         Classes :math:`t`, 1 or -1, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -265,6 +269,7 @@ def exponential_loss(
         Classes :math:`t`, 1 or -1, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -321,6 +326,7 @@ def soft_margin_loss(
         Classes :math:`t`, 1 or -1, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -391,6 +397,7 @@ def sigmoid_focal_loss(
         How much well-classified elements count less; 0 gives the cross-entropy.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -468,6 +475,7 @@ def asymmetric_loss(
         The probability :math:`c` below which a label 0 counts nothing.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -559,6 +567,7 @@ def zero_one_loss(
         integers in [0, C), shape (), (N,) or (N, d1, ...).
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional

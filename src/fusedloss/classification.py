@@ -55,6 +55,8 @@ def cross_entropy(
         probabilities: any float dtype, the shape of `logits`. They need not sum to 1.
     weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
+        Without label smoothing, a position whose target class has weight 0 counts nothing,
+        whatever it holds.
     ignore_index : int, default -100
         Positions whose class index equals it count nothing, and their gradient is zero.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -64,6 +66,7 @@ def cross_entropy(
         The share of each target that is spread evenly over the classes.
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
+        A position of weight 0 counts nothing, whatever it holds.
     softcap : float, optional
         What the logits are bounded by, softly; not at all if absent.
     z_loss : float, default 0
@@ -83,7 +86,8 @@ def cross_entropy(
         shape for "none". The mean over no position is nan (and its gradient zero).
     dict of str to array
         Beside the loss, if there are `outputs`: arrays of the positions' shape, float32 (float64
-        for float64 logits), 0 where ignored. They are not differentiable.
+        for float64 logits), 0 where ignored; weights do not change them. They are not
+        differentiable.
 
     Raises
     ------
@@ -105,7 +109,7 @@ def cross_entropy(
     copy of (N, C, d1, ...). float16 and bfloat16 are computed in float32. Sums over positions are
     kept in float64. The loss of a confident row and its gradient are right to a few ULP, because
     1 - p is never formed by subtraction. A NaN or +inf in a row, or a row of -inf, makes the loss
-    and gradient of that row nan, unless it is ignored. A zero probability counts nothing, even
+    and gradient of that row nan, unless nothing of it counts. A zero probability counts nothing, even
     against a logit of -inf.
 
     The same in torch: ``torch.nn.functional.cross_entropy``.
@@ -168,12 +172,14 @@ def nll_loss(
         Class indices in [0, C).
     weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
+        A position whose target class has weight 0 counts nothing, whatever it holds.
     ignore_index : int, default -100
         Positions whose class index equals it count nothing, and their gradient is zero.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the sum of class weight times sample weight over the positions that count.
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
+        A position of weight 0 counts nothing, whatever it holds.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -256,6 +262,7 @@ def categorical_cross_entropy(
         "mean" divides by the sum of the sample weights of the positions that count.
     sample_weight : array of floats, one per position, optional
         Ones if absent.
+        A position of weight 0 counts nothing, whatever it holds.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -331,6 +338,7 @@ def focal_loss(
         Class indices in [0, C).
     alpha : float or array of floats of shape (C,), optional
         The weight of the loss, or one weight per class; ones if absent.
+        A position whose target class has weight 0 counts nothing, whatever it holds.
     gamma : float in [0, 64], default 2
         How much well-classified positions count less; 0 gives the cross-entropy.
     ignore_index : int, default -100
@@ -340,6 +348,7 @@ def focal_loss(
         not by alpha.
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
+        A position of weight 0 counts nothing, whatever it holds.
     softcap, z_loss, outputs
         As in `cross_entropy`.
     num_threads : int, optional
@@ -428,6 +437,7 @@ def soft_cross_entropy(
         "mean" divides by the number of positions, or the sum of their sample weights.
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
+        A position of weight 0 counts nothing, whatever it holds.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -506,6 +516,7 @@ def distillation_loss(
         "mean" divides by the number of positions that count, or the sum of their sample weights.
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
+        A position of weight 0 counts nothing, whatever it holds.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 

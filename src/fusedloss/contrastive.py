@@ -62,6 +62,7 @@ def ntxent_loss(
         (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
+        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
         "mean" divides by the number of positive pairs, "mean_nonzero" by that of losses above 0;
         "none" gives each anchor's sum.
@@ -163,6 +164,7 @@ def supcon_loss(
         (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
+        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
         "mean" divides by the number of anchors, "mean_nonzero" by that of losses above 0; "none"
         gives each anchor's loss.
@@ -274,6 +276,7 @@ def multi_similarity_loss(
         (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
+        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
         "mean" divides by the number of anchors, "mean_nonzero" by that of losses above 0; "none"
         gives each anchor's loss.
@@ -377,6 +380,7 @@ def circle_loss(
         (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
+        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
         "mean" divides by the number of anchors, "mean_nonzero" by that of losses above 0; "none"
         gives each anchor's loss.
@@ -475,6 +479,7 @@ def tuplet_margin_loss(
         (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
+        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
         "mean" divides by the number of positive pairs, "mean_nonzero" by that of losses above 0;
         "none" gives each anchor's sum.
@@ -560,7 +565,7 @@ def info_nce_loss(
         :math:`s` are cosines, else dot products.
     sample_weight : array of floats, shape (N,), optional
         What the loss of each row of `query`, and its part of the divisor of a mean, are
-        multiplied by.
+        multiplied by. A row of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by N; "none" gives the loss of each row.
     num_threads : int, optional
@@ -642,7 +647,7 @@ def clip_loss(
         :math:`s` are cosines, else dot products.
     sample_weight : array of floats, shape (N,), optional
         What the loss of each row of `image_features`, and its part of the divisor of a mean, are
-        multiplied by.
+        multiplied by. A row of weight 0 is still a negative of the other rows' texts.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by N; "none" gives the loss of each row.
     num_threads : int, optional
@@ -728,7 +733,7 @@ def siglip_loss(
         :math:`s` are cosines, else dot products.
     sample_weight : array of floats, shape (N,), optional
         What the loss of each row of `image_features`, and its part of the divisor of a mean, are
-        multiplied by.
+        multiplied by. A row of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by N; "none" gives the loss of each row.
     num_threads : int, optional

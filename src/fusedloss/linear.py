@@ -52,6 +52,8 @@ def linear_cross_entropy(
         The layer's bias b; zeros if absent.
     weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
+        Without label smoothing, a position whose target class has weight 0 counts nothing,
+        whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the weights of the classes of all positions that count.
     ignore_index : int, optional
@@ -61,6 +63,7 @@ def linear_cross_entropy(
         The share of the target that is spread evenly over the classes.
     sample_weight : array of floats, shape (...), optional
         A weight per position; ones if absent. "mean" divides by their sum, times class weights.
+        A position of weight 0 counts nothing, whatever it holds.
     softcap : float, optional
         A bound s on the logits, which become s tanh(z / s).
     z_loss : float, default 0

@@ -61,8 +61,11 @@ def arcface_loss(
         The margin for angles below :math:`\pi/2` alone: :math:`s \cos\theta` beyond.
     class_weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
+        Without label smoothing, a position whose target class has weight 0 counts nothing,
+        whatever it holds.
     sample_weight : array of floats, shape (...), optional
         A weight per position; ones if absent. "mean" divides by their sum, times class weights.
+        A position of weight 0 counts nothing, whatever it holds.
     ignore_index : int, default -1
         Positions whose class index equals it count nothing, and their gradient is zero.
     label_smoothing : float in [0, 1], default 0
@@ -1005,7 +1008,10 @@ def adaface_loss(
     1.1988
     """
     if norm_mean is None or norm_std is None:
-        mean, std = _check.norm_statistics(embeddings, target, ignore_index)
+        by_class = class_weight if label_smoothing == 0 else None
+        mean, std = _check.norm_statistics(
+            embeddings, target, ignore_index, sample_weight, by_class
+        )
     if norm_mean is not None:
         mean = _check.not_negative("norm_mean", norm_mean)
     if norm_std is not None:

@@ -41,8 +41,10 @@ def multi_margin_loss(
         The margin :math:`m`, in units of the scores.
     weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
+        A position whose target class has weight 0 counts nothing, whatever it holds.
     sample_weight : array of floats, of the target's shape, optional
         A weight per row; ones if absent.
+        A row of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -113,6 +115,7 @@ def categorical_hinge_loss(
         :math:`t` of any float dtype, the shape of `scores`.
     sample_weight : array of floats, one per row, optional
         A weight per row; ones if absent.
+        A row of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -174,6 +177,7 @@ def multilabel_margin_loss(
         Along the axis of classes, the class indices :math:`Y` of a row, ended by a first -1.
     sample_weight : array of floats, one per row, optional
         A weight per row; ones if absent.
+        A row of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -236,8 +240,10 @@ def multilabel_soft_margin_loss(
         Labels :math:`t` in [0, 1].
     weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
+        A label of weight 0 counts nothing, whatever its logit is.
     sample_weight : array of floats, shape (...), optional
         A weight per row; ones if absent.
+        A row of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -303,6 +309,7 @@ def poly1_cross_entropy(
         What is added to the first coefficient.
     sample_weight : array of floats, one per row, optional
         A weight per row; ones if absent.
+        A row of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -373,6 +380,7 @@ def generalized_cross_entropy(
         From above 0, towards cross-entropy, to 1, half the absolute error to the one-hot row.
     sample_weight : array of floats, of the target's shape, optional
         A weight per row; ones if absent.
+        A row of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -445,6 +453,7 @@ def sparsemax_loss(
         Class indices :math:`y` in [0, C).
     sample_weight : array of floats, of the target's shape, optional
         A weight per row; ones if absent.
+        A row of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional

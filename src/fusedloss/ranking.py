@@ -40,6 +40,7 @@ def margin_ranking_loss(
         The difference :math:`m` that is enough.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -101,6 +102,7 @@ def hinge_embedding_loss(
         The distance :math:`m` from which on other pairs count nothing.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional

@@ -32,6 +32,7 @@ def l1_loss(
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         A weight :math:`w` per element; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the sum of the weights.
     num_threads : int, optional
@@ -84,6 +85,7 @@ def mse_loss(
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         A weight :math:`w` per element; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the sum of the weights.
     num_threads : int, optional
@@ -144,6 +146,7 @@ def smooth_l1_loss(
         Where the straight lines begin; not negative. 0 gives the `l1_loss`.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -209,6 +212,7 @@ def huber_loss(
         Where the straight lines begin; positive.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -266,6 +270,7 @@ def log_cosh_loss(
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -326,6 +331,7 @@ def quantile_loss(
         The quantile :math:`q`; 0.5 gives half the `l1_loss`.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -383,6 +389,7 @@ def msle_loss(
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -437,6 +444,7 @@ def mape_loss(
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -506,6 +514,7 @@ def poisson_nll_loss(
         What is added to a rate before its logarithm is taken; not negative.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -577,6 +586,7 @@ def gaussian_nll_loss(
         The least variance; positive.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -636,6 +646,7 @@ def gamma_loss(
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -701,6 +712,7 @@ def tweedie_loss(
         gamma, 3 inverse Gaussian.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 counts nothing, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional

@@ -171,6 +171,9 @@ ALWAYS_INLINE vec blend(ivec mask, vec a, vec b) {
 #endif
 }
 
+/* value, but NaN where x is. */
+ALWAYS_INLINE vec nan_of(vec x, vec value) { return blend(x == x, value, x); }
+
 /* Whether any lane of a is at least b. */
 ALWAYS_INLINE int any_at_least(vec a, real b) {
 #if defined(__AVX512F__) && defined(FL_DOUBLE)

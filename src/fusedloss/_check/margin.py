@@ -189,7 +189,9 @@ def embeddings_of_classes(embeddings: Any, weight: Any, target: Any) -> tuple[Ar
     return x, w, y
 
 
-def norm_statistics(embeddings: Any, target: Any, ignore_index: Any) -> tuple[float, float]:
+def norm_statistics(
+    embeddings: Any, target: Any, ignore_index: Any, sample_weight: Any, class_weight: Any
+) -> tuple[float, float]:
     """Return mean and standard deviation of the norms of the embeddings that count.
 
     What does not fit together is left to `margin_head`.
@@ -197,7 +199,15 @@ def norm_statistics(embeddings: Any, target: Any, ignore_index: Any) -> tuple[fl
     x, y = as_prediction("embeddings", embeddings), as_array("target", target)
     if y.shape != x.shape[:-1]:
         return 0.0, 0.0
-    rows = x[y != ignore_index].astype(compute_dtype(x))
+    counted = y != ignore_index
+    if sample_weight is not None:
+        weights = as_array("sample_weight", sample_weight)
+        counted &= weights != 0 if weights.shape == y.shape else True
+    if class_weight is not None:
+        weights = as_array("class_weight", class_weight)
+        known = counted & (y >= 0) & (y < weights.size)
+        counted[known] = weights.reshape(-1)[y[known]] != 0
+    rows = x[counted].astype(compute_dtype(x))
     norms = np.clip(np.linalg.norm(rows, axis=-1), 1e-3, 100.0).astype(np.float64)
     if norms.size == 0:
         return 0.0, 0.0

@@ -122,6 +122,12 @@ class Linear(NamedTuple):
 
     def formula(self, *tensors: Any) -> Tensor:
         """Compute the loss from torch's operations."""
+        x, linear_weight, _, target, weight, sample_weight = tensors
+        if x.dim() > 0 and linear_weight.dim() == 2:
+            # 0 times NaN is NaN: what counts nothing enters the weight's gradient as zeros.
+            logits = x[..., :1].expand(*x.shape[:-1], len(linear_weight))
+            silent = self.of_logits.silent(logits, x.dim() - 1, target, weight, sample_weight)
+            tensors = (x.masked_fill(silent.unsqueeze(-1), 0), *tensors[1:])
         z, *others, shape = self._of_rows(*tensors)
         loss = self.of_logits.formula(z, *others).to(self.dtype)
         return loss.reshape(shape) if self.reduction == "none" else loss

@@ -81,8 +81,16 @@ class HeadCall(NamedTuple):
         wide = torch.float32 if floats[0].itemsize < 4 else dtype
         margins, options = self.margins, self.options
         target, floats = target.long(), [x.to(wide) for x in floats]
+        weight = None if class_weight is None else class_weight.to(wide)
         counted = target != options["ignore_index"]
-        at = torch.where(counted, target, 0).unsqueeze(-1)
+        labels = torch.where(counted, target, 0)
+        at = labels.unsqueeze(-1)
+        silent = ~counted
+        if sample_weight is not None:
+            silent = silent | (sample_weight == 0)
+        if weight is not None and options["label_smoothing"] == 0:
+            silent = silent | (weight[labels] == 0)
+        floats[0] = floats[0].masked_fill(silent.unsqueeze(-1), 0.5)
         norm: Any = None
         if self.differentiable == 2:
             x, w = floats
@@ -93,6 +101,8 @@ class HeadCall(NamedTuple):
         # Where rounding decides the angle its slope has no meaning: none there.
         most = 1 - torch.finfo(wide).eps / 2
         c = cosine.gather(-1, at).squeeze(-1)
+        if "norm_mean" in margins:
+            margins = _with_statistics(margins, norm[~silent])
         psi = self.head.psi(c.clamp(-most, most), norm, **margins)
         share = 1 / (1 + options["annealing"])
         psi = share * (options["annealing"] * c + psi)
@@ -109,10 +119,9 @@ class HeadCall(NamedTuple):
         if self.head.keep_weight_norm:
             z = z * w.norm(dim=-1)
         classes = z.shape[-1]
-        weight = None if class_weight is None else class_weight.to(wide)
         losses = cross_entropy(
             z.reshape(-1, classes),
-            torch.where(counted, target, -100).reshape(-1),
+            torch.where(silent, -100, target).reshape(-1),
             weight=weight,
             reduction="none",
             label_smoothing=options["label_smoothing"],
@@ -122,7 +131,7 @@ class HeadCall(NamedTuple):
             losses = losses * others ** options["focal_gamma"]
         if "lambda_g" in margins:
             a = norm.clamp(margins["l_a"], margins["u_a"])
-            losses = losses + counted * margins["lambda_g"] * (a / margins["u_a"] ** 2 + 1 / a)
+            losses = losses + ~silent * margins["lambda_g"] * (a / margins["u_a"] ** 2 + 1 / a)
         weights = counted.to(wide)
         if sample_weight is not None:
             weights = weights * sample_weight.to(wide)
@@ -210,19 +219,27 @@ def _multiplicative(c: Tensor, norm: Tensor, *, margin: float) -> Tensor:
     return (1 - 2 * (k % 2)) * torch.cos(theta) - 2 * k
 
 
+def _with_statistics(margins: dict[str, Any], norms: Tensor) -> dict[str, Any]:
+    """Return AdaFace's margins with mean and standard deviation of the norms that count."""
+    norms = norms.detach().clamp(1e-3, 100)
+    found = {
+        "norm_mean": norms.mean() if len(norms) else 0.0,
+        "norm_std": norms.std() if len(norms) > 1 else 0.0,
+    }
+    return margins | {name: x for name, x in found.items() if margins[name] is None}
+
+
 def _adaface(
     c: Tensor,
     norm: Tensor,
     *,
     margin: float,
     h: float,
-    norm_mean: float | None,
-    norm_std: float | None,
+    norm_mean: Tensor | float,
+    norm_std: Tensor | float,
 ) -> Tensor:
     norm = norm.detach().clamp(1e-3, 100)
-    mean = norm.mean() if norm_mean is None else norm_mean
-    std = norm.std() if norm_std is None else norm_std
-    q = (h * (norm - mean) / (std + 1e-3)).clamp(-1, 1)
+    q = (h * (norm - norm_mean) / (norm_std + 1e-3)).clamp(-1, 1)
     theta = torch.acos(c.clamp(-1 + 1e-3, 1 - 1e-3))
     return torch.cos((theta - margin * q).clamp(1e-3, math.pi - 1e-3)) - margin - margin * q
 

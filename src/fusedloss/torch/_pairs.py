@@ -100,6 +100,10 @@ class PairLoss(NamedTuple):
             return compose(given["embeddings"], given["labels"], indices, *arguments).to(dtype)
         call: PairCall = arguments[0]
         first, second = call.differentiable[:2]
+        if "sample_weight" in given and second in given and call.loss != "clip_loss":
+            # An anchor that is no one's reference counts nothing with a weight of 0.
+            silent = given["sample_weight"] == 0
+            given[first] = given[first].masked_fill(silent[:, None], 1)
         parameters: list[Any] = list(call.parameters)
         for name, learnable in call.learnable.items():
             if name in given:

@@ -120,7 +120,14 @@ def _by_formula(
     """Compute losses in float32 or float64, weigh and reduce them."""
     dtype = torch.float32 if prediction.itemsize < 4 else prediction.dtype
     *operands, weight = [None if x is None else x.to(dtype) for x in (prediction, *others)]
+    if weight is not None:
+        operands = [replace_silent(x, weight == 0) for x in operands]
     return reduced(formula(*operands), weight, reduction).to(prediction.dtype)
+
+
+def replace_silent(x: Tensor | None, silent: Tensor) -> Tensor | None:
+    """Return a number that every loss takes in the place of those that count nothing."""
+    return None if x is None else torch.where(silent, 0.5, x)
 
 
 def reduced(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:

@@ -17,7 +17,7 @@ from fusedloss import _check
 from fusedloss._core import rowwise_plain
 from fusedloss._loss import Array, lookup
 from fusedloss.torch._autograd import Tensors, evaluate, expect_tensors
-from fusedloss.torch._pointwise import constants, numbers, reduced
+from fusedloss.torch._pointwise import constants, numbers, reduced, replace_silent
 
 
 class Rowwise(NamedTuple):
@@ -103,7 +103,7 @@ def own_row_loss(
     )[1]
     call = Rowwise(
         name,
-        partial(_by_formula, partial(formula, **options), _check.reduction(reduction)),
+        partial(_by_formula, partial(formula, **options), _check.reduction(reduction), axis),
         reduction,
         roles,
         parameters,
@@ -114,14 +114,29 @@ def own_row_loss(
     return value
 
 
+def _replace_silent_rows(x: Tensor | None, silent: Tensor, axis: int | None) -> Tensor | None:
+    """Return an operand with other numbers in the rows that count nothing."""
+    if x is None or not x.is_floating_point():
+        return x
+    if x.dim() > silent.dim():
+        silent = silent.unsqueeze(silent.dim() and 1 if axis is None else axis)
+    return replace_silent(x, silent)
+
+
 def _by_formula(
-    formula: Callable[..., Tensor], reduction: str, prediction: Tensor, *others: Tensor | None
+    formula: Callable[..., Tensor],
+    reduction: str,
+    axis: int | None,
+    prediction: Tensor,
+    *others: Tensor | None,
 ) -> Tensor:
     """Compute losses in float32 or float64, weigh and reduce them."""
     dtype = torch.float32 if prediction.itemsize < 4 else prediction.dtype
     *operands, _, weight = [
         x.to(dtype) if x is not None and x.is_floating_point() else x for x in (prediction, *others)
     ]
+    if weight is not None:
+        operands = [_replace_silent_rows(x, weight == 0, axis) for x in operands]
     losses = formula(*operands)
     if weight is None or reduction != "mean":
         return reduced(losses, weight, reduction).to(prediction.dtype)

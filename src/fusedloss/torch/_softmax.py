@@ -92,19 +92,48 @@ class Softmax(NamedTuple):
     ) -> Tensor:
         """Compute the loss from torch's operations."""
         extras = self.extras or NO_EXTRAS
-        z, axis = _capped(prediction, extras), _class_axis(prediction, self.axis)
+        axis = _class_axis(prediction, self.axis)
+        silent = self.silent(prediction, axis, target, weight, sample_weight)
+        others = prediction
+        if prediction.dim() > 0:
+            others = prediction.masked_fill(silent.unsqueeze(axis), 1)
+        z = _capped(others, extras)
         weight = None if weight is None else weight.to(z.dtype)
+        if _has_classes(target) and target.shape == z.shape:
+            target = target.masked_fill(silent.unsqueeze(axis), 0)
         losses = self.losses(self, z, axis, target, weight)
         counts = _counts(losses, target, self.ignore_index, sample_weight)
         divisors = counts
         if weight is not None and not _has_classes(target) and not extras.mean_of_positions:
             labels = target.masked_fill(target == self.ignore_index, 0).long()
             divisors = counts * weight[labels].reshape(counts.shape)
-        value = _reduced(losses, counts, divisors, self.reduction)
+        value = _reduced(losses, silent, counts, divisors, self.reduction)
         if extras.z_loss:
             squares = extras.z_loss * z.logsumexp(axis).square()
-            value = value + _reduced(squares, counts, counts, self.reduction)
+            value = value + _reduced(squares, silent, counts, counts, self.reduction)
         return value.to(prediction.dtype)
+
+    def silent(
+        self,
+        prediction: Tensor,
+        axis: int,
+        target: Tensor,
+        weight: Tensor | None,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
+        """Return which positions count nothing; of what does not fit, that none does."""
+        axis %= max(1, prediction.dim())
+        shape = prediction.shape[:axis] + prediction.shape[axis + 1 :]
+        silent = torch.zeros(shape, dtype=torch.bool, device=prediction.device)
+        if sample_weight is not None and sample_weight.shape == shape:
+            silent = silent | (sample_weight == 0)
+        if _has_classes(target) or target.shape != shape:
+            return silent
+        silent = silent | (target == self.ignore_index)
+        if weight is None or weight.shape != prediction.shape[axis : axis + 1]:
+            return silent
+        labels = target.masked_fill(silent, 0).long().clamp(0, len(weight) - 1)
+        return silent | (weight[labels] == 0) if self.label_smoothing == 0 else silent
 
     def outputs(self, prediction: Tensor, target: Tensor, *weights: Any) -> dict[str, Tensor]:
         """Compute the extra outputs from torch's operations."""
@@ -232,6 +261,10 @@ class Distillation(NamedTuple):
     ) -> Tensor:
         """Compute the loss from torch's operations."""
         z, axis = _wide(prediction), _class_axis(prediction)
+        if sample_weight is not None and sample_weight.shape == z.select(axis, 0).shape:
+            silent = (sample_weight == 0).unsqueeze(axis)
+            z = z.masked_fill(silent, 1)
+            teacher = (*teacher[:-1], teacher[-1].masked_fill(silent, 1))
         log_p = functional.log_softmax(z / self.temperature, axis)
         log_q = _wide(teacher[-1])
         if len(teacher) == 1:
@@ -251,7 +284,7 @@ class Distillation(NamedTuple):
                 z, target, ignore_index=self.ignore_index, reduction="none"
             )
         counts = _counts(losses, target, self.ignore_index, sample_weight)
-        return _reduced(losses, counts, counts, self.reduction).to(prediction.dtype)
+        return _reduced(losses, counts == 0, counts, counts, self.reduction).to(prediction.dtype)
 
     def outputs(self, *tensors: Any) -> dict[str, Tensor]:
         """Distillation has no extra outputs."""
@@ -313,9 +346,11 @@ def _counts(
     return counts.masked_fill((target == ignore_index).reshape(losses.shape), 0)
 
 
-def _reduced(losses: Tensor, counts: Tensor, divisors: Tensor, reduction: str) -> Tensor:
-    """Weigh and reduce losses; a mean divides by the sum of `divisors`."""
-    losses = losses.masked_fill(counts == 0, 0) * counts  # whatever a row holds that is ignored
+def _reduced(
+    losses: Tensor, silent: Tensor, counts: Tensor, divisors: Tensor, reduction: str
+) -> Tensor:
+    """Weigh and reduce losses but the `silent` ones; a mean divides by the sum of `divisors`."""
+    losses = losses.masked_fill(silent.reshape(losses.shape), 0) * counts
     if reduction == "none":
         return losses
     if reduction == "sum":

@@ -242,6 +242,13 @@ class Sharded(Head):
         elsewhere = target.where(target == ignored, min(ignored, 0) - 1)
         return weight, class_weight, torch.where(own, first + among, elsewhere)
 
+    def weights_of(self, target: Tensor, class_weight: Tensor) -> Tensor:
+        """Return the weights of the target's classes, of all ranks."""
+        part = part_of(self._table, self.process_group)
+        weights = super().weights_of(target - part.first, class_weight).where(part.own(target), 0)
+        dist.all_reduce(weights, group=self.process_group)
+        return weights
+
     def target_cosines(self, embeddings: Tensor, target: Tensor) -> Tensor:
         """Return the cosines of the angles between embeddings and the weights of their classes."""
         part, rows = part_of(self._table, self.process_group), Rows(embeddings, target, None)

@@ -120,6 +120,19 @@ class Head(nn.Module):
         class_weight = None if self.class_weight is None else self.class_weight[chosen]
         return weight, class_weight, torch.from_numpy(among)
 
+    def counted(self, target: Tensor, sample_weight: Tensor | None) -> Tensor:
+        """Return which embeddings count: neither ignored nor of weight 0."""
+        counted = target != self.options.get("ignore_index", -1)
+        if sample_weight is not None:
+            counted = counted & (sample_weight != 0)
+        if self.class_weight is not None and not self.options.get("label_smoothing", 0.0):
+            counted = counted & (self.weights_of(target, self.class_weight) != 0)
+        return counted
+
+    def weights_of(self, target: Tensor, class_weight: Tensor) -> Tensor:
+        """Return the weights of the target's classes; of what is no class, any."""
+        return class_weight[target.long().clamp(0, len(class_weight) - 1)]
+
     def evaluate(
         self,
         embeddings: Tensor,
@@ -623,7 +636,7 @@ class CurricularFaceLoss(Head):
         self, embeddings: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Compute the loss; in training after moving `t`."""
-        counted = target != self.options.get("ignore_index", -1)
+        counted = self.counted(target, sample_weight)
         if self.training and counted.any():
             cosines = self.target_cosines(embeddings.detach()[counted], target[counted])
             self.t.lerp_(cosines.mean(), 0.01)
@@ -687,7 +700,7 @@ class AdaFaceLoss(Head):
         self, embeddings: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Compute the loss; in training after moving the statistics of the norms."""
-        counted = target != self.options.get("ignore_index", -1)
+        counted = self.counted(target, sample_weight)
         if self.training and counted.any():
             norms = embeddings.detach()[counted].float().norm(dim=-1).clamp(1e-3, 100)
             std = norms.std() if len(norms) > 1 else torch.zeros_like(self.norm_std)
