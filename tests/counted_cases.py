@@ -343,6 +343,7 @@ CASES: tuple[Case, ...] = (
     Case("linear_cross_entropy", _linear_to_probabilities, ("input", "target"), "probabilities"),
     *(_head(*margins) for margins in MARGINS),
     _head("margin_cross_entropy", {"m2": 0.5}, 16.0),
+    _head("adaface_loss", {"margin": 0.4}, 16.0),  # the batch's statistics of norms
     Case("info_nce_loss", _two_sided("query", "key"), ("query",)),
     Case("siglip_loss", _two_sided("image_features", "text_features"), ("image_features",)),
     *_pair_cases(),

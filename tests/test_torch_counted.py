@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import fusedloss.torch as front
 from counted_cases import Call, Case
 from fusedloss.torch import functional
 from parts import Array
@@ -104,3 +105,23 @@ def test_second_derivatives(case: Case, kind: str, rng: np.random.Generator) -> 
         for x, y in zip(found[0], other, strict=True):
             assert np.isfinite(y).all()
             np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12)  # the order of sums
+
+
+@pytest.mark.parametrize("head", [front.AdaFaceLoss, front.CurricularFaceLoss])
+@pytest.mark.parametrize("by_class", [False, True])
+def test_running_statistics(head: Any, by_class: bool) -> None:
+    """They are those of the embeddings that count."""
+    x, y = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
+    silent = y == 0
+    found = []
+    for content in (1.0, torch.nan):
+        weights = {} if by_class else {"sample_weight": (~silent).float()}
+        options = {"class_weight": torch.tensor([0.0, 1.0, 1.0])} if by_class else {}
+        torch.manual_seed(0)
+        module = head(5, 3, **options)
+        loss = module(x.masked_fill(silent[:, None], content), y, **weights)
+        loss.backward()
+        found.append([loss.detach(), *module.buffers(), module.weight.grad])
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
+        assert bool(a.isfinite().all())
