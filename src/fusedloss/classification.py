@@ -109,8 +109,8 @@ def cross_entropy(
     copy of (N, C, d1, ...). float16 and bfloat16 are computed in float32. Sums over positions are
     kept in float64. The loss of a confident row and its gradient are right to a few ULP, because
     1 - p is never formed by subtraction. A NaN or +inf in a row, or a row of -inf, makes the loss
-    and gradient of that row nan, unless nothing of it counts. A zero probability counts nothing, even
-    against a logit of -inf.
+    and gradient of that row nan, unless nothing of it counts. A zero probability counts nothing,
+    even against a logit of -inf.
 
     The same in torch: ``torch.nn.functional.cross_entropy``.
 
