@@ -5,9 +5,10 @@
  *   - buffers in use and idle are together never more than were in use at once;
  *   - idle ones are at most an eighth of the memory that this process may have;
  *   - one that a hundred others were preferred to goes back to the system;
- *   - idle huge pages are the system's to take as soon as it needs them, by MADV_FREE. It costs
- *     microseconds. On small pages it would cost half of what it saves, since each page is marked
- *     on its own, and marked again when it is next written.
+ *   - idle huge pages are the system's to take as soon as it needs them, by MADV_FREE. That takes
+ *     tens of microseconds, since all cores of the process are interrupted: too much for buffers
+ *     that are small. On small pages it would cost half of what it saves, since each is marked on
+ *     its own, and marked again when it is next written.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* madvise, MAP_ANONYMOUS */
@@ -30,6 +31,9 @@ enum { MOST_IDLE = 64, PREFERRED = 100, SHARE_OF_MEMORY = 8 };
 
 /* A multiple of any system's page size. */
 static const size_t GRANULE = (size_t)64 << 10;
+
+/* Bytes from which an idle buffer is the system's to take. */
+static const size_t OFFERED_FROM = (size_t)16 << 20;
 
 typedef struct idle_buffer {
     fl_buffer buffer;
@@ -66,7 +70,8 @@ static void unmap(const fl_buffer *buffers, int count) {
 /* Let the system take the pages of an idle buffer when it needs them. */
 static void offer(fl_buffer buffer) {
 #if defined(MADV_FREE) && defined(MADV_HUGEPAGE)
-    madvise(buffer.memory, buffer.size / FL_HUGE_PAGE * FL_HUGE_PAGE, MADV_FREE);
+    if (buffer.size >= OFFERED_FROM)
+        madvise(buffer.memory, buffer.size / FL_HUGE_PAGE * FL_HUGE_PAGE, MADV_FREE);
 #else
     (void)buffer;
 #endif

@@ -25,7 +25,7 @@ void fl_buffers_init(void);
  * Bytes from which results get a buffer: FL_BUFFERS_FROM, unless that is changed; SIZE_MAX: none
  * does, as where there are none. Below it malloc, and arrays of NumPy's own, are quicker.
  */
-#define FL_BUFFERS_FROM ((size_t)1 << 20)
+#define FL_BUFFERS_FROM ((size_t)4 << 20)
 size_t fl_buffers_from(void);
 void fl_buffers_set_from(size_t size);
 

@@ -1,7 +1,5 @@
 """Loss functions and their gradients in one cache-friendly pass, on the CPU."""
 
-from importlib.metadata import version as _version
-
 from fusedloss import _core as _core  # before what it uses, which uses it
 from fusedloss.binary import (
     asymmetric_loss,
@@ -136,7 +134,19 @@ from fusedloss.similarity import (
 from fusedloss.transform import grad_and_hess, value_and_grad
 from fusedloss.tuplets import angular_loss, histogram_loss, n_pairs_loss
 
-__version__ = _version("fusedloss")
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """Return the version, which is not looked up before someone asks: that takes 10 ms."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    number = version(__name__)
+    globals()[name] = number
+    return number
+
 
 __all__ = [
     "__version__",

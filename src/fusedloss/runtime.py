@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import threading
-from importlib.metadata import version
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -155,7 +154,7 @@ class threads:
 def empty_cache() -> None:
     """Give the memory that is kept for later results back to the system.
 
-    Gradients, Hessians and other results of 1 MiB or more are arrays, or tensors, on buffers of
+    Gradients, Hessians and other results of 4 MiB or more are arrays, or tensors, on buffers of
     this package. When the last array on a buffer is gone, the buffer is kept for the next result of
     a like size: fresh memory costs as much as computing what goes into it.
 
@@ -167,9 +166,9 @@ def empty_cache() -> None:
     -----
     Buffers in use and idle are together never more than were in use at once, and the idle ones at
     most an eighth of the memory that the process may have (its control group's limit, or the
-    machine's memory). On Linux the system takes their huge pages when it needs them. A forked
-    child begins with none. With ``FUSEDLOSS_CACHE=0`` in the environment at import, no memory is
-    kept, and every array is NumPy's own.
+    machine's memory). On Linux the system takes huge pages of idle ones when it needs them, from
+    buffers of 16 MiB or more. A forked child begins with none. With ``FUSEDLOSS_CACHE=0`` in the
+    environment at import, no memory is kept, and every array is NumPy's own.
 
     An array on a buffer has a ``base``, and its flag ``owndata`` is False, so that its method
     ``resize`` raises ValueError; `numpy.resize`, which copies, works. The storage of a tensor on a
@@ -264,6 +263,8 @@ def show_config(mode: str = "stdout") -> dict[str, dict[str, Any]] | None:
 
 
 def _configuration() -> dict[str, dict[str, Any]]:
+    from importlib.metadata import version  # slow to import
+
     names = _core.isa_names()
     openmp = _core.openmp_version()
     return {
