@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -18,6 +19,7 @@ import pytest
 import torch
 
 import fusedloss as fl
+from conftest import REPOSITORY, c_compiler
 from fusedloss import _core
 from fusedloss.torch import functional as F
 
@@ -282,6 +284,29 @@ for thread in threads: thread.join()
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_forks_while_others_hold_the_lock() -> None:
     child(FORKS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a sanitizer of Linux, and control groups")
+def test_no_race(tmp_path: Path) -> None:
+    """The list of buffers under ThreadSanitizer, which finds a race where there is one."""
+    program = tmp_path / "stress"
+    core = REPOSITORY / "src" / "core"
+    sources = [REPOSITORY / "tests" / "buffers_stress.c", core / "buffers.c"]
+    flags = ["-std=gnu11", "-O1", "-g", "-fsanitize=thread", "-pthread", f"-I{core}"]
+    built = subprocess.run(
+        [*c_compiler(), *flags, *map(str, sources), "-o", str(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if built.returncode != 0:
+        pytest.skip("the compiler has no ThreadSanitizer")
+    for arguments, races in (([], 0), (["race"], 1)):
+        result = subprocess.run(
+            [str(program), *arguments], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (result.returncode != 0) == races, result.stderr
+        assert ("data race" in result.stderr) == races, result.stderr
 
 
 # ---- What was there before ---------------------------------------------------------------------
