@@ -54,7 +54,7 @@ static fl_status combine_run(void *arguments, const fl_partial *partials, int64_
     double sum = 0;
     for (int64_t task = 0; task < tasks; task++) sum += partials[task].sum;
     args->value = sum / args->plan.divisor;
-    return FL_OK;
+    return fl_first_fault(partials, tasks);
 }
 
 /* The strides of the arrays that are there. */

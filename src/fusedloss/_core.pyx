@@ -17,6 +17,7 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 import os
+import sys
 
 import numpy
 
@@ -335,10 +336,14 @@ cdef object float32 = numpy.float32
 cdef object float64 = numpy.float64
 
 
+# What a format begins with that says its byte order, which is this machine's.
+cdef char NATIVE_ORDER = ord("<") if sys.byteorder == "little" else ord(">")
+
+
 cdef fl_dtype dtype_of(const Py_buffer *view) noexcept:
     """The dtype code of a buffer in native byte order; FL_NO_DTYPE for any other."""
     cdef const char *letter = view.format
-    if letter[0] in (b"@", b"="):
+    if letter[0] in (b"@", b"=") or letter[0] == NATIVE_ORDER:
         letter += 1
     if letter[0] == 0 or letter[1] != 0:
         return FL_NO_DTYPE
@@ -390,6 +395,8 @@ cdef bint take(object x, Array *array) noexcept:
             return False
         array.dtype = FL_BFLOAT16
     array.held = True
+    if array.dtype != FL_NO_DTYPE and array.view.len == 0:
+        return True  # nothing of it is read
     if array.dtype == FL_NO_DTYPE or <uintptr_t>array.view.buf % <size_t>array.view.itemsize:
         return False
     for d in range(array.view.ndim):
@@ -501,14 +508,17 @@ include "_buffers.pxi"
 
 
 cdef void set_input(fl_input *to, const Array *array, Py_ssize_t axis) noexcept:
-    """Describe an array to the kernels; axis, the class axis, is -1 if it has none."""
+    """Describe an array to the kernels; axis, the class axis, is -1 if it has none.
+
+    Of more dimensions than they take only the first are described.
+    """
     cdef Py_ssize_t d, at = 0
     to.data = array.view.buf
     to.dtype = array.dtype
     for d in range(array.view.ndim):
         if d == axis:
             to.class_stride = array.view.strides[d] // array.view.itemsize
-        else:
+        elif at < FL_MAX_DIMS:
             to.strides[at] = array.view.strides[d] // array.view.itemsize
             at += 1
 
@@ -671,7 +681,8 @@ def select_isa(name):
 
 def isa_source():
     """Say what chose the instruction set at import."""
-    return "FUSEDLOSS_ISA" if os.environ.get("FUSEDLOSS_ISA") else "best available"
+    wanted = os.environ.get("FUSEDLOSS_ISA")
+    return "FUSEDLOSS_ISA" if wanted and isa_available(wanted) else "best available"
 
 
 def cpu_features():
@@ -709,16 +720,18 @@ def num_threads_source():
     return fl_threads_source().decode()
 
 
-cdef void start() except *:
+cdef list start():
+    """Choose instruction set and threads; return what is wrong with the environment variables."""
+    problems = []
     fl_cpu_init()
     if fl_isa_current() < 0:
         raise ImportError(f"fusedloss: this CPU runs none of {', '.join(isa_names())}")
     fl_threads_init()
     if fl_threads_problem() != NULL:
-        raise ValueError(fl_threads_problem().decode())
+        problems.append(fl_threads_problem().decode(errors="replace"))
     keep = os.environ.get("FUSEDLOSS_CACHE") or "1"
     if keep not in ("0", "1"):
-        raise ValueError(f"FUSEDLOSS_CACHE is {keep!r}: expected 0 or 1")
+        problems.append(f"FUSEDLOSS_CACHE is {keep!r}: expected 0 or 1")
     fl_buffers_init()
     if keep == "0":
         fl_buffers_set_from(SIZE_MAX)
@@ -727,7 +740,9 @@ cdef void start() except *:
         try:
             select_isa(name)
         except ValueError as error:
-            raise ValueError(f"FUSEDLOSS_ISA: {error}") from None
+            problems.append(f"FUSEDLOSS_ISA: {error}")
+    return problems
 
 
-start()
+ENVIRONMENT_PROBLEMS = start()
+

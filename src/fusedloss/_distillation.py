@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fusedloss import _check, _core
-from fusedloss._loss import Array, Extras
+from fusedloss._loss import Array, Extras, quietly
 
 #: Elements of a block: a few megabytes, and enough work for all threads.
 BLOCK_ELEMENTS = 1 << 20
@@ -20,6 +20,7 @@ BLOCK_ELEMENTS = 1 << 20
 CLASS_AXIS = 1
 
 
+@quietly
 def distillation(
     student: Any,
     teacher: Any,
@@ -42,8 +43,10 @@ def distillation(
     """
     mode = _check.reduction(reduction)
     ignored = _check.integer("ignore_index", ignore_index)
-    warmth = _check.positive("temperature", temperature)
-    share = _check.in_range("alpha", alpha, 0, 1) if target is not None else 1.0
+    warmth = _check.scale("temperature", temperature, student, power=2)
+    share = _check.in_range("alpha", alpha, 0, 1)
+    if target is None:
+        share = 1.0
     threads = _check.num_threads(num_threads)
     names = ("student_logits", "teacher_logits") if divergence else ("logits", "target_logits")
     z, t, y, weights = _check.distillation(

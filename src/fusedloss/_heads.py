@@ -27,7 +27,7 @@ def head(
     """Return the kernel call of a head, whose `margin` lacks what every head has."""
     ignore_index, smoothing, focal_gamma, annealing, gradient, reduction, *resources = options
     margin = margin._replace(
-        scale=_check.positive("scale", scale),
+        scale=_check.scale("scale", scale, given.get("embeddings", given.get("cosine"))),
         annealing=_check.not_negative("annealing", annealing),
         detached=_check.one_of("gradient", gradient, _check.GRADIENTS) == "detached",
     )

@@ -102,7 +102,9 @@ def _index_array(name: str, x: Any) -> Array:
         raise ValueError(f"{name} has shape {array.shape}: expected one axis")
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}: expected integers")
-    return array.astype(np.int64, copy=False)
+    if array.dtype == np.uint64:
+        array = np.minimum(array, np.iinfo(np.int64).max)  # out of range, too
+    return array.astype(np.int64)  # a copy, which stays what it is checked to be
 
 
 def _check_range(name: str, array: Array, count: int, of: str) -> None:

@@ -141,7 +141,9 @@ cdef object linear_on_arrays(
     if status == FL_OK:
         status = run(&program, &args, 0 if call.num_threads is None else <int>call.num_threads)
     if status == FL_BAD_TARGET:
-        _check.raise_bad_index(call.target, softmax.classes, softmax.ignore_index)
+        _check.raise_bad_index(
+            call.given.get("target", call.target), softmax.classes, softmax.ignore_index, call.shift,
+        )
     if status != FL_OK:
         raise SystemError(f"linear kernel: {fl_status_name(<fl_status>status).decode()}")
     if value is None:

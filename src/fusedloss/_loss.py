@@ -11,8 +11,9 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, ParamSpec, TypeAlias
+from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
@@ -38,6 +39,18 @@ class Extras(NamedTuple):
 Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 
 P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def quietly(function: Callable[P, R]) -> Callable[P, R]:
+    """Make NumPy silent in a function: infinities and NaN are results, and no cause of a warning."""
+
+    @functools.wraps(function)
+    def silent(*args: P.args, **options: P.kwargs) -> R:
+        with np.errstate(all="ignore"):
+            return function(*args, **options)
+
+    return silent
 
 
 @dataclass(frozen=True)

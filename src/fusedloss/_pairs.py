@@ -175,7 +175,8 @@ def embeddings_of(name: str, x: Any) -> Array:
     return array
 
 
-def labels_of(name: str, x: Any, of_name: str, rows: int) -> Array:
+def labels_of(name: str, x: Any, of_name: str, rows: int, alone: bool = True) -> Array:
+    """Return labels, checked; as the kernels take them unless others are compared with them."""
     array = _check.as_array(name, x)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}: expected integer labels")
@@ -183,7 +184,7 @@ def labels_of(name: str, x: Any, of_name: str, rows: int) -> Array:
         raise ValueError(
             f"{name} has shape {array.shape}: expected ({rows},), one per row of {of_name}"
         )
-    return _check.as_plain(array)
+    return _check.as_plain(_check.identities(array)[0]) if alone else array
 
 
 def _reduction(x: Any) -> tuple[str, bool]:
@@ -194,10 +195,19 @@ def _reduction(x: Any) -> tuple[str, bool]:
 
 def scalar(name: str, x: Any, positive: bool = False) -> float:
     """Return an argument of one number, which may be an array of one."""
+    value = _one(name, x)
+    return _check.positive(name, value) if positive else _check.finite(name, value)
+
+
+def scale(name: str, x: Any, of: Any) -> float:
+    """Return a positive argument of one number that scales the logits of `of`."""
+    return _check.scale(name, _one(name, x), of)
+
+
+def _one(name: str, x: Any) -> Any:
     if isinstance(x, np.ndarray) and x.size != 1:
         raise ValueError(f"{name} has shape {x.shape}: expected one number")
-    value = x.item() if isinstance(x, np.ndarray) else x
-    return _check.positive(name, value) if positive else _check.finite(name, value)
+    return x.reshape(())[()] if isinstance(x, np.ndarray) else x
 
 
 def bins(name: str, x: Any) -> int:
@@ -255,7 +265,7 @@ def batch(
 ) -> PairCall:
     """Return the call of a loss of labelled embeddings among themselves or with references."""
     e = embeddings_of("embeddings", embeddings)
-    reference, reference_labels = references_of(e, ref_embeddings, ref_labels)
+    y, reference, reference_labels = labels_and_references(e, labels, ref_embeddings, ref_labels)
     mode, nonzero = _reduction(reduction)
     metric = Metric(distance) if isinstance(distance, int) else distance
     listed = weight = loss_weight = None
@@ -278,7 +288,7 @@ def batch(
         },
         embeddings=e,
         reference=reference,
-        labels=labels_of("labels", labels, "embeddings", e.shape[0]),
+        labels=y,
         reference_labels=reference_labels,
         sample_weight=weight,
         parameters=parameters,
@@ -345,21 +355,29 @@ def any_negative(labels: Any, reference_labels: Any) -> bool:
     """
     if reference_labels is None:
         return False
-    both = np.concatenate([np.ravel(labels), np.ravel(reference_labels)])
+    given = {"labels": labels, "ref_labels": reference_labels}
+    arrays = [_check.as_array(name, x).ravel() for name, x in given.items()]
+    if any(x.dtype.kind not in "iu" for x in arrays):
+        return False  # no labels, which the loss says
+    both = np.concatenate(_check.identities(*arrays))
     return bool((both != both[:1]).any())
 
 
-def references_of(
-    e: Array, ref_embeddings: Any, ref_labels: Any
-) -> tuple[Array | None, Array | None]:
-    """Return what the embeddings are paired with, and its labels, checked; None if absent."""
+def labels_and_references(
+    e: Array, labels: Any, ref_embeddings: Any, ref_labels: Any
+) -> tuple[Array, Array | None, Array | None]:
+    """Return the labels, what the embeddings are paired with, and its labels; None if absent."""
     if (ref_embeddings is None) != (ref_labels is None):
         absent = "ref_embeddings" if ref_embeddings is None else "ref_labels"
         raise ValueError(f"{absent} is None: expected ref_embeddings and ref_labels together")
     if ref_embeddings is None:
-        return None, None
+        return labels_of("labels", labels, "embeddings", len(e)), None, None
     reference = _reference("ref_embeddings", ref_embeddings, "embeddings", e)
-    return reference, labels_of("ref_labels", ref_labels, "ref_embeddings", len(reference))
+    y, z = _check.identities(
+        labels_of("labels", labels, "embeddings", len(e), alone=False),
+        labels_of("ref_labels", ref_labels, "ref_embeddings", len(reference), alone=False),
+    )
+    return _check.as_plain(y), reference, _check.as_plain(z)
 
 
 def _reference(name: str, x: Any, of_name: str, of: Array) -> Array:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fusedloss import _core
+import numpy as np
+
+from fusedloss import _check, _core
 from fusedloss._loss import Call
 
 
@@ -28,3 +30,40 @@ def pointwise(
         *(row, operands, weight, parameters),
         *(reduction, divisor, weighted_mean, num_threads),
     )
+
+
+def lacks_last_axis(x: Any, of: Any) -> bool:
+    """Whether an array has the shape of another but for the last axis."""
+    if getattr(x, "ndim", None) == getattr(of, "ndim", -1):
+        return False
+    shape = _check.as_array("input", of).shape
+    return len(shape) > 1 and _check.as_array("var", x).shape == shape[:-1]
+
+
+def variances_of_rows(
+    row: str,
+    operands: dict[str, Any],
+    weight: Any,
+    parameters: tuple[float, ...],
+    reduction: Any,
+    divisor: float,
+    weighted_mean: bool,
+    num_threads: Any,
+    gradient: bool | tuple[int, ...] = False,
+    grad_output: Any = None,
+    out: Any = None,
+) -> Any:
+    """Run `_core.pointwise` with a variance, the third operand, of each row of the first."""
+    operands = operands | {"var": _check.as_array("var", operands["var"])[..., np.newaxis]}
+    call = (row, operands, weight, parameters, reduction, divisor, weighted_mean, num_threads)
+    if not (isinstance(gradient, tuple) and 2 in gradient):
+        return _core.pointwise(*call, gradient, grad_output, out)
+    at = gradient.index(2)
+    places = [None] * len(gradient) if out is None else list(out)
+    given = places[at]
+    if isinstance(given, np.ndarray):
+        places[at] = given[..., np.newaxis]
+    value, gradients = _core.pointwise(*call, gradient, grad_output, tuple(places))
+    made = list(gradients)
+    made[at] = made[at][..., 0] if given is None else given
+    return value, tuple(made)

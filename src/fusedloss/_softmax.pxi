@@ -1,6 +1,7 @@
 # The softmax family: what `_core.pyx` includes for it.
 
 cdef double MOST_GAMMA = _check.MOST_GAMMA
+cdef double MOST_SCALE = _check.MOST_SCALES["float32"]
 
 CROSS_ENTROPY = -1  # an index or a probability target, as its shape says
 INDEX_TARGET = <int>FL_INDEX_TARGET
@@ -87,6 +88,14 @@ cdef bint set_extras(fl_softmax_args *args, object extras) except -1:
     return True
 
 
+cdef bint scales_are_floats(const fl_softmax_args *args) noexcept:
+    """Whether float32 holds the temperature and the softcap, if there are any, and their inverses."""
+    cdef double temperature = args.temperature or 1, softcap = args.softcap or 1
+    return (
+        1 / MOST_SCALE <= temperature <= MOST_SCALE and 1 / MOST_SCALE <= softcap <= MOST_SCALE
+    )
+
+
 cdef object new_output(
     fl_output *output, Array *array, tuple shape, object dtype, bint bits
 ):
@@ -139,6 +148,8 @@ cdef object softmax_on_arrays(
         return None
     if extras is not None and not set_extras(&args, extras):
         return None
+    if z.dtype != FL_FLOAT64 and not scales_are_floats(&args):
+        return None
 
     if target is not None:
         if not take(target, t):
@@ -155,7 +166,7 @@ cdef object softmax_on_arrays(
             if t.dtype < FL_INT8 or not shape_without(&t.view, &z.view, class_axis):
                 return None
             set_input(&args.target, t, -1)
-    elif kind < 0:
+    elif kind != FL_LOGSUMEXP and kind != FL_LOG_SOFTMAX:
         return None
     args.kind = <fl_softmax_kind>kind
     per_position = args.reduction == FL_NONE and kind != FL_LOG_SOFTMAX

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from fusedloss import _check
+from fusedloss._loss import quietly
 from fusedloss.transform import value_and_grad
 
 
+@quietly
 def triplets(
     operands: dict[str, Any],
     distance: Callable[..., Any],

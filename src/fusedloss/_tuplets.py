@@ -10,7 +10,7 @@ import numpy as np
 
 from fusedloss import _check, _core, _pairs
 from fusedloss._indices import lists
-from fusedloss._loss import Array
+from fusedloss._loss import Array, quietly
 
 #: So many listed pairs are worked on at a time.
 CHUNK = 4096
@@ -81,6 +81,7 @@ class Angular(NamedTuple):
             yield order[same], order[same + apart], 2.0
 
 
+@quietly
 def angular(call: Angular, gradient: bool = False, grad_output: Any = None, out: Any = None) -> Any:
     """Value, or (value, gradient).
 

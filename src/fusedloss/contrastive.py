@@ -108,7 +108,7 @@ def ntxent_loss(
         ref_embeddings,
         ref_labels,
         sample_weight,
-        (_check.positive("temperature", temperature),),
+        (_check.scale("temperature", temperature, embeddings),),
         distance=_pairs.similarity(distance, p, power),
         normalize=normalize,
         reduction=reduction,
@@ -211,7 +211,7 @@ def supcon_loss(
         ref_embeddings,
         ref_labels,
         sample_weight,
-        (_check.positive("temperature", temperature), float(alone)),
+        (_check.scale("temperature", temperature, embeddings), float(alone)),
         distance=_pairs.similarity(distance, p, power),
         normalize=normalize,
         reduction=reduction,
@@ -524,7 +524,7 @@ def tuplet_margin_loss(
         ref_embeddings,
         ref_labels,
         sample_weight,
-        (math.radians(_check.finite("margin", margin)), _check.positive("scale", scale)),
+        (math.radians(_check.finite("margin", margin)), _check.scale("scale", scale, embeddings)),
         distance=_core.DOT_PRODUCT,
         normalize=normalize,
         reduction=reduction,
@@ -604,12 +604,13 @@ def info_nce_loss(
     >>> round(fl.info_nce_loss([[1.0, 0.0], [0.0, 1.0]], [[0.8, 0.6], [0.6, 0.8]]), 4)
     0.1269
     """
+    factor = 1 / _pairs.scale("temperature", temperature, query)
     call = _pairs.towers(
         "info_nce_loss",
         {"query": query, "key": key},
         sample_weight,
-        (1 / _check.positive("temperature", temperature),),
-        learnable={"temperature": _pairs.Learnable(temperature, 0, -1 / float(temperature) ** 2)},
+        (factor,),
+        learnable={"temperature": _pairs.Learnable(temperature, 0, -factor * factor)},
         square=False,
         normalize=normalize,
         reduction=reduction,
@@ -691,7 +692,7 @@ def clip_loss(
         "clip_loss",
         {"image_features": image_features, "text_features": text_features},
         sample_weight,
-        (_pairs.scalar("logit_scale", logit_scale, positive=True),),
+        (_pairs.scale("logit_scale", logit_scale, image_features),),
         learnable={"logit_scale": _pairs.Learnable(logit_scale, 0, 1.0)},
         square=True,
         normalize=normalize,

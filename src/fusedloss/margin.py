@@ -372,7 +372,7 @@ def l2_softmax_loss(
     >>> round(fl.l2_softmax_loss(x, w, np.array([0, 1]), alpha=4.0), 4)
     0.0114
     """
-    scale = _check.positive("alpha", alpha)
+    scale = _check.scale("alpha", alpha, embeddings)
     return head(
         {
             "embeddings": embeddings,

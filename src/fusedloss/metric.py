@@ -647,7 +647,7 @@ def nca_loss(
         ref_embeddings,
         ref_labels,
         sample_weight,
-        (_check.positive("softmax_scale", softmax_scale),),
+        (_check.scale("softmax_scale", softmax_scale, embeddings),),
         distance=_pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core, _pairs
-from fusedloss._loss import Array
+from fusedloss._loss import Array, quietly
 from fusedloss.metric import Distance
 
 Triplets = tuple[Array, Array, Array]
@@ -69,8 +69,7 @@ def _batch(
     normalize: Any,
 ) -> Batch:
     e = _pairs.embeddings_of("embeddings", embeddings)
-    y = _pairs.labels_of("labels", labels, "embeddings", len(e))
-    r, z = _pairs.references_of(e, ref_embeddings, ref_labels)
+    y, r, z = _pairs.labels_and_references(e, labels, ref_embeddings, ref_labels)
     root = (metric.p if metric.distance == _core.LP else 2.0) if normalize else None
     anchors = _wide(e, root)
     if r is None or z is None:
@@ -146,6 +145,7 @@ def _triplets_where(
                 yield np.full(len(p), block.first + row), some[p], negatives[n]
 
 
+@quietly
 def mine_triplets(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -223,6 +223,7 @@ def mine_triplets(
     return anchors, positives, negatives
 
 
+@quietly
 def mine_semihard(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -350,6 +351,7 @@ def _range(name: str, x: Any) -> Range:
     return _check.number(name, x[0]), _check.number(name, x[1])
 
 
+@quietly
 def mine_easy_hard(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -440,6 +442,7 @@ def mine_easy_hard(
     return a1, positives, a2, negatives
 
 
+@quietly
 def mine_hard(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -528,6 +531,7 @@ def _pairs_where(
         yield a1 + block.first, p, a2 + block.first, n
 
 
+@quietly
 def mine_multi_similarity(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -607,6 +611,7 @@ def mine_multi_similarity(
     return a1, positives, a2, negatives
 
 
+@quietly
 def mine_pair_margin(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -702,6 +707,7 @@ def _weighted(
             yield np.full(count, block.first + row), rng.choice(positives, count), at
 
 
+@quietly
 def mine_distance_weighted(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -764,7 +770,7 @@ def mine_distance_weighted(
     (array([1, 1]), array([0, 0]), array([2, 2]))
     """
     least, reach = (
-        _check.positive("cutoff", cutoff),
+        _check.not_negative("cutoff", cutoff),
         _check.finite("nonzero_loss_cutoff", nonzero_loss_cutoff),
     )
     rng = np.random.default_rng(seed)
@@ -791,6 +797,7 @@ def _angular(batch: Batch, tangent: float) -> Iterator[tuple[Array, ...]]:
                 yield np.full(len(p), block.first + row), some[p], negatives[n]
 
 
+@quietly
 def mine_angular(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -875,6 +882,7 @@ def _kinds(batch: Batch) -> Iterator[tuple[Found, Found]]:
         yield positive, negative
 
 
+@quietly
 def mine_hardest_share(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -963,6 +971,7 @@ def mine_hardest_share(
     return a1, near, a2, far
 
 
+@quietly
 def mine_uniform_histogram(
     embeddings: ArrayLike,
     labels: ArrayLike,

@@ -89,7 +89,7 @@ def proxy_nca_loss(
             "sample_weight": sample_weight,
         },
         Margin(_core.COMBINED_MARGIN, (1.0, 0.0, 0.0)),
-        2 * _check.positive("softmax_scale", softmax_scale),
+        2 * _check.scale("softmax_scale", softmax_scale, embeddings),
         (
             *(ignore_index, label_smoothing, focal_gamma),
             *(annealing, gradient, reduction, workspace, num_threads),
@@ -189,7 +189,7 @@ def soft_triple_loss(
             _core.COMBINED_MARGIN,
             (1.0, 0.0, _check.cosine_margin("margin", margin)),
             centers=centers,
-            temperature=_check.positive("gamma", gamma),
+            temperature=_check.scale("gamma", gamma, embeddings),
         ),
         scale,
         (

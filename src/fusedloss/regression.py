@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from fusedloss import _check
 from fusedloss._loss import Call, loss
-from fusedloss._pointwise import pointwise
+from fusedloss._pointwise import lacks_last_axis, pointwise, variances_of_rows
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -579,7 +579,8 @@ def gaussian_nll_loss(
     target : array of real numbers
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     var : array of real numbers
-        The variance, not negative; values below `eps` count as `eps`.
+        The variance, not negative; values below `eps` count as `eps`. Without the last dimension of
+        `input`, it is that of each row, as in torch.
     full : bool, default False
         Whether to add the constant :math:`\frac12 \log 2 \pi`.
     eps : float, default 1e-6
@@ -624,7 +625,10 @@ def gaussian_nll_loss(
     """
     operands = {"input": input, "target": target, "var": var}
     parameters = (float(bool(full)), _check.positive("eps", eps))
-    return pointwise("gaussian_nll_loss", operands, parameters, weight, reduction, num_threads)
+    kernel, arguments = pointwise(
+        "gaussian_nll_loss", operands, parameters, weight, reduction, num_threads
+    )
+    return variances_of_rows if lacks_last_axis(var, input) else kernel, arguments
 
 
 @loss("input", "target", hessian=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from fusedloss._loss import Loss, lookup
+
+
+#: What a loss is asked for, but not its gradient and Hessian.
+OF_THE_VALUE = ("reduction", "outputs")
 
 
 def _argument_numbers(record: Loss, argnums: int | Sequence[int]) -> tuple[int, ...]:
@@ -22,6 +27,110 @@ def _argument_numbers(record: Loss, argnums: int | Sequence[int]) -> tuple[int, 
     if len(set(numbers)) != len(numbers) or not numbers:
         raise ValueError(f"argnums is {argnums!r}: expected distinct argument positions")
     return numbers
+
+
+class _Transform:
+    """A function of a loss: pickled as the loss and how it was made, with the loss's signature."""
+
+    def __init__(self, loss: Callable[..., Any], name: str, made_by: tuple[Any, ...]) -> None:
+        self._made_by = made_by
+        self._record = lookup(loss)
+        self._lower = self._record.lower
+        self.__name__ = self.__qualname__ = f"{name}_of_{self._record.name}"
+        self.__module__ = __name__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make, *arguments = self._made_by
+        return make, tuple(arguments)
+
+    def __repr__(self) -> str:
+        return f"<function {self.__name__}>"
+
+    @property
+    def _parameters(self) -> list[inspect.Parameter]:
+        return list(inspect.signature(self._lower).parameters.values())
+
+
+def _by_keyword(name: str) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+
+
+class ValueAndGrad(_Transform):
+    def __init__(self, loss: Callable[..., Any], argnums: int | Sequence[int]) -> None:
+        super().__init__(loss, "value_and_grad", (value_and_grad, loss, argnums))
+        record = self._record
+        numbers = _argument_numbers(record, argnums)
+        self._names = tuple(record.parameters[number] for number in numbers)
+        self._several = isinstance(argnums, Sequence)
+        # A loss of several differentiable arguments takes the numbers of those that are wanted.
+        is_plain = len(record.differentiable) == 1 or argnums == 0
+        self._wanted: Any = is_plain or tuple(map(record.differentiable.index, self._names))
+        # The usual call: of one gradient, which the kernel returns as such.
+        self._direct = is_plain and not self._several
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.Signature([*self._parameters, *map(_by_keyword, ("grad_output", "out"))])
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        name = self._record.name
+        return (
+            f"Return (value, gradient) of `{name}`, by {', '.join(self._names)}.\n\n"
+            f"It takes the arguments of `{name}`, and by keyword `grad_output`, which the gradient\n"
+            "is multiplied by, and `out`, where it goes."
+        )
+
+    def __call__(self, *args: Any, grad_output: Any = None, out: Any = None, **options: Any) -> Any:
+        """Return the value and the gradient."""
+        kernel, arguments = self._lower(*args, **options)
+        if self._direct:
+            return kernel(*arguments, True, grad_output, out)
+        if self._several:
+            out = self._places(out)
+        if self._wanted is True:
+            value, gradient = kernel(*arguments, True, grad_output, out[0])
+            return value, (gradient,)
+        if self._several:
+            return kernel(*arguments, self._wanted, grad_output, out)
+        out = None if out is None else (out,)
+        value, gradients = kernel(*arguments, self._wanted, grad_output, out)
+        return value, gradients[0]
+
+    def _places(self, out: Any) -> tuple[Any, ...]:
+        if out is None:
+            return (None,) * len(self._names)
+        if not isinstance(out, tuple) or len(out) != len(self._names):
+            raise ValueError(f"out is {out!r}: expected a tuple of {len(self._names)} arrays or None")
+        return out
+
+
+class GradAndHess(_Transform):
+    def __init__(self, loss: Callable[..., Any]) -> None:
+        super().__init__(loss, "grad_and_hess", (grad_and_hess, loss))
+        record = self._record
+        if not record.hessian:
+            raise ValueError(f"loss is {record.name}: it has no Hessian")
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.Signature([p for p in self._parameters if p.name not in OF_THE_VALUE])
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        name = self._record.name
+        return (
+            f"Return (gradient, hessian) of the sum of `{name}`.\n\n"
+            f"It takes the arguments of `{name}` but `reduction` and `outputs`."
+        )
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Return the gradient and the Hessian."""
+        for name in OF_THE_VALUE:
+            if name in options:
+                raise TypeError(f"{name} is given: gradient and Hessian are those of the sum")
+        kernel, arguments = self._lower(*args, reduction="sum", **options)
+        return kernel(*arguments, True, None, None, True)
 
 
 def value_and_grad(
@@ -72,46 +181,7 @@ def value_and_grad(
     array([[-0.0596,  0.0596],
            [ 0.25  , -0.25  ]])
     """
-    record = lookup(loss)
-    numbers = _argument_numbers(record, argnums)
-    lower = record.lower
-
-    def single(*args: Any, grad_output: Any = None, out: Any = None, **options: Any) -> Any:
-        kernel, arguments = lower(*args, **options)
-        return kernel(*arguments, True, grad_output, out)
-
-    def checked_out(out: Any) -> tuple[Any, ...]:
-        if out is None:
-            return (None,) * len(numbers)
-        if not isinstance(out, tuple) or len(out) != len(numbers):
-            raise ValueError(f"out is {out!r}: expected a tuple of {len(numbers)} arrays or None")
-        return out
-
-    def several(*args: Any, grad_output: Any = None, out: Any = None, **options: Any) -> Any:
-        value, gradient = single(*args, grad_output=grad_output, out=checked_out(out)[0], **options)
-        return value, (gradient,)
-
-    # A loss of several differentiable arguments takes the numbers of those that are wanted.
-    wanted = tuple(record.differentiable.index(record.parameters[number]) for number in numbers)
-
-    def among_several(*args: Any, grad_output: Any = None, out: Any = None, **options: Any) -> Any:
-        kernel, arguments = lower(*args, **options)
-        return kernel(*arguments, wanted, grad_output, checked_out(out))
-
-    def one_of_several(*args: Any, grad_output: Any = None, out: Any = None, **options: Any) -> Any:
-        kernel, arguments = lower(*args, **options)
-        value, gradients = kernel(*arguments, wanted, grad_output, None if out is None else (out,))
-        return value, gradients[0]
-
-    if len(record.differentiable) == 1 or argnums == 0:
-        function = several if isinstance(argnums, Sequence) else single
-    else:
-        function = among_several if isinstance(argnums, Sequence) else one_of_several
-    function.__name__ = function.__qualname__ = f"value_and_grad_of_{record.name}"
-    function.__doc__ = (
-        f"Return (value, gradient) of `{record.name}`: its arguments, grad_output and out."
-    )
-    return function
+    return ValueAndGrad(loss, argnums)
 
 
 def grad_and_hess(loss: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
@@ -147,19 +217,4 @@ def grad_and_hess(loss: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
     >>> gradient, hessian
     (array([[-0.5,  0.5]]), array([[0.25, 0.25]]))
     """
-    record = lookup(loss)
-    if not record.hessian:
-        raise ValueError(f"loss is {record.name}: it has no Hessian")
-    lower = record.lower
-
-    def function(*args: Any, **options: Any) -> tuple[Any, Any]:
-        for name in ("reduction", "outputs"):
-            if name in options:
-                raise TypeError(f"{name} is given: gradient and Hessian are those of the sum")
-        kernel, arguments = lower(*args, reduction="sum", **options)
-        gradient, hessian = kernel(*arguments, True, None, None, True)
-        return gradient, hessian
-
-    function.__name__ = function.__qualname__ = f"grad_and_hess_of_{record.name}"
-    function.__doc__ = f"Return (gradient, hessian) of the sum of `{record.name}`."
-    return function
+    return GradAndHess(loss)

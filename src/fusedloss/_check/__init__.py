@@ -11,6 +11,7 @@ from fusedloss._check.labels import (
     class_indices,
     class_labels,
     classes,
+    identities,
     raise_bad_index,
     weight_of_samples,
 )
@@ -46,6 +47,7 @@ from fusedloss._check.operands import (
 from fusedloss._check.options import (
     MOST_GAMMA,
     MOST_POWER,
+    MOST_SCALES,
     checked_extras,
     count,
     finite,
@@ -61,6 +63,7 @@ from fusedloss._check.options import (
     outputs,
     positive,
     reduction,
+    scale,
     workspace_size,
 )
 from fusedloss._check.points import (
@@ -102,6 +105,7 @@ __all__ = [
     "MOST_DIMENSIONS",
     "MOST_GAMMA",
     "MOST_POWER",
+    "MOST_SCALES",
     "NOTHING_IGNORED",
     "ROWS",
     "VALUES",
@@ -132,6 +136,7 @@ __all__ = [
     "embeddings_of_classes",
     "factor",
     "finite",
+    "identities",
     "in_range",
     "integer",
     "less_than_one",
@@ -160,6 +165,7 @@ __all__ = [
     "same_length",
     "sample_share",
     "scalar_cotangent",
+    "scale",
     "scores_or_classes",
     "segmentation",
     "shifted_by",

@@ -82,10 +82,32 @@ def weight_of_samples(weight: Any, logits: Array, positions: tuple[int, ...]) ->
     return as_plain(array, None if exact else logits.dtype)
 
 
-def raise_bad_index(target: Any, classes: int, ignore_index: int) -> NoReturn:
-    """Raise the IndexError of the first class index that is out of range."""
+def identities(*labels: Array) -> tuple[Array, ...]:
+    """Return integer labels as arrays that can be compared: equal exactly where the numbers are.
+
+    No dtype holds every int64 and uint64. Labels without uint64 among them are returned as given.
+    """
+    wide = [x for x in labels if x.dtype.kind == "u" and x.dtype.itemsize == 8]
+    if not wide:
+        return labels
+    if all(x.dtype.kind == "u" or bool((x >= 0).all()) for x in labels):
+        return tuple(x.astype(np.uint64).view(np.int64) for x in labels)
+    if all(bool((x <= np.iinfo(np.int64).max).all()) for x in wide):
+        return tuple(x.astype(np.int64) for x in labels)
+    numbers = np.concatenate([x.astype(object) for x in labels])
+    ranks = np.unique(numbers, return_inverse=True)[1]
+    return tuple(np.split(ranks, np.cumsum([len(x) for x in labels[:-1]])))
+
+
+def raise_bad_index(target: Any, classes: int, ignore_index: int, shift: int = 0) -> NoReturn:
+    """Raise the IndexError of the first class index that is out of range.
+
+    The first `shift` of each sequence are not used.
+    """
     array = np.asarray(target)
     bad = ((array < 0) | (array >= classes)) & (array != ignore_index)
+    if shift:
+        bad[..., :shift] = False
     ignored = None if ignore_index == NOTHING_IGNORED else ignore_index
     _raise_bad_index("target", array, bad, classes, ignored)
 

@@ -16,8 +16,8 @@ from fusedloss._check.options import (
     num_threads,
     one_of,
     outputs,
-    positive,
     reduction,
+    scale,
     workspace_size,
 )
 from fusedloss._check.results import as_output, loss_cotangent, takes_output
@@ -157,7 +157,7 @@ def linear(
         reduction(reduction_name),
         integer("ignore_index", ignore_index),
         in_range("label_smoothing", label_smoothing, 0, 1),
-        None if softcap is None else positive("softcap", softcap),
+        None if softcap is None else scale("softcap", softcap, x),
         not_negative("z_loss", z_loss),
         steps,
         "highest" if precision is None else one_of("precision", precision, PRECISIONS),
@@ -215,12 +215,15 @@ class LinearGradients:
             self._results.append(made if place is None else place)
             self._written[name] = made
         self.input, self.weight, self.bias = map(self._written.get, call.names)
+        self._without_targets: Array | None = None
         if self.input is not None and call.shift:
-            self.input[..., -call.shift :, :] = 0
+            self._without_targets = self.input[..., -call.shift :, :]
             self.input = self.input[..., : -call.shift, :]
 
     def finish(self) -> Array | tuple[Array, ...]:
         """Return the gradients in the order in which they are wanted."""
+        if self._without_targets is not None:
+            self._without_targets[...] = 0
         for result, written in zip(self._results, self._written.values(), strict=True):
             if result is not written:
                 np.copyto(result, written)

@@ -32,7 +32,7 @@ from fusedloss._check.options import (
     reduction,
     workspace_size,
 )
-from fusedloss._loss import Array
+from fusedloss._loss import Array, quietly
 
 GRADIENTS = ("analytic", "detached")
 
@@ -189,6 +189,7 @@ def embeddings_of_classes(embeddings: Any, weight: Any, target: Any) -> tuple[Ar
     return x, w, y
 
 
+@quietly
 def norm_statistics(
     embeddings: Any, target: Any, ignore_index: Any, sample_weight: Any, class_weight: Any
 ) -> tuple[float, float]:

@@ -9,7 +9,8 @@ import numpy as np
 from fusedloss._loss import Array
 
 FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
-MOST_DIMENSIONS = 8
+MOST_DIMENSIONS = 8  #: of the kernels, into which more are folded
+MOST_ARRAY_DIMENSIONS = 32  #: that NumPy broadcasts
 
 
 def as_array(name: str, x: Any) -> Array:
@@ -20,13 +21,20 @@ def as_array(name: str, x: Any) -> Array:
     if front == "torch":
         raise TypeError(f"{name} is a torch.{type(x).__name__}: use fusedloss.torch for tensors")
     if front in ("jax", "jaxlib"):
-        raise TypeError(f"{name} is a JAX array: use fusedloss.jax for it")
+        raise TypeError(f"{name} is a JAX array: convert it with numpy.asarray")
+    if front == "scipy" and hasattr(x, "toarray"):
+        raise TypeError(f"{name} is a scipy.sparse.{type(x).__name__}: convert it with toarray()")
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array: expected an array without a mask")
     try:
-        return np.asarray(x)
-    except ValueError as error:
+        array = np.asarray(x)
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"{name} does not form an array: {error}") from None
+    if array.ndim > MOST_ARRAY_DIMENSIONS:
+        raise ValueError(
+            f"{name} has {array.ndim} dimensions: expected at most {MOST_ARRAY_DIMENSIONS}"
+        )
+    return array
 
 
 def is_real(dtype: np.dtype[Any]) -> bool:
@@ -79,6 +87,8 @@ def as_plain(array: Array, dtype: Any = None) -> Array:
 
 def first_bad(name: str, array: Array, bad: Array) -> tuple[str, Any]:
     """Return where the first bad element of an array is, as an expression, and the element."""
+    if not bad.any():
+        raise IndexError(f"{name} held a value out of range, and was changed during the call")
     position = tuple(int(i) for i in np.argwhere(bad)[0])
     where = f"{name}[{', '.join(map(str, position))}]" if position else name
     return where, array[position]

@@ -16,14 +16,24 @@ OUTPUTS = ("lse", "entropy", "accuracy")
 MOST_GAMMA = 64.0
 MOST_POWER = 64.0
 MOST_THREADS = 1 << 20
+MOST_SCALES = {name: float(np.finfo(name).max) for name in ("float32", "float64")}
+
+#: What `float` takes, but no option: text, and arrays of complex numbers, objects, text or times.
+NO_NUMBERS = (str, bytes, bytearray)
+NO_NUMBER_KINDS = "cOSUmM"
 
 
 def number(name: str, x: Any) -> float:
     """Return an option as a float."""
+    if type(x) is float:
+        return x
+    is_array = isinstance(x, (np.ndarray, np.generic))
     try:
-        if isinstance(x, str):
+        if isinstance(x, NO_NUMBERS) or (is_array and (x.ndim or x.dtype.kind in NO_NUMBER_KINDS)):
             raise TypeError
         return float(x)
+    except OverflowError:
+        raise ValueError(f"{name} is out of range: expected a number that a float holds") from None
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {x!r}: expected a number") from None
 
@@ -49,6 +59,22 @@ def positive(name: str, x: Any) -> float:
     value = number(name, x)
     if not 0 < value < np.inf:
         raise ValueError(f"{name} is {value}: expected a positive number")
+    return value
+
+
+def scale(name: str, x: Any, of: Any, power: int = 1) -> float:
+    """Return a positive option that multiplies or divides `of`: it and its inverse are finite.
+
+    That is, in the dtype that a loss of `of` is computed in, and of a power of it.
+    """
+    value = positive(name, x)
+    given = getattr(of, "dtype", "float64")
+    dtype = getattr(given, "name", str(given)).removeprefix("torch.")
+    most = MOST_SCALES["float64" if dtype == "float64" else "float32"] ** (1 / power)
+    if not 1 / most <= value <= most:
+        raise ValueError(
+            f"{name} is {value}: expected a number from {1 / most:.3g} to {most:.3g} for {dtype}"
+        )
     return value
 
 
@@ -113,14 +139,14 @@ def outputs(names: Any) -> tuple[str, ...]:
     return listed
 
 
-def checked_extras(extras: Extras | None) -> Extras | None:
+def checked_extras(extras: Extras | None, logits: Any) -> Extras | None:
     """Return the options of few calls, checked."""
     if extras is None:
         return None
     return extras._replace(
         gamma=in_range("gamma", extras.gamma, 0, MOST_GAMMA),
-        temperature=positive("temperature", extras.temperature),
-        softcap=None if extras.softcap is None else positive("softcap", extras.softcap),
+        temperature=scale("temperature", extras.temperature, logits),
+        softcap=None if extras.softcap is None else scale("softcap", extras.softcap, logits),
         z_loss=not_negative("z_loss", extras.z_loss),
     )
 
@@ -134,7 +160,7 @@ def integer(name: str, x: Any) -> int:
     except TypeError:
         raise TypeError(f"{name} is {x!r}: expected an integer") from None
     if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{name} is {value}: expected a 64-bit integer")
+        raise ValueError(f"{name} is out of range: expected a 64-bit integer")
     return value
 
 

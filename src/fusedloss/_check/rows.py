@@ -104,6 +104,9 @@ def rowwise(
     role_of = dict(zip(names, (ROWS, *roles), strict=True))
     shape = _row_shape({name: x for name, x in given.items() if role_of[name] == ROWS}, first)
     positions = shape[:class_axis] + shape[class_axis + 1 :]
+    if shape[class_axis] == 0:
+        listed = ", ".join(f"{name} {x.shape}" for name, x in given.items())
+        raise ValueError(f"the last axis of rows is empty: expected at least one value in {listed}")
     x = as_plain(np.broadcast_to(first, shape))
     plain = {names[0]: x} | {
         name: _row_operand(name, given[name], role_of[name], x, class_axis) for name in names[1:]

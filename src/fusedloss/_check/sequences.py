@@ -50,6 +50,7 @@ def ctc(
     y = as_array("targets", targets)
     if y.dtype.kind not in "iu":
         raise TypeError(f"targets has dtype {y.dtype}: expected integer class indices")
+    y = y.copy()  # what is checked stays so, whatever another thread does to the caller's
     padded = y.ndim == 2
     room = y.shape[1] if padded else y.size
     most = f"{room}, the targets' length"
@@ -82,7 +83,7 @@ def _lengths(
     name: str, lengths: Any, batched: bool, sequences: int, most: int, explained: str
 ) -> Array:
     """Return the lengths of sequences as int64, each at most `most`."""
-    array = as_array(name, lengths)
+    array = as_array(name, lengths).copy()
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}: expected integers")
     if array.shape != (sequences,) and (batched or array.shape != ()):

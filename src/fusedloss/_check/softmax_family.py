@@ -18,6 +18,7 @@ from fusedloss._check.options import checked_extras, in_range, integer, num_thre
 from fusedloss._check.results import as_output, loss_cotangent, takes_output
 from fusedloss._loss import Extras
 
+TARGETLESS = (2, 3)  # kinds, by fusedloss.h: log-sum-exp and log-softmax
 PREDICTIONS = ("logits", "log_probs", "probs")  # by Extras.prediction
 
 
@@ -46,7 +47,7 @@ def softmax(
     z = as_plain(given)
     positions = z.shape[:class_axis] + z.shape[class_axis + 1 :]
     classes = z.shape[class_axis]
-    has_target = kind <= 0 or target is not None
+    has_target = kind not in TARGETLESS
     t = class_target(target, z, class_axis, kind) if has_target else None
     # A mean of positions leaves the weights of classes out: that of the focal loss, whose is alpha.
     weight_name = "alpha" if extras is not None and extras.mean_of_positions else "weight"
@@ -60,7 +61,7 @@ def softmax(
         mode,
     )
     thread_count = num_threads(threads)
-    more = checked_extras(extras)
+    more = checked_extras(extras, z)
     if out is not None:
         inputs = {
             "target": target,

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import fusedloss as fl
+from fusedloss import _core
 from fusedloss.cli._output import Output
 
 #: What the command line and its peers use where it is installed.
@@ -24,7 +25,9 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    """Print each section of the configuration as a table."""
+    """Print each section of the configuration as a table, after what is wrong with the variables."""
+    if _core.ENVIRONMENT_PROBLEMS:
+        output.table("not used", [], [[problem] for problem in _core.ENVIRONMENT_PROBLEMS])
     for section, entries in fl.show_config(mode="dicts").items():
         rows = [[_words(key), _show(value)] for key, value in entries.items()]
         output.table(_words(section), [], rows)

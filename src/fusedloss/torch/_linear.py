@@ -63,7 +63,7 @@ class Linear(NamedTuple):
         ]
         if isinstance(grad_output, np.ndarray):
             grad_output = torch.from_numpy(grad_output).view(self.dtype).to(wide).numpy()
-        options = self.of_logits.checked()
+        options = self.of_logits.checked(x)
         extras = options.extras or NO_EXTRAS
         call = _check.LinearCall(
             given=layer,

@@ -74,13 +74,13 @@ class Softmax(NamedTuple):
         )
         return result[0] if wanted and result is not None else result
 
-    def checked(self) -> Softmax:
+    def checked(self, prediction: Tensor) -> Softmax:
         """Return the call with its options checked."""
         return self._replace(
             ignore_index=_check.integer("ignore_index", self.ignore_index),
             label_smoothing=_check.in_range("label_smoothing", self.label_smoothing, 0, 1),
             reduction=_check.reduction(self.reduction),
-            extras=_check.checked_extras(self.extras),
+            extras=_check.checked_extras(self.extras, prediction),
         )
 
     def formula(
@@ -243,10 +243,10 @@ class Distillation(NamedTuple):
         )
         return bits_of_numbers(result[0] if wanted else result)
 
-    def checked(self) -> Distillation:
+    def checked(self, prediction: Tensor) -> Distillation:
         """Return the call with its options checked."""
         return self._replace(
-            temperature=_check.positive("temperature", self.temperature),
+            temperature=_check.scale("temperature", self.temperature, prediction, power=2),
             alpha=_check.in_range("alpha", self.alpha, 0, 1),
             ignore_index=_check.integer("ignore_index", self.ignore_index),
             reduction=_check.reduction(self.reduction),

@@ -204,7 +204,7 @@ def cross_entropy(
             reduction == "none",
         )
         tensors = (input, target, weight, sample_weight)
-        loss: Loss | None = fused(call, *tensors) if plain else evaluate(call.checked(), *tensors)
+        loss: Loss | None = fused(call, *tensors) if plain else evaluate(call.checked(tensors[0]), *tensors)
         if loss is not None:
             return loss
     return functional.cross_entropy(
@@ -264,7 +264,7 @@ def nll_loss(
             True,  # what the gradient takes is in the target and the weights
         )
         tensors = (input, target, weight, sample_weight)
-        loss: Tensor | None = fused(call, *tensors) if plain else evaluate(call.checked(), *tensors)
+        loss: Tensor | None = fused(call, *tensors) if plain else evaluate(call.checked(tensors[0]), *tensors)
         if loss is not None:
             return loss
     return functional.nll_loss(input, target, weight, None, ignore_index, None, reduction)
@@ -322,7 +322,7 @@ def categorical_cross_entropy(
         _PROBABILITIES,
         reduction == "none",
     )
-    loss: Tensor = evaluate(call.checked(), probs, target, None, sample_weight)
+    loss: Tensor = evaluate(call.checked(probs), probs, target, None, sample_weight)
     return loss
 
 
@@ -387,7 +387,7 @@ def focal_loss(
         ),
         reduction == "none",
     )
-    loss: Loss = evaluate(call.checked(), logits, target, weight, sample_weight)
+    loss: Loss = evaluate(call.checked(logits), logits, target, weight, sample_weight)
     return loss
 
 
@@ -429,7 +429,7 @@ def soft_cross_entropy(
     tensor(0.4325)
     """
     call = Distillation(temperature, 1.0, -100, reduction, False, reduction == "none")
-    loss: Tensor = evaluate(call.checked(), logits, None, sample_weight, target_logits)
+    loss: Tensor = evaluate(call.checked(logits), logits, None, sample_weight, target_logits)
     return loss
 
 
@@ -483,5 +483,5 @@ def distillation_loss(
     """
     teacher = teacher_logits if isinstance(teacher_logits, tuple) else (teacher_logits,)
     call = Distillation(temperature, alpha, ignore_index, reduction, True, reduction == "none")
-    loss: Tensor = evaluate(call.checked(), student_logits, target, sample_weight, *teacher)
+    loss: Tensor = evaluate(call.checked(student_logits), student_logits, target, sample_weight, *teacher)
     return loss

@@ -188,7 +188,7 @@ def linear_cross_entropy(
         if not plain:
             expect_tensors(x, linear_weight, linear_bias, y, weight, s)
             extras = Extras(softcap=softcap, z_loss=z_loss, outputs=_check.outputs(outputs))
-            of_logits = of_logits._replace(extras=extras).checked()
+            of_logits = of_logits._replace(extras=extras).checked(input)
             steps = _check.shifted_by(shift, x.shape)
             if steps:
                 x, s = x[..., :-steps, :], None if s is None else s[..., steps:]
