@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -215,3 +216,27 @@ def test_select_isa_refuses_what_is_not_there() -> None:
         with pytest.raises(ValueError, match=before):
             _core.select_isa(name)
     assert _core.current_isa() == before
+
+
+def test_source_distribution_has_what_is_kept_beside_the_package(tmp_path: Path) -> None:
+    """All tracked files of these folders, examples among them."""
+    command = ["setup.py", "-q", "egg_info", "--egg-base", str(tmp_path)]
+    subprocess.run(
+        [sys.executable, *command, "sdist", "--dist-dir", str(tmp_path)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=True,
+        timeout=300,
+    )
+    [archive] = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        names = {name.partition("/")[2] for name in files.getnames()}
+    for folder in ("examples", "src", "include", "tests", "benchmarks"):
+        kept = {
+            str(path.relative_to(REPOSITORY))
+            for path in (REPOSITORY / folder).rglob("*")
+            if path.suffix in (".py", ".c", ".h", ".inc", ".pyx", ".pxi", ".pyi")
+            and path.name != "_core.c"
+        }
+        assert kept
+        assert kept <= names, sorted(kept - names)

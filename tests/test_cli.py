@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -153,6 +155,34 @@ def test_info_tells_what_is_used_and_why(tmp_path: Path) -> None:
     for word in (fusedloss.__version__, *_core.isa_names(), "FUSEDLOSS_ISA"):
         assert word in shown
     assert re.search(r"\b3\b.*FUSEDLOSS_NUM_THREADS|FUSEDLOSS_NUM_THREADS.*\b3\b", shown, re.DOTALL)
+
+
+@pytest.mark.parametrize("module", [True, False])
+def test_info_says_which_variable_is_wrong(tmp_path: Path, module: bool) -> None:
+    """Other commands fail with the same words."""
+    wrong = {"FUSEDLOSS_ISA": "avx9000", "FUSEDLOSS_NUM_THREADS": "several"}
+    script = shutil.which("fusedloss", path=sysconfig.get_path("scripts"))
+    if not module and script is None:
+        pytest.skip("there is no script in this environment")
+    start = [sys.executable, "-m", "fusedloss"] if module else [str(script)]
+    results = [
+        subprocess.run(
+            [*start, command],
+            cwd=tmp_path,
+            env={**os.environ, **wrong},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for command in ("info", "bench")
+    ]
+    assert [result.returncode for result in results] == [0, 1], results
+    for words in wrong.items():
+        for word in words:
+            assert word in results[0].stdout
+            assert word in results[1].stderr
+    assert "instruction sets" in results[0].stdout
+    assert "best available" in results[0].stdout
 
 
 def test_info_is_the_same_text_in_a_pipe_with_and_without_rich(tmp_path: Path) -> None:

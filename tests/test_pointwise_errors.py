@@ -90,6 +90,8 @@ def test_what_is_no_array(name: str) -> None:
 def test_shapes_that_do_not_broadcast(name: str, shape: tuple[int, ...]) -> None:
     _, *others = valid_arrays(name)
     for other in (*others, "weight"):
+        if other == "var" and shape == SHAPE[:-1]:
+            continue  # of rows, as torch has it
         match = rf"(?s){escaped(SHAPE)}.*{other}.*{escaped(shape)}"
         assert_raises(name, ValueError, match, **{other: np.ones(shape, "float32")})
 

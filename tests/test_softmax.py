@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -110,3 +113,43 @@ def test_in_place_gradient(isa: str, name: str, axis: int, rng: np.random.Genera
     assert gradient_in_place is buffer
     assert_same_bits(value, value_in_place)
     assert_same_bits(gradient, gradient_in_place)
+
+
+MANY_CLASSES = """
+import resource
+import numpy as np
+import fusedloss as fl
+
+x = np.random.default_rng(0).normal(size=(2_000_000, 2)).astype("float32")
+fl.logsumexp(x[:1000], axis=0)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = fl.logsumexp(x, axis=0)
+more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+expected = np.log(np.exp(x.astype(float)).sum(axis=0))
+np.testing.assert_allclose(found, expected, rtol=1e-6)
+print(more)
+"""
+
+
+def test_many_classes_along_the_first_axis_take_no_tile() -> None:
+    """Of 2 positions of 2 million classes, 16 MB, nothing of that size is made."""
+    pytest.importorskip("resource")
+    command = [sys.executable, "-c", MANY_CLASSES]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert int(result.stdout) < 8 * 1024, "kilobytes"
+
+
+@pytest.mark.parametrize("classes", [5400, 5600])
+@pytest.mark.parametrize("shape", [(), (1,), (3,)], ids=str)
+def test_classes_along_the_first_axis(classes: int, shape: tuple[int, ...]) -> None:
+    """Few positions, on both sides of the number from which they are walked one by one."""
+    x = np.random.default_rng(0).normal(size=(classes, *shape, 2)).astype("float32")[..., 0]
+    last = np.ascontiguousarray(np.moveaxis(x, 0, -1))
+    for function in (fl.logsumexp, fl.softmax, fl.log_softmax):
+        found, gradient = fl.value_and_grad(function)(x, axis=0, grad_output=None)
+        value, expected = fl.value_and_grad(function)(last, axis=-1)
+        if function is not fl.logsumexp:
+            value = np.moveaxis(value, -1, 0)
+        # Logits and log-sum-exp of up to 13, whose rounding is that of their difference.
+        np.testing.assert_allclose(found, value, rtol=1e-6, atol=2e-6)
+        np.testing.assert_allclose(gradient, np.moveaxis(expected, -1, 0), rtol=1e-5, atol=2e-6)

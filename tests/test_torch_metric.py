@@ -424,3 +424,41 @@ def test_a_learnt_number_is_checked() -> None:
         F.info_nce_loss(a, a, temperature=torch.tensor(-1.0))
     with pytest.raises(ValueError, match=r"logit_scale has shape \(2,\)"):
         F.clip_loss(a, a, torch.ones(2))
+
+
+UNSIGNED = [torch.uint8, torch.uint16, torch.uint32, torch.uint64]
+OF_LABELS = [
+    name
+    for name in F.__all__
+    if {"embeddings", "labels"} <= {*inspect.signature(getattr(F, name)).parameters}
+]
+
+
+@pytest.mark.parametrize("dtype", UNSIGNED, ids=str)
+@pytest.mark.parametrize("name", OF_LABELS)
+def test_identity_labels_of_unsigned_dtypes(name: str, dtype: torch.dtype) -> None:
+    """Up to 2**64 - 1, and beside references of int64; value and gradient."""
+    function = getattr(F, name)
+    random = torch.Generator().manual_seed(0)
+    e, r = torch.randn(2, 6, 4, generator=random)
+    e.requires_grad_()
+    y = torch.tensor([0, 0, 1, 1, 2, 2])
+    most = torch.iinfo(dtype).max
+    large = torch.from_numpy(np.array([1, 1, most - 1, most - 1, most, most], np.uint64))
+    with_references = {"ref_embeddings", "ref_labels"} <= {*inspect.signature(function).parameters}
+    calls: list[Any] = [(y, large.to(dtype), {}, {})]
+    if with_references:
+        others = torch.tensor([0, 7, 0, 7, 0, 7])
+        mixed = torch.tensor([1, -1, 1, -1, 1, -1])
+        calls.append((y, large.to(dtype), {"ref_labels": others}, {"ref_labels": mixed}))
+        calls.append((others, mixed, {"ref_labels": y}, {"ref_labels": large.to(dtype)}))
+    for plain, given, plain_options, options in calls:
+        results = []
+        for labels, more in ((plain, plain_options), (given, options)):
+            e.grad = None
+            more = more | ({"ref_embeddings": r} if more else {})
+            loss = function(e, labels, **more)
+            loss.backward()
+            results.append((loss, e.grad))
+        # The order of labels may be that in which terms are added up.
+        torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)

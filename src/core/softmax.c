@@ -16,6 +16,11 @@
 #define BATCH_BYTES (64 * 1024)
 /* A tile of positions takes up to so many bytes, but at least one vector of them. */
 #define TILE_BYTES (64 * 1024)
+/* What a class takes of a tile of one vector. Strided logits of so many classes that such a tile is larger
+ * than this, or than that where the positions do not fill a vector, are walked row by row instead. */
+#define COLUMN_BYTES 192
+#define MOST_TILE_BYTES ((int64_t)64 << 20)
+#define TILE_OF_FEW_BYTES ((int64_t)1 << 20)
 
 static int absent_or(const void *data, fl_dtype dtype, fl_dtype one, fl_dtype other) {
     return !data || dtype == one || dtype == other;
@@ -161,8 +166,10 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
     for (int32_t d = 0; d < args->ndim; d++) positions *= args->shape[d];
 
     const int reads_one = args->prediction == FL_LOG_PROBABILITIES;
-    const int columns =
-        classes <= SHORT_ROW || args->logits.class_stride != 1 || args->prediction == FL_PROBABILITIES;
+    const int64_t vector_bytes = COLUMN_BYTES * classes;
+    const int fits = vector_bytes <= (positions < kernels->lanes ? TILE_OF_FEW_BYTES : MOST_TILE_BYTES);
+    const int columns = classes <= SHORT_ROW || args->prediction == FL_PROBABILITIES ||
+                        (args->logits.class_stride != 1 && fits);
     const int64_t gradient_size = fl_size_of(args->gradient.dtype);
     args->plan.positions = positions;
     args->plan.extras = args->z_loss != 0 || args->hessian.data || wants_outputs(args);

@@ -43,7 +43,7 @@ R = TypeVar("R")
 
 
 def quietly(function: Callable[P, R]) -> Callable[P, R]:
-    """Make NumPy silent in a function: infinities and NaN are results, and no cause of a warning."""
+    """Silence NumPy in a function: infinities and NaN are results, and no cause of a warning."""
 
     @functools.wraps(function)
     def silent(*args: P.args, **options: P.kwargs) -> R:

@@ -9,7 +9,6 @@ from typing import Any
 
 from fusedloss._loss import Loss, lookup
 
-
 #: What a loss is asked for, but not its gradient and Hessian.
 OF_THE_VALUE = ("reduction", "outputs")
 
@@ -55,7 +54,7 @@ def _by_keyword(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
 
 
-class ValueAndGrad(_Transform):
+class _ValueAndGrad(_Transform):
     def __init__(self, loss: Callable[..., Any], argnums: int | Sequence[int]) -> None:
         super().__init__(loss, "value_and_grad", (value_and_grad, loss, argnums))
         record = self._record
@@ -77,8 +76,8 @@ class ValueAndGrad(_Transform):
         name = self._record.name
         return (
             f"Return (value, gradient) of `{name}`, by {', '.join(self._names)}.\n\n"
-            f"It takes the arguments of `{name}`, and by keyword `grad_output`, which the gradient\n"
-            "is multiplied by, and `out`, where it goes."
+            f"It takes the arguments of `{name}`, and by keyword `grad_output`, which the\n"
+            "gradient is multiplied by, and `out`, where it goes."
         )
 
     def __call__(self, *args: Any, grad_output: Any = None, out: Any = None, **options: Any) -> Any:
@@ -101,11 +100,13 @@ class ValueAndGrad(_Transform):
         if out is None:
             return (None,) * len(self._names)
         if not isinstance(out, tuple) or len(out) != len(self._names):
-            raise ValueError(f"out is {out!r}: expected a tuple of {len(self._names)} arrays or None")
+            raise ValueError(
+                f"out is {out!r}: expected a tuple of {len(self._names)} arrays or None"
+            )
         return out
 
 
-class GradAndHess(_Transform):
+class _GradAndHess(_Transform):
     def __init__(self, loss: Callable[..., Any]) -> None:
         super().__init__(loss, "grad_and_hess", (grad_and_hess, loss))
         record = self._record
@@ -181,7 +182,7 @@ def value_and_grad(
     array([[-0.0596,  0.0596],
            [ 0.25  , -0.25  ]])
     """
-    return ValueAndGrad(loss, argnums)
+    return _ValueAndGrad(loss, argnums)
 
 
 def grad_and_hess(loss: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
@@ -217,4 +218,4 @@ def grad_and_hess(loss: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
     >>> gradient, hessian
     (array([[-0.5,  0.5]]), array([[0.25, 0.25]]))
     """
-    return GradAndHess(loss)
+    return _GradAndHess(loss)

@@ -33,9 +33,15 @@ def number(name: str, x: Any) -> float:
             raise TypeError
         return float(x)
     except OverflowError:
-        raise ValueError(f"{name} is out of range: expected a number that a float holds") from None
+        raise ValueError(f"{name} is {_shown(x)}: expected a number that a float holds") from None
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {x!r}: expected a number") from None
+
+
+def _shown(x: Any) -> str:
+    """Return a number as text, unless it is an integer that fills lines, or that Python refuses."""
+    bits = x.bit_length() if isinstance(x, int) else 0
+    return f"an integer of {bits} bits" if bits > 256 else repr(x)
 
 
 def in_range(name: str, x: Any, lowest: float, highest: float) -> float:
@@ -160,7 +166,7 @@ def integer(name: str, x: Any) -> int:
     except TypeError:
         raise TypeError(f"{name} is {x!r}: expected an integer") from None
     if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{name} is out of range: expected a 64-bit integer")
+        raise ValueError(f"{name} is {_shown(value)}: expected a 64-bit integer")
     return value
 
 

@@ -25,7 +25,7 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    """Print each section of the configuration as a table, after what is wrong with the variables."""
+    """Print the configuration, a table for each section, after what is wrong with variables."""
     if _core.ENVIRONMENT_PROBLEMS:
         output.table("not used", [], [[problem] for problem in _core.ENVIRONMENT_PROBLEMS])
     for section, entries in fl.show_config(mode="dicts").items():

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch._C import _DisableFuncTorch
 from torch.nn.functional import logsigmoid, normalize, pad
 
-from fusedloss import _core
+from fusedloss import _check, _core
 from fusedloss._indices import Lists, PairList
 from fusedloss._loss import Array, lookup
 from fusedloss._pairs import PairCall
@@ -141,6 +141,7 @@ def pair_loss(
     numbers = {name: x for name, x in differentiable.items() if isinstance(x, int | float)}
     first = {k: x for k, x in differentiable.items() if x is not None and k not in numbers}
     rest = {k: x for k, x in others.items() if x is not None}
+    rest |= _comparable({k: x for k, x in rest.items() if k in ("labels", "ref_labels")})
     if options.get("indices_tuple") is not None:
         expect_tensors(*options["indices_tuple"])
         with _DisableFuncTorch():  # a transform leaves indices as they are
@@ -148,6 +149,25 @@ def pair_loss(
     call = PairLoss(loss, (*first, *rest), len(first), {**numbers, **options})
     value: Tensor = evaluate(call, *first.values(), *rest.values())
     return value
+
+
+def _comparable(labels: dict[str, Any]) -> dict[str, Any]:
+    """Return labels of unsigned dtypes as int64 that are equal exactly where the numbers are.
+
+    torch compares hardly any unsigned integers.
+    """
+    unsigned = (torch.uint16, torch.uint32, torch.uint64)
+    if not any(isinstance(x, Tensor) and x.dtype in unsigned for x in labels.values()):
+        return labels
+    expect_tensors(*labels.values())
+    with _DisableFuncTorch():  # a transform leaves labels as they are
+        arrays = [x.detach().cpu().numpy().ravel() for x in labels.values()]
+        if any(x.dtype.kind not in "iu" for x in arrays):
+            return labels  # which the checks refuse
+        numbers = [x.astype(np.int64) if x.itemsize < 8 else x for x in arrays]
+        found = map(torch.from_numpy, _check.identities(*numbers))
+        given = labels.items()
+        return {k: y.reshape(x.shape).to(x.device) for (k, x), y in zip(given, found, strict=True)}
 
 
 def _stand_in(tensor: Tensor) -> Array:

@@ -204,7 +204,9 @@ def cross_entropy(
             reduction == "none",
         )
         tensors = (input, target, weight, sample_weight)
-        loss: Loss | None = fused(call, *tensors) if plain else evaluate(call.checked(tensors[0]), *tensors)
+        loss: Loss | None = (
+            fused(call, *tensors) if plain else evaluate(call.checked(tensors[0]), *tensors)
+        )
         if loss is not None:
             return loss
     return functional.cross_entropy(
@@ -264,7 +266,9 @@ def nll_loss(
             True,  # what the gradient takes is in the target and the weights
         )
         tensors = (input, target, weight, sample_weight)
-        loss: Tensor | None = fused(call, *tensors) if plain else evaluate(call.checked(tensors[0]), *tensors)
+        loss: Tensor | None = (
+            fused(call, *tensors) if plain else evaluate(call.checked(tensors[0]), *tensors)
+        )
         if loss is not None:
             return loss
     return functional.nll_loss(input, target, weight, None, ignore_index, None, reduction)
@@ -483,5 +487,7 @@ def distillation_loss(
     """
     teacher = teacher_logits if isinstance(teacher_logits, tuple) else (teacher_logits,)
     call = Distillation(temperature, alpha, ignore_index, reduction, True, reduction == "none")
-    loss: Tensor = evaluate(call.checked(student_logits), student_logits, target, sample_weight, *teacher)
+    loss: Tensor = evaluate(
+        call.checked(student_logits), student_logits, target, sample_weight, *teacher
+    )
     return loss
