@@ -223,8 +223,8 @@ def main() -> None:
         depends=[*CYTHON_PARTS, *HEADERS, *KERNEL_PARTS, *sorted(glob("src/core/*.c"))],
         define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited_api else [],
         py_limited_api=limited_api,
-        extra_compile_args=["-O2", "-fno-lto", *openmp_flags, *EXTRA_FLAGS],
-        extra_link_args=[*openmp_flags, *EXTRA_FLAGS],
+        extra_compile_args=["-O2", "-fno-lto", *EXTRA_FLAGS],
+        extra_link_args=["-pthread", *openmp_flags, *EXTRA_FLAGS],
     )
     setup(
         libraries=libraries,

@@ -1,17 +1,12 @@
-/*
- * The thread policy: the number of threads, and the guards around OpenMP.
- *
- * Two habits of GCC's runtime, libgomp, shape the second half of this file:
- *   - it ends the process when a thread cannot be created, so that must never happen to it;
- *   - it keeps one pool of worker threads per calling thread, and a forked child, where the
- *     workers are gone, waits for them for ever.
- */
+/* The number of threads that a call is offered, and the callers that are inside. */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* sched_getaffinity, syscall */
+#define _GNU_SOURCE /* sched_getaffinity */
 #endif
 
 #include "threads.h"
 #include "cgroup.h"
+
+#include "team.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -30,15 +25,9 @@
 #endif
 #ifdef __linux__
 #include <sched.h>
-#include <sys/syscall.h>
 #endif
 #ifdef _OPENMP
 #include <omp.h>
-#if HAVE_POSIX
-#include <pthread.h>
-#include <signal.h>
-#include <time.h>
-#endif
 #endif
 
 /* Elements touched below which waking threads costs more than they save. */
@@ -167,243 +156,13 @@ void fl_threads_leave(void) {
     if (depth > 0 && --depth == 0) atomic_fetch_sub_explicit(&callers, 1, memory_order_relaxed);
 }
 
-/* ---- The threads that can be had ---- */
-
-#if defined(_OPENMP) && HAVE_POSIX
-
-/*
- * What is known of the runtime's pool for one calling thread, its owner. The owner and each
- * worker hold one membership, which the exit of the thread gives up: so the count stays true when
- * other users of the same runtime (torch, say) shrink the pool behind our back. What it cannot
- * see is a worker that they let go a moment ago and that has not exited yet. The last member
- * frees the record, since workers may outlive their owner.
- */
-typedef struct pool {
-    atomic_int members;
-    int team; /* the last team that the owner was given here: libgomp lets go of the workers beyond */
-} pool;
-
-static pthread_key_t membership; /* the pool that a thread is a member of */
-static bool membership_made;
-static _Thread_local bool pool_lost;          /* the workers stayed behind in the parent of a fork */
-static _Thread_local bool pool_lost_in_child; /* what the fork under way does to it */
-
-/* Held while threads are created, so that two callers' probes do not see the same room. */
-static pthread_mutex_t growing = PTHREAD_MUTEX_INITIALIZER;
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* where the threads of a probe wait */
-
-static size_t stack_bytes; /* of the runtime's workers; 0: the system's default */
-
-static void give_up_membership(void *left) {
-    pool *p = left;
-    if (atomic_fetch_sub(&p->members, 1) == 1) free(p);
-}
-
-static void join_pool(pool *p) {
-    pool *before = pthread_getspecific(membership);
-    if (before == p || pthread_setspecific(membership, p) != 0) return;
-    atomic_fetch_add(&p->members, 1);
-    if (before) give_up_membership(before); /* LLVM's runtime moves workers between callers */
-}
-
-/* The pool that the calling thread owns; NULL out of memory. Never asked from inside a region. */
-static pool *own_pool(void) {
-    pool *p = pthread_getspecific(membership);
-    if (p) return p;
-    p = malloc(sizeof *p);
-    if (!p) return NULL;
-    atomic_init(&p->members, 1);
-    p->team = 1;
-    if (pthread_setspecific(membership, p) == 0) return p;
-    free(p);
-    return NULL;
-}
-
-/* A thread of the probe: notes its id and waits at the gate. */
-static void *wait_at_gate(void *id) {
-#ifdef __linux__
-    *(long *)id = syscall(SYS_gettid);
-#else
-    (void)id;
-#endif
-    pthread_mutex_lock(&gate);
-    pthread_mutex_unlock(&gate);
-    return NULL;
-}
-
-/*
- * Wait until the system has forgotten a joined thread. Joining returns when the thread stops using
- * its stack, a moment before it stops counting against the limits on threads.
- */
-static bool is_gone(long id) {
-#ifdef __linux__
-    for (int attempt = 0; attempt < 10000; attempt++) {
-        if (syscall(SYS_tgkill, (long)getpid(), id, 0L) != 0 && errno == ESRCH) return true;
-        if (attempt < 10) {
-            sched_yield();
-        } else {
-            nanosleep(&(struct timespec){0, 50000}, NULL);
-        }
-    }
-    return false;
-#else
-    (void)id;
-    return true;
-#endif
-}
-
-/*
- * Whether `count` more threads, and the memory that the runtime allocates beside them, can be had
- * at once: create them, hold them, and let them go. Called with `growing` held.
- */
-static bool can_create(int count) {
-    static pthread_t threads[THREADS_AT_MOST];
-    static long ids[THREADS_AT_MOST];
-    void *memory = malloc(16384 + (size_t)count * 1024);
-    pthread_attr_t attributes;
-    if (!memory || pthread_attr_init(&attributes) != 0) {
-        free(memory);
-        return false;
-    }
-    if (stack_bytes > 0) pthread_attr_setstacksize(&attributes, stack_bytes);
-    sigset_t all_signals, before; /* no signal handler shall run on a thread of the probe */
-    sigfillset(&all_signals);
-    pthread_sigmask(SIG_SETMASK, &all_signals, &before);
-    int created = 0;
-    pthread_mutex_lock(&gate);
-    while (created < count &&
-           pthread_create(&threads[created], &attributes, wait_at_gate, &ids[created]) == 0)
-        created++;
-    pthread_mutex_unlock(&gate);
-    for (int i = 0; i < created; i++) pthread_join(threads[i], NULL);
-    bool gone = true;
-    for (int i = 0; i < created && gone; i++) gone = is_gone(ids[i]);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    free(memory);
-    return created == count && gone;
-}
-
-/* Have the runtime create its workers now, while `growing` is held, and count them. */
-static void grow(pool *p, int threads) {
-#pragma omp parallel num_threads(threads)
-    join_pool(p);
-}
-
-/* At most `wanted` threads, such that a region of that many needs no thread to be created. */
-static int obtainable(int wanted) {
-    /* Inside any region, even of one thread, the runtime would not use its pool. */
-    if (!membership_made || pool_lost || omp_get_level() > 0) return 1;
-    if (wanted > omp_get_thread_limit()) wanted = omp_get_thread_limit();
-    pool *p = own_pool();
-    if (!p) return 1;
-    const int members = atomic_load(&p->members);
-    const int ready = members < p->team ? members : p->team;
-    if (wanted > ready) {
-        pthread_mutex_lock(&growing);
-        if (can_create(wanted - ready)) {
-            grow(p, wanted);
-            const int grown = atomic_load(&p->members); /* fewer under OMP_DYNAMIC */
-            if (wanted > grown) wanted = grown;
-        } else {
-            wanted = ready;
-        }
-        pthread_mutex_unlock(&growing);
-    }
-    if (wanted > 1) p->team = wanted;
-    return wanted;
-}
-
-/* ---- Forking ---- */
-
-/* Both may be absent: the first came with GCC 9, the second tells LLVM's runtime from GCC's. */
-#ifdef __ELF__
-extern int pause_resources(int kind) __asm__("omp_pause_resource_all") __attribute__((weak));
-extern void llvm_fork_call(void) __asm__("__kmpc_fork_call") __attribute__((weak));
-#else
-static int (*const pause_resources)(int) = NULL;
-static void (*const llvm_fork_call)(void) = NULL;
-#endif
-
-/*
- * Before a fork, end the workers of the forking thread, the only thread that lives on in the
- * child; both processes then make new ones when they need them. For libgomp, "all" resources are
- * this thread's pool alone, torch's regions included, so threads that are inside a region at this
- * moment are not touched; it refuses inside a region of this thread. LLVM's runtime has fork
- * handlers of its own, and pausing it would end the teams of all threads.
- *
- * Without the pause (too old a runtime, a fork from inside a region) the child runs serially on
- * the thread it was born with.
- *
- * This takes no lock: LLVM's handler runs before this one and holds locks that a thread which is
- * just growing its pool waits for.
- */
-static void before_fork(void) {
-    const int hard = 2; /* omp_pause_hard; omp.h has it since GCC 9 */
-    pool_lost_in_child =
-        omp_get_level() > 0 || (!llvm_fork_call && (!pause_resources || pause_resources(hard) != 0));
-}
-
-/* The other threads are gone: the workers, the callers inside, and whoever held a lock. */
-static void after_fork_in_child(void) {
-    pool *p = pthread_getspecific(membership);
-    if (p) {
-        atomic_store(&p->members, 1);
-        p->team = 1;
-    }
-    if (pool_lost_in_child) pool_lost = true;
-    depth = 0;
-    atomic_store(&callers, 0);
-    growing = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    gate = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-}
-
-/* OMP_STACKSIZE, or libgomp's older name for it: a number with a unit of B, K (if none), M or G. */
-static size_t worker_stack_bytes(void) {
-    const char *text = getenv("OMP_STACKSIZE");
-    if (!text) text = getenv("GOMP_STACKSIZE");
-    if (!text) return 0;
-    char *unit;
-    errno = 0;
-    const unsigned long long number = strtoull(text, &unit, 10);
-    if (unit == text || errno != 0) return 0;
-    unit += strspn(unit, " \t");
-    int shift = 10;
-    if (*unit == 'b' || *unit == 'B') shift = 0;
-    if (*unit == 'm' || *unit == 'M') shift = 20;
-    if (*unit == 'g' || *unit == 'G') shift = 30;
-    return number <= SIZE_MAX >> shift ? (size_t)number << shift : 0;
-}
-
-static void prepare_pools(void) {
-    stack_bytes = worker_stack_bytes();
-    if (membership_made) return;
-    if (pthread_key_create(&membership, give_up_membership) != 0) return;
-    /* Where forking cannot be made safe, threads are not used at all. */
-    membership_made = pthread_atfork(before_fork, NULL, after_fork_in_child) == 0;
-    if (!membership_made) pthread_key_delete(membership);
-}
-
-#else
-
-static int obtainable(int wanted) {
-#ifdef _OPENMP
-    return omp_get_level() > 0 ? 1 : wanted;
-#else
-    (void)wanted;
-    return 1;
-#endif
-}
-
-static void prepare_pools(void) {}
-
-#endif
-
 /* ---- What the loops call ---- */
 
-void fl_threads_init(void) {
-    read_defaults();
-    prepare_pools();
+void fl_threads_init(void) { read_defaults(); }
+
+void fl_threads_forget(void) {
+    depth = 0;
+    atomic_store(&callers, 0);
 }
 
 int fl_threads_enter(int requested, double work, int64_t tasks) {
@@ -416,10 +175,7 @@ int fl_threads_enter(int requested, double work, int64_t tasks) {
     if (atomic_load_explicit(&callers, memory_order_relaxed) >
         atomic_load_explicit(&cores, memory_order_relaxed))
         return 1;
-    const int error = errno;
-    threads = obtainable(threads);
-    errno = error;
-    return threads;
+    return fl_team_inside() ? 1 : threads;
 }
 
 int fl_openmp_version(void) {

@@ -1,12 +1,12 @@
-/* How many threads a parallel loop gets, and that it gets them safely. */
+/* How many threads a parallel loop is offered. */
 #ifndef FUSEDLOSS_THREADS_H
 #define FUSEDLOSS_THREADS_H
 
 #include <stdint.h>
 
 /*
- * Read the environment and the machine, and make forking safe. Call it when the library is loaded
- * and on one thread; calling it again reads the environment again.
+ * Read the environment and the machine. Call it when the library is loaded and on one thread;
+ * calling it again reads the environment again.
  */
 void fl_threads_init(void);
 
@@ -35,11 +35,14 @@ const char *fl_threads_source(void);
 /*
  * How many threads, at least 1, to run a parallel loop of `tasks` tasks on that touches `work`
  * elements. `requested` is the number that the call asked for, 0 for none. Results do not depend
- * on the answer, so it is 1 wherever more would not pay or could not be had. Counts the calling
+ * on the answer, so it is 1 wherever more would not pay. Counts the calling
  * thread as inside until it calls fl_threads_leave, which it must, on the same thread.
  */
 int fl_threads_enter(int requested, double work, int64_t tasks);
 void fl_threads_leave(void);
+
+/* In the child of a fork: the other callers are gone. */
+void fl_threads_forget(void);
 
 /* The OpenMP version that this was compiled for, as _OPENMP gives it (yyyymm); 0: serial. */
 int fl_openmp_version(void);

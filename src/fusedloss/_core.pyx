@@ -10,7 +10,6 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_FillInfo, PyBuffer_IsContiguous, PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY as inf
 from libc.stdint cimport SIZE_MAX, int32_t, int64_t, uintptr_t
 from libc.stdlib cimport free
@@ -18,6 +17,7 @@ from libc.string cimport memset
 
 import os
 import sys
+import threading
 
 import numpy
 
@@ -252,6 +252,18 @@ cdef extern from "threads.h" nogil:
     void fl_threads_leave()
     int fl_openmp_version()
 
+cdef extern from "engine.h" nogil:
+    ctypedef void (*fl_body)(void *, int64_t, int) noexcept nogil
+    ctypedef int (*fl_poll)() noexcept nogil
+    ctypedef struct fl_engine_counts:
+        int64_t serial, pool, team, retreats, tasks, tasks_by_others
+    int fl_parallel(int64_t tasks, int threads, fl_body body, void *context, fl_poll poll)
+    fl_engine_counts fl_engine_count()
+    const char *fl_engine_name()
+    const char *fl_engine_reason()
+    unsigned fl_engine_forks()
+    void fl_engine_init()
+
 cdef extern from *:
     """
     #if defined(__clang__)
@@ -264,34 +276,89 @@ cdef extern from *:
     """
     const char *FL_COMPILER
 
+cdef extern from *:
+    """
+    static int raise_what_is_set(void) { return -1; }
+    """
+    int raise_what_is_set() except -1
+    int PyErr_CheckSignals()
+    void PyErr_SetString(object kind, const char *message)
+    unsigned long PyThread_get_thread_ident()
+
+# The only thread that runs signal handlers. In a forked child it is the thread that forked.
+cdef unsigned long main_thread = threading.main_thread().ident
+
+
+def _forked():
+    global main_thread
+    main_thread = threading.main_thread().ident
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
 
 # ---- The parallel loop ------------------------------------------------------------------------
 
-cdef fl_status run_stages(const fl_program *program, void *args, int threads, char *workspace,
-                          fl_partial *partials) noexcept nogil:
-    """Run every stage with its tasks shared out to the threads, in blocks fixed by their number."""
-    cdef const fl_stage *stage
-    cdef fl_status status
-    cdef int64_t task
+ctypedef struct Stage:
+    const fl_stage *stage
+    const void *args
+    char *workspace
+    size_t workspace_size
+    fl_partial *partials
+
+
+cdef void run_task(void *context, int64_t task, int participant) noexcept nogil:
+    """Run one task, in the workspace of the thread that it is on."""
+    cdef Stage *each = <Stage *>context
+    each.partials[task].status = each.stage.task(
+        each.args, task, each.workspace + <size_t>participant * each.workspace_size,
+        &each.partials[task],
+    )
+
+
+# A status of `run_stages` beside those of fl_status: a signal handler raised.
+cdef int INTERRUPTED = -1
+
+
+cdef int run_stages(const fl_program *program, void *args, int threads, char *workspace,
+                    fl_poll poll) noexcept nogil:
+    """Run every stage, its tasks shared out to the threads."""
+    cdef char *shared = workspace + <size_t>threads * program.workspace
+    cdef Stage each
+    cdef int status
     cdef int32_t s = 0
+    each.args, each.workspace, each.workspace_size = args, workspace, program.workspace
+    each.partials = <fl_partial *>(shared + program.shared)
+    if program.shared:
+        program.shared_at[0] = shared
     while s < program.stages:
-        stage = &program.stage[s]
-        if stage.tasks == 1:
-            partials[0].status = stage.task(args, 0, workspace, &partials[0])
-        else:
-            for task in prange(stage.tasks, num_threads=threads, schedule="static"):
-                partials[task].status = stage.task(
-                    args, task, workspace + <size_t>threadid() * program.workspace, &partials[task]
-                )
-        status = stage.combine(args, partials, stage.tasks)
+        each.stage = &program.stage[s]
+        if fl_parallel(each.stage.tasks, threads, run_task, &each, poll):
+            return INTERRUPTED
+        status = each.stage.combine(args, each.partials, each.stage.tasks)
         if status != FL_OK:
             return status
         s = fl_next_stage(program, args, s)
     return FL_OK
 
 
+cdef int check_signals() noexcept with gil:
+    """Run the handlers of the signals that have come; 1 if one raised, the exception being set."""
+    cdef unsigned forks = fl_engine_forks()
+    if PyErr_CheckSignals() != 0:
+        return 1
+    if fl_engine_forks() != forks:
+        PyErr_SetString(RuntimeError, "a signal handler forked during a call: no result in the child")
+        return 1
+    return 0
+
+
 # Calls below this many elements keep the GIL: giving it up and taking it again costs as much.
 cdef double GIL_WORK = 8192
+
+# Calls from this many elements on may take so long that a user presses Ctrl-C.
+cdef double SIGNAL_WORK = 1000000
 
 
 cdef int run(const fl_program *program, void *args, int requested) except -1:
@@ -301,7 +368,7 @@ cdef int run(const fl_program *program, void *args, int requested) except -1:
     cdef int32_t s
     cdef size_t size
     cdef char *workspace
-    cdef char *shared
+    cdef fl_poll poll = NULL
     for s in range(program.stages):
         tasks = max(tasks, program.stage[s].tasks)
     threads = fl_threads_enter(requested, program.work, tasks)
@@ -310,21 +377,17 @@ cdef int run(const fl_program *program, void *args, int requested) except -1:
     if workspace == NULL:
         fl_threads_leave()
         raise MemoryError(f"cannot allocate a workspace of {size} bytes")
-    if threads > 1:
-        shared = workspace + <size_t>threads * program.workspace
-        if program.shared:
-            program.shared_at[0] = shared
+    if program.work > SIGNAL_WORK and PyThread_get_thread_ident() == main_thread:
+        poll = check_signals
+    if program.work > GIL_WORK:
         with nogil:
-            status = run_stages(
-                program, args, threads, workspace, <fl_partial *>(shared + program.shared)
-            )
-    elif program.work > GIL_WORK:
-        with nogil:
-            status = fl_run(program, args, workspace)
+            status = run_stages(program, args, threads, workspace, poll)
     else:
-        status = fl_run(program, args, workspace)
+        status = run_stages(program, args, threads, workspace, poll)
     fl_threads_leave()
     free(workspace)
+    if status == INTERRUPTED:
+        raise_what_is_set()
     return status
 
 
@@ -720,6 +783,21 @@ def num_threads_source():
     return fl_threads_source().decode()
 
 
+def engine_counts():
+    """Return what ran the loops of this process: loops by engine, retreats, and tasks."""
+    cdef fl_engine_counts counts = fl_engine_count()
+    return {
+        "serial": counts.serial, "pool": counts.pool, "team": counts.team,
+        "retreats": counts.retreats, "tasks": counts.tasks,
+        "tasks_by_others": counts.tasks_by_others,
+    }
+
+
+def engine():
+    """Return the engine of the last loop on several threads, and why; empty before one."""
+    return fl_engine_name().decode(), fl_engine_reason().decode()
+
+
 cdef list start():
     """Choose instruction set and threads; return what is wrong with the environment variables."""
     problems = []
@@ -727,6 +805,7 @@ cdef list start():
     if fl_isa_current() < 0:
         raise ImportError(f"fusedloss: this CPU runs none of {', '.join(isa_names())}")
     fl_threads_init()
+    fl_engine_init()
     if fl_threads_problem() != NULL:
         problems.append(fl_threads_problem().decode(errors="replace"))
     keep = os.environ.get("FUSEDLOSS_CACHE") or "1"

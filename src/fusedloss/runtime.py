@@ -49,8 +49,9 @@ def set_num_threads(n: int) -> None:
     -----
     Results do not depend on the number of threads, to the last bit. It is an upper bound: a call
     runs on fewer where it is too small to gain, where it has fewer independent parts, inside
-    another OpenMP parallel region, beside as many other callers as there are cores, and where the
-    system refuses to create threads.
+    another OpenMP parallel region, beside as many other callers as there are cores, where the
+    system refuses to create threads, and where other programs or libraries keep the cores: a call
+    never waits for a thread that has not begun.
 
     Examples
     --------
@@ -226,7 +227,10 @@ def show_config(mode: str = "stdout") -> dict[str, dict[str, Any]] | None:
         For "dicts", a dict of strings, numbers and lists for each section. ``versions``: of
         fusedloss, Python and NumPy, and the compiler of the kernels. ``instruction_sets``: those
         compiled in, those that this machine runs, the one in use and what chose it. ``cpu``: the
-        features found. ``threads``: what `get_num_threads` returns, and what decided it.
+        features found. ``threads``: what `get_num_threads` returns, and what decided it; which
+        threads ran the last loop on several and why, how many loops ran on own threads and in
+        regions of the shared OpenMP runtime, how many the caller ran alone since no other thread
+        came in time, and the share of the tasks that other threads ran.
         ``memory``: whether the memory of large results is kept (`empty_cache`); the bytes in use,
         idle, and at most idle; how many results found memory that was there, and how many did not.
         ``openmp``: the version compiled against, and the runtime libraries loaded in this process
@@ -242,8 +246,8 @@ def show_config(mode: str = "stdout") -> dict[str, dict[str, Any]] | None:
     --------
     >>> import fusedloss as fl
     >>> with fl.threads(2):
-    ...     fl.show_config(mode="dicts")["threads"]
-    {'number': 2, 'decided_by': 'threads()'}
+    ...     fl.show_config(mode="dicts")["threads"]["number"]
+    2
     >>> fl.show_config()  # doctest: +ELLIPSIS
     versions
       fusedloss   ...
@@ -284,12 +288,27 @@ def _configuration() -> dict[str, dict[str, Any]]:
         "threads": {
             "number": _core.get_num_threads(),
             "decided_by": _core.num_threads_source(),
+            **_engine(),
         },
         "memory": {"kept": _core.keeps_memory(), **_core.memory_counts()},
         "openmp": {
             "version": str(openmp) if openmp else "none: serial build",
             "runtimes": _openmp_runtimes(),
         },
+    }
+
+
+def _engine() -> dict[str, Any]:
+    """Say which threads run loops, why, and how often each way was taken."""
+    engine, reason = _core.engine()
+    counts = _core.engine_counts()
+    return {
+        "engine": engine or "none yet",
+        "because": reason or "no call has used several threads",
+        "loops_on_own_threads": counts["pool"],
+        "loops_in_openmp_regions": counts["team"],
+        "retreats_to_the_caller": counts["retreats"],
+        "share_of_other_threads": round(counts["tasks_by_others"] / max(counts["tasks"], 1), 2),
     }
 
 

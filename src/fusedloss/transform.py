@@ -159,7 +159,8 @@ def value_and_grad(
         out : array, optional
             Where the gradient goes: of the argument's shape and dtype, with any strides. It may be
             the very memory of the argument, which is then overwritten; any other overlap with an
-            input is an error. With several argnums a tuple, None in it meaning a new array.
+            input is an error. With several argnums a tuple, None in it meaning a new array. After a
+            KeyboardInterrupt its values are unspecified, and logits that it overwrites are lost.
 
         It returns ``(value, gradient)``; the gradient has the argument's shape and dtype.
 
