@@ -19,6 +19,9 @@ from fusedloss import _core
 
 SOURCES = REPOSITORY / "src"
 
+#: The files of src/core that start threads, or run on them.
+ENGINE = ("threads", "engine", "job", "pool", "team")
+
 #: What a kernel may not call: it allocates nothing and starts nothing.
 FORBIDDEN = re.compile(
     r"^(malloc|calloc|realloc|free|aligned_alloc|posix_memalign|memalign|mmap|brk|sbrk|alloca"
@@ -103,7 +106,7 @@ def test_kernels_allocate_nothing_and_start_nothing(static_libraries: Path) -> N
 def test_public_functions_allocate_nothing_and_start_nothing(static_libraries: Path) -> None:
     """As the header says; the Python package's threads and memory are in objects of their own."""
     library = static_libraries / "libfusedloss.a"
-    others = symbols(library, without=("threads.o", "memory.o"))
+    others = symbols(library, without=("memory.o", *(f"{name}.o" for name in ENGINE)))
     undefined = {name for kind, name in others if kind == "U"}
     assert undefined
     assert not {name for name in undefined if FORBIDDEN.match(name)}
@@ -126,21 +129,27 @@ def test_extension_exports_little() -> None:
 
 
 def test_one_parallel_loop() -> None:
-    loops = [
-        (path.name, line)
-        for path in [*SOURCES.rglob("*.pyx"), *SOURCES.rglob("*.pxi")]
-        for line in path.read_text().splitlines()
-        if "prange(" in line.partition("#")[0]
-    ]
-    assert len(loops) == 1, loops
-    pragma = re.compile(r"#\s*pragma\s+omp|_Pragma\s*\(\s*\"omp")
-    for path in [*SOURCES.rglob("*.[ch]"), *SOURCES.rglob("*.inc")]:
-        if path.with_suffix(".pyx").exists():
+    """One call of the engine; threads are created in one place, and regions opened in one file."""
+    found: dict[str, list[str]] = {"fl_parallel(": [], "pthread_create(": [], "omp": []}
+    patterns = {
+        "fl_parallel(": re.compile(r"^ *if fl_parallel\("),
+        "pthread_create(": re.compile(r"pthread_create\("),
+        "omp": re.compile(r"#\s*pragma\s+omp|_Pragma\s*\(\s*\"omp|prange\("),
+    }
+    for path in SOURCES.rglob("*.*"):
+        if path.suffix not in (".c", ".h", ".inc", ".pyx", ".pxi"):
+            continue
+        if path.with_suffix(".pyx").exists() and path.suffix == ".c":
             continue  # what Cython wrote
-        lines = [line.strip() for line in path.read_text().splitlines() if pragma.search(line)]
-        # creating the workers ahead of the loop is no loop
-        allowed = ["#pragma omp parallel num_threads(threads)"]
-        assert lines == (allowed if path.name == "threads.c" else []), path
+        for line in path.read_text().splitlines():
+            for name, pattern in patterns.items():
+                if pattern.search(line):
+                    found[name].append(path.name)
+    assert found == {
+        "fl_parallel(": ["_core.pyx"],
+        "pthread_create(": ["pool.c"],
+        "omp": ["team.c", "team.c"],  # one that gets to know the workers, one that runs tasks
+    }
 
 
 def test_instruction_set_flags_live_in_one_table() -> None:
