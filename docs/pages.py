@@ -31,6 +31,7 @@ NAMESPACES = {
     "fusedloss.torch": "fusedloss.torch: modules",
     "fusedloss.torch.functional": "fusedloss.torch.functional: functions of tensors",
     "fusedloss.torch.distributed": "fusedloss.torch.distributed: over process groups",
+    "fusedloss.boosting": "fusedloss.boosting: LightGBM and XGBoost",
 }
 
 DTYPES = {

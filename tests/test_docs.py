@@ -55,7 +55,13 @@ def losses_of_the_package() -> set[str]:
 
 @pytest.mark.parametrize(
     "namespace",
-    ["fusedloss", "fusedloss.torch", "fusedloss.torch.functional", "fusedloss.torch.distributed"],
+    [
+        "fusedloss",
+        "fusedloss.boosting",
+        "fusedloss.torch",
+        "fusedloss.torch.functional",
+        "fusedloss.torch.distributed",
+    ],
 )
 def test_reference_has_every_public_name_once(pages: Any, namespace: str) -> None:
     """As an entry of a summary, as data, or as a page of its own."""

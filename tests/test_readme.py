@@ -15,7 +15,14 @@ README = (REPOSITORY / "README.md").read_text() if (REPOSITORY / "README.md").ex
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/index.md", "docs/quickstart.md", "docs/metric_learning.md"]
+    "document",
+    [
+        "README.md",
+        "docs/index.md",
+        "docs/quickstart.md",
+        "docs/metric_learning.md",
+        "docs/boosting.md",
+    ],
 )
 def test_python_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In their order, one after another, as a reader would type them."""
