@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,9 @@ KERNEL_FLAGS = (
 #: For builds that look for faults: flags after all others, and the instruction sets to compile.
 EXTRA_FLAGS = tuple(shlex.split(os.environ.get("FUSEDLOSS_CFLAGS", "")))
 CHOSEN_ISAS = os.environ.get("FUSEDLOSS_COMPILED_ISAS", "").split()
+
+# Symbols and line numbers are four fifths of the extension; builds that look for faults keep them.
+STRIP = ("-Wl,--strip-all",) if sys.platform == "linux" else ()
 
 HEADERS = ["include/fusedloss.h", *sorted(glob("src/core/*.h") + glob("src/kernels/*.h"))]
 KERNEL_PARTS = sorted(glob("src/kernels/*.inc"))
@@ -170,7 +174,8 @@ def compiled_variants() -> list[Variant]:
 class BuildLibraries(build_clib):
     """build_clib with an object folder per library, since the kernel libraries share one source.
 
-    The libraries are built side by side: each is one long compilation.
+    The libraries are built side by side: each is one long compilation. Objects are kept from build
+    to build, but not from another one: of other flags, of another setup.py, or interrupted.
     """
 
     def build_libraries(self, libraries: list[tuple[str, dict[str, Any]]]) -> None:
@@ -179,9 +184,16 @@ class BuildLibraries(build_clib):
             command.build_temp = os.path.join(self.build_temp, library[0])
             build_clib.build_libraries(command, [library])
 
+        built_with = Path(self.build_temp, "built-with")
+        this_build = f"{libraries}\n{os.environ.get('CC')}\n{Path('setup.py').read_text()}"
+        if not built_with.exists() or built_with.read_text() != this_build:
+            shutil.rmtree(self.build_temp, ignore_errors=True)
+        built_with.unlink(missing_ok=True)
         os.makedirs(self.build_clib, exist_ok=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(build, libraries))
+        os.makedirs(self.build_temp, exist_ok=True)
+        built_with.write_text(this_build)
 
 
 class BuildExtension(build_ext):
@@ -224,7 +236,7 @@ def main() -> None:
         define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited_api else [],
         py_limited_api=limited_api,
         extra_compile_args=["-O2", "-fno-lto", *EXTRA_FLAGS],
-        extra_link_args=["-pthread", *openmp_flags, *EXTRA_FLAGS],
+        extra_link_args=["-pthread", *openmp_flags, *(EXTRA_FLAGS or STRIP)],
     )
     setup(
         libraries=libraries,
