@@ -135,7 +135,7 @@ def _signs(gradient: Array, _options: dict[str, Any]) -> tuple[Array, Array]:
 
 
 def _levels(gradient: Array, options: dict[str, Any]) -> tuple[Array, Array]:
-    """Divide by the standard deviation that the gradient has at its quantile: signs at the median."""
+    """Divide by the standard deviation of the gradient at its quantile: signs at the median."""
     level = options.get("quantile", 0.5)
     return gradient / max(level * (1 - level), 1e-6) ** 0.5, np.ones_like(gradient)
 
