@@ -742,7 +742,8 @@ def run_disagreement(group: Any, changes: dict[int, dict[str, Any]]) -> Any:
 def run_bad_options(group: Any) -> list[str]:
     """What the constructor of a head and the function say of bad options; nothing is sent."""
     made = []
-    for options in ({"margin": -9.0}, {"scale": 0.0}, {"sample_rate": 1.5}):
+    bad: list[dict[str, Any]] = [{"margin": -9.0}, {"scale": 0.0}, {"sample_rate": 1.5}]
+    for options in bad:
         with pytest.raises(ValueError, match="expected") as raised:
             distributed.ShardedArcFaceLoss(5, 4, process_group=group, **options)
         made.append(str(raised.value))

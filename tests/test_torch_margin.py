@@ -131,7 +131,7 @@ def test_module(name: str) -> None:
     module = modules()[name].train()
     x, target = torch.randn(30, 6), torch.randint(9, (30,))
     before = module(x, target)
-    expected = getattr(F, module.loss)(x, module.weight, target, **module.margins)
+    expected = getattr(F, module.loss)(x, module.weight, target, **module.keywords())
     assert before.item() == expected.item()
     optimizer = torch.optim.SGD(module.parameters(), lr=1e-4)
     before.backward()
@@ -154,12 +154,12 @@ def test_logits_are_those_without_a_margin(name: str) -> None:
     assert logits.shape == (20, 9)
     weight = module.weight.reshape(9, -1, 6)
     cosine = torch.nn.functional.cosine_similarity(x[:, None, None], weight[None], dim=-1)
-    factor = module.margins.get("scale", module.margins.get("alpha"))
+    factor = module.keywords().get("scale", module.keywords().get("alpha"))
     if module.loss == "proxy_nca_loss":
-        factor = 2 * module.margins["softmax_scale"]
+        factor = 2 * module.keywords()["softmax_scale"]
     of_classes = cosine.amax(-1)
     if module.loss == "soft_triple_loss":
-        of_classes = ((cosine / module.margins["gamma"]).softmax(-1) * cosine).sum(-1)
+        of_classes = ((cosine / module.keywords()["gamma"]).softmax(-1) * cosine).sum(-1)
     if module.loss in ("l_softmax_loss", "a_softmax_loss"):
         factor = factor * x.norm(dim=-1)[:, None]
     if module.loss in ("l_softmax_loss", "l2_softmax_loss"):

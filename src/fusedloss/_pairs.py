@@ -177,6 +177,8 @@ def embeddings_of(name: str, x: Any) -> Array:
 
 def labels_of(name: str, x: Any, of_name: str, rows: int, alone: bool = True) -> Array:
     """Return labels, checked; as the kernels take them unless others are compared with them."""
+    if x is None:
+        raise TypeError(f"{name} is None: expected integer labels")
     array = _check.as_array(name, x)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}: expected integer labels")
@@ -265,7 +267,15 @@ def batch(
 ) -> PairCall:
     """Return the call of a loss of labelled embeddings among themselves or with references."""
     e = embeddings_of("embeddings", embeddings)
-    y, reference, reference_labels = labels_and_references(e, labels, ref_embeddings, ref_labels)
+    of_embeddings, of_references = labels, ref_labels
+    if indices_tuple is not None and listing != "weights":  # the list says which pairs are positive
+        if labels is None:
+            of_embeddings = np.zeros(len(e), np.int64)
+        if ref_labels is None and ref_embeddings is not None:
+            of_references = np.zeros(len(ref_embeddings), np.int64)
+    y, reference, reference_labels = labels_and_references(
+        e, of_embeddings, ref_embeddings, of_references
+    )
     mode, nonzero = _reduction(reduction)
     metric = Metric(distance) if isinstance(distance, int) else distance
     listed = weight = loss_weight = None

@@ -57,9 +57,11 @@ def n_pairs(
 class Angular(NamedTuple):
     """A checked call of the angular loss."""
 
-    given: Any
+    given: dict[str, Any]  # embeddings and references
     embeddings: Array
     labels: Array
+    reference: Array | None
+    reference_labels: Array | None
     listed: tuple[Array, Array] | None  # anchors and positives
     alpha: float  # in radians
     normalize: bool
@@ -71,46 +73,110 @@ class Angular(NamedTuple):
         if self.listed is not None:
             for i in range(0, len(self.listed[0]), CHUNK):
                 yield self.listed[0][i : i + CHUNK], self.listed[1][i : i + CHUNK], 1.0
-            return
-        order, y = _sorted(self.labels)
-        for apart in range(1, len(y)):
-            same = np.flatnonzero(y[apart:] == y[:-apart])
-            if not same.size:
-                return
-            # The pair of p and a has the loss of the pair of a and p.
-            yield order[same], order[same + apart], 2.0
+        elif self.reference_labels is not None:
+            order, y = _sorted(self.reference_labels)
+            first = np.searchsorted(y, self.labels)
+            ends = (np.searchsorted(y, self.labels, "right") - first).cumsum()
+            for i in range(0, ends[-1] if len(ends) else 0, CHUNK):
+                pairs = np.arange(i, min(i + CHUNK, ends[-1]))
+                a = np.searchsorted(ends, pairs, "right")
+                yield a, order[first[a] + pairs - np.where(a, ends[a - 1], 0)], 1.0
+        else:
+            order, y = _sorted(self.labels)
+            for apart in range(1, len(y)):
+                same = np.flatnonzero(y[apart:] == y[:-apart])
+                if not same.size:
+                    return
+                # The pair of p and a has the loss of the pair of a and p.
+                yield order[same], order[same + apart], 2.0
+
+
+class _Units:
+    """Embeddings, the unit vectors that enter a loss, and the gradients by both."""
+
+    def __init__(self, x: Array, normalize: bool, p: float = 2.0) -> None:
+        # In one layout, or NumPy's sums would be of another order.
+        self.x = x.astype(_check.compute_dtype(x), order="C")
+        self.normalize, self.p = normalize, p
+        self.norm = np.linalg.norm(self.x, p, axis=1, keepdims=True)
+        self.scale = np.ones_like(self.norm)
+        if normalize:
+            self.scale = 1 / np.maximum(self.norm, self.x.dtype.type(1e-12))
+        self.unit = self.x * self.scale
+        self.by_unit, self.direct = np.zeros_like(self.x), np.zeros_like(self.x)
+
+    def gradient(self) -> Array:
+        """Return the gradient by the embeddings."""
+        slopes = self.by_unit
+        if self.normalize:
+            along = (slopes * self.unit).sum(axis=1, keepdims=True)
+            of_norm = np.sign(self.unit) * abs(self.unit) ** (self.p - 1)
+            slopes = slopes - np.where(self.norm < 1e-12, 0, along * of_norm)
+        gradient: Array = slopes * self.scale + self.direct
+        return gradient
+
+
+class _Places:
+    """Which gradients of a call are wanted, and where they go."""
+
+    def __init__(
+        self,
+        call: Angular | _pairs.PairCall,
+        gradient: bool | tuple[int, ...],
+        grad_output: Any,
+        out: Any,
+    ) -> None:
+        self.factor: float = 1.0
+        if grad_output is not None:
+            self.factor = _check.scalar_cotangent(grad_output, f"reduction={call.reduction!r}")
+        if isinstance(gradient, tuple) and 1 in gradient and call.reference is None:
+            raise ValueError("argnums asks for the gradient by ref_embeddings, which is not given")
+        names = ("embeddings", "ref_embeddings")
+        self.given = {name: np.asarray(call.given[name]) for name in names}
+        inputs = call.given | {"labels": call.labels, "grad_output": grad_output}
+        self.wanted, self.places = _check.gradient_places(gradient, out, self.given, inputs)
+        self.single = not isinstance(gradient, tuple)
+
+    def delivered(self, units: tuple[_Units, _Units], divisor: float) -> Any:
+        """Return the gradients of a sum over a divisor."""
+        scale = self.factor / divisor if divisor else 0.0
+        operands = list(self.given.values())
+        made = tuple(scale * units[k].gradient() for k in self.wanted)
+        of = [operands[k] for k in self.wanted]
+        gradients = _check.delivered(made, of, self.places, units[0].x.dtype)
+        return gradients[0] if self.single else gradients
 
 
 @quietly
-def angular(call: Angular, gradient: bool = False, grad_output: Any = None, out: Any = None) -> Any:
-    """Value, or (value, gradient).
+def angular(
+    call: Angular,
+    gradient: bool | tuple[int, ...] = False,
+    grad_output: Any = None,
+    out: Any = None,
+) -> Any:
+    """Value, or (value, gradient); of a tuple of arguments, a tuple of gradients.
 
     A pair's loss is log(1 + sum_N exp z), z = 4 t^2 (a + p) n - 2 (1 + t^2) a p: a dot product of
     n and a constant with a vector of the pair's. As the peer has it, only a and p are normalized.
     """
-    factor: float = 1.0
-    if grad_output is not None:
-        factor = _check.scalar_cotangent(grad_output, f"reduction={call.reduction!r}")
-    # In one layout, or NumPy's sums would be of another order.
-    e = call.embeddings.astype(_check.compute_dtype(call.embeddings), order="C")
-    unit, scale = e, np.ones((len(e), 1), e.dtype)
-    norm = np.sqrt(np.square(e).sum(axis=1, keepdims=True))
-    if call.normalize:
-        scale = 1 / np.maximum(norm, e.dtype.type(1e-12))
-        unit = e * scale
+    places = _Places(call, gradient, grad_output, out)
+    anchor = other = _Units(call.embeddings, call.normalize)
+    other_labels = call.labels
+    if call.reference is not None and call.reference_labels is not None:
+        other, other_labels = _Units(call.reference, call.normalize), call.reference_labels
     square = math.tan(call.alpha) ** 2
     by_sum, by_product = 4 * square, -2 * (1 + square)
-    references = np.concatenate([e, np.ones((len(e), 1), e.dtype)], axis=1)
-    slopes, of_negatives = np.zeros_like(e), np.zeros_like(e)
+    references = np.concatenate([other.x, np.ones((len(other.x), 1), other.x.dtype)], axis=1)
     total = count = nonzero = 0.0
     for a, p, times in call.chunks():
-        dots = (unit[a] * unit[p]).sum(axis=1, keepdims=True)
+        unit_a, unit_p = anchor.unit[a], other.unit[p]
+        dots = (unit_a * unit_p).sum(axis=1, keepdims=True)
         of_pairs = _pairs.batch(
             "softplus_of_negatives",
-            np.concatenate([by_sum * (unit[a] + unit[p]), by_product * dots], axis=1),
+            np.concatenate([by_sum * (unit_a + unit_p), by_product * dots], axis=1),
             call.labels[a],
             references,
-            call.labels,
+            other_labels,
             None,
             (),
             distance=_core.DOT_PRODUCT,
@@ -118,29 +184,22 @@ def angular(call: Angular, gradient: bool = False, grad_output: Any = None, out:
             reduction="none",
             num_threads=call.num_threads,
         )
-        if not gradient:
+        if not places.wanted:
             losses = _core.pairwise(of_pairs)
         else:
             losses, made = _core.pairwise(of_pairs, (0, 1), np.full(len(a), times))
             by_pair, by_dot = by_sum * made[0][:, :-1], by_product * made[0][:, -1:]
-            of_negatives += made[1][:, :-1]
-            _add_rows(slopes, a, by_pair + by_dot * unit[p])
-            _add_rows(slopes, p, by_pair + by_dot * unit[a])
+            other.direct += made[1][:, :-1]
+            _add_rows(anchor.by_unit, a, by_pair + by_dot * unit_p)
+            _add_rows(other.by_unit, p, by_pair + by_dot * unit_a)
         total += times * float(losses.sum(dtype=np.float64))
         count += times * len(a)
         nonzero += times * np.count_nonzero(losses)
     divisor = {"mean_nonzero": nonzero, "mean": count, "sum": 1.0}[call.reduction]
     value = total / divisor if divisor else 0.0
-    if not gradient:
+    if not places.wanted:
         return value
-    if call.normalize:
-        along = (slopes * unit).sum(axis=1, keepdims=True) * unit
-        slopes -= np.where(norm < 1e-12, 0, along)
-    slopes = (slopes * scale + of_negatives) * (factor / divisor if divisor else 0.0)
-    inputs = {"labels": call.labels, "grad_output": grad_output}
-    made = _check.zeros_like("embeddings", np.asarray(call.given), out, inputs)
-    made += slopes.astype(made.dtype)
-    return value, made
+    return value, places.delivered((anchor, other), divisor)
 
 
 def _add_rows(to: Array, at: Array, rows: Array) -> None:
@@ -149,3 +208,107 @@ def _add_rows(to: Array, at: Array, rows: Array) -> None:
     numbers = at[order]
     starts = np.flatnonzero(np.diff(numbers, prepend=-1))
     to[numbers[starts]] += np.add.reduceat(rows[order], starts, axis=0)
+
+
+# ---- Lifted structure of references -------------------------------------------------------------
+
+
+class _Distances:
+    """Distances of an anchor to all references, and the gradients through them."""
+
+    def __init__(self, call: _pairs.PairCall) -> None:
+        assert call.reference is not None
+        of_units = call.normalize, (call.p if call.distance == _core.LP else 2.0)
+        self.anchors = _Units(call.embeddings, *of_units)
+        self.references = _Units(call.reference, *of_units)
+        self.cosine = call.distance == _core.COSINE_DISTANCE
+        self.p, self.power = of_units[1], 1.0
+        if call.distance != _core.EUCLIDEAN:
+            self.power = call.power if call.distance == _core.LP else 2.0
+
+    def __call__(self, anchor: int) -> Array:
+        """Return the distances of an anchor."""
+        a, r = self.anchors.unit[anchor], self.references.unit
+        distances: Array = 1 - r @ a
+        if not self.cosine:
+            distances = np.linalg.norm(r - a, self.p, axis=1) ** self.power
+        return distances.astype(np.float64)
+
+    def add(self, anchor: int, slopes: Array) -> None:
+        """Add what the slopes by an anchor's distances make of the gradients."""
+        a, r = self.anchors.unit[anchor], self.references.unit
+        if self.cosine:
+            self.anchors.by_unit[anchor] -= slopes @ r
+            self.references.by_unit -= slopes[:, None] * a
+            return
+        difference = r - a
+        norm = np.linalg.norm(difference, self.p, axis=1)
+        some = norm > 0
+        factor = slopes[some] * self.power * norm[some] ** (self.power - self.p)
+        x = difference[some]
+        by_reference = factor[:, None] * np.sign(x) * abs(x) ** (self.p - 1)
+        self.references.by_unit[some] += by_reference
+        self.anchors.by_unit[anchor] -= by_reference.sum(axis=0)
+
+
+@quietly
+def lifted(
+    call: _pairs.PairCall,
+    gradient: bool | tuple[int, ...] = False,
+    grad_output: Any = None,
+    out: Any = None,
+) -> Any:
+    """Value, or (value, gradient), of lifted structure with references; a row at a time.
+
+    A pair's loss is x^2 / 2, x = max(0, log(exp L_a + exp L_p) + d_ap - pos_margin), with L =
+    LSE_N(neg_margin - d) of the anchor and of the one with the reference's number, as the peer has
+    it; once, if these are the same. Where neither has negatives, 0 in place of log(...).
+    """
+    neg_margin, pos_margin = call.parameters
+    places, distances = _Places(call, gradient, grad_output, out), _Distances(call)
+    rows = range(len(call.embeddings))
+    pairs = [_pairs_of(call, a) for a in rows]
+    both = sum(len(p) for p, _ in pairs) and sum(len(n) for _, n in pairs)
+    lse = np.full(len(distances.references.x) + len(rows), -np.inf)
+    for a in rows:
+        z = neg_margin - distances(a)[pairs[a][1]]
+        lse[a] = np.logaddexp.reduce(z, initial=-np.inf)
+    total = count = nonzero = 0.0
+    xs, by_lse = [], np.zeros_like(lse)
+    for a in rows:
+        p = pairs[a][0] if both else pairs[a][0][:0]
+        others = np.where(p == a, -np.inf, lse[p])
+        of_both = np.logaddexp(lse[a], others)
+        some = of_both > -np.inf
+        of_both[~some] = 0
+        x = np.maximum(distances(a)[p] - pos_margin + of_both, 0)
+        total += float(np.square(x).sum()) / 2
+        count += len(p)
+        nonzero += np.count_nonzero(x)
+        xs.append((p, x))
+        by_lse[a] += (x * np.exp(lse[a] - of_both))[some].sum()
+        np.add.at(by_lse, p[some], (x * np.exp(others - of_both))[some])
+    divisor = 1.0 if call.reduction == "sum" else nonzero if call.nonzero else count
+    value = total / divisor if divisor else 0.0
+    if not places.wanted:
+        return value
+    for a, (p, x) in zip(rows, xs, strict=True):
+        d, n = distances(a), pairs[a][1]
+        slopes = np.zeros_like(d)
+        np.add.at(slopes, p, x)
+        if by_lse[a]:
+            np.add.at(slopes, n, -by_lse[a] * np.exp(neg_margin - d[n] - lse[a]))
+        distances.add(a, slopes.astype(distances.anchors.x.dtype))
+    return value, places.delivered((distances.anchors, distances.references), divisor)
+
+
+def _pairs_of(call: _pairs.PairCall, anchor: int) -> tuple[Array, Array]:
+    """Return the numbers of an anchor's positives and of its negatives."""
+    if call.listed is not None:
+        positive, negative = (
+            x.at[x.starts[anchor] : x.starts[anchor + 1]] for x in call.listed[:2]
+        )
+        return positive, negative
+    assert call.labels is not None
+    same = call.reference_labels == call.labels[anchor]
+    return np.flatnonzero(same), np.flatnonzero(~same)

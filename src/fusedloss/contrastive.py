@@ -16,10 +16,10 @@ TowerReduction = Literal["mean", "sum", "none"]
 # ---- Embeddings and their labels ---------------------------------------------------------------
 
 
-@loss("embeddings", "ref_embeddings")
+@loss("embeddings", "ref_embeddings", "temperature")
 def ntxent_loss(
     embeddings: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
     temperature: float = 0.07,
     distance: Distance = "cosine",
@@ -42,7 +42,7 @@ def ntxent_loss(
     ----------
     embeddings : array of floats, shape (N, D)
         The anchors: float16, bfloat16, float32 or float64.
-    labels : array of integers, shape (N,)
+    labels : array of integers, shape (N,), or None with indices_tuple
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     temperature : float, default 0.07
         The temperature :math:`\tau`; positive.
@@ -101,6 +101,7 @@ def ntxent_loss(
     >>> round(fl.ntxent_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     1.4566
     """
+    factor = 1 / _pairs.scale("temperature", temperature, embeddings)
     call = _pairs.batch(
         "ntxent_loss",
         embeddings,
@@ -108,20 +109,21 @@ def ntxent_loss(
         ref_embeddings,
         ref_labels,
         sample_weight,
-        (_check.scale("temperature", temperature, embeddings),),
+        (factor,),
         distance=_pairs.similarity(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        learnable={"temperature": _pairs.Learnable(temperature, 0, -(factor**2))},
         indices_tuple=indices_tuple,
     )
     return _core.pairwise, (call,)
 
 
-@loss("embeddings", "ref_embeddings")
+@loss("embeddings", "ref_embeddings", "temperature")
 def supcon_loss(
     embeddings: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
     temperature: float = 0.1,
     distance: Distance = "cosine",
@@ -144,7 +146,7 @@ def supcon_loss(
     ----------
     embeddings : array of floats, shape (N, D)
         The anchors: float16, bfloat16, float32 or float64.
-    labels : array of integers, shape (N,)
+    labels : array of integers, shape (N,), or None with indices_tuple
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     temperature : float, default 0.1
         The temperature :math:`\tau`; positive.
@@ -204,6 +206,7 @@ def supcon_loss(
     1.0647
     """
     alone = indices_tuple is not None or _pairs.any_negative(labels, ref_labels)
+    factor = 1 / _pairs.scale("temperature", temperature, embeddings)
     call = _pairs.batch(
         "supcon_loss",
         embeddings,
@@ -211,11 +214,12 @@ def supcon_loss(
         ref_embeddings,
         ref_labels,
         sample_weight,
-        (_check.scale("temperature", temperature, embeddings), float(alone)),
+        (factor, float(alone)),
         distance=_pairs.similarity(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        learnable={"temperature": _pairs.Learnable(temperature, 0, -(factor**2))},
         indices_tuple=indices_tuple,
         listing="both",
     )
@@ -225,7 +229,7 @@ def supcon_loss(
 @loss("embeddings", "ref_embeddings")
 def multi_similarity_loss(
     embeddings: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
     alpha: float = 2.0,
     beta: float = 50.0,
@@ -251,7 +255,7 @@ def multi_similarity_loss(
     ----------
     embeddings : array of floats, shape (N, D)
         The anchors: float16, bfloat16, float32 or float64.
-    labels : array of integers, shape (N,)
+    labels : array of integers, shape (N,), or None with indices_tuple
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     alpha : float, default 2.0
         The factor :math:`\alpha` of positives; positive.
@@ -341,7 +345,7 @@ def multi_similarity_loss(
 @loss("embeddings", "ref_embeddings")
 def circle_loss(
     embeddings: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
     m: float = 0.4,
     gamma: float = 80.0,
@@ -362,7 +366,7 @@ def circle_loss(
     ----------
     embeddings : array of floats, shape (N, D)
         The anchors: float16, bfloat16, float32 or float64.
-    labels : array of integers, shape (N,)
+    labels : array of integers, shape (N,), or None with indices_tuple
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     m : float, default 0.4
         The relaxation :math:`m`.
@@ -440,7 +444,7 @@ def circle_loss(
 @loss("embeddings", "ref_embeddings")
 def tuplet_margin_loss(
     embeddings: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
     margin: float = 5.73,
     scale: float = 64.0,
@@ -461,7 +465,7 @@ def tuplet_margin_loss(
     ----------
     embeddings : array of floats, shape (N, D)
         The anchors: float16, bfloat16, float32 or float64.
-    labels : array of integers, shape (N,)
+    labels : array of integers, shape (N,), or None with indices_tuple
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     margin : float, default 5.73
         The margin :math:`m`, in degrees.

@@ -6,7 +6,7 @@ from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from fusedloss import _check, _core, _pairs
+from fusedloss import _check, _core, _pairs, _tuplets
 from fusedloss._loss import Call, loss
 
 Reduction = Literal["mean_nonzero", "mean", "sum", "none"]
@@ -22,7 +22,7 @@ MININGS = ("all", "hard", "semihard", "semihard_closest", "easy")
 @loss("embeddings", "ref_embeddings")
 def triplet_loss(
     embeddings: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
     margin: float = 0.2,
     mining: Mining = "all",
@@ -46,7 +46,7 @@ def triplet_loss(
     ----------
     embeddings : array of floats, shape (N, D)
         The anchors: float16, bfloat16, float32 or float64.
-    labels : array of integers, shape (N,)
+    labels : array of integers, shape (N,), or None with indices_tuple
         Positives of an anchor have its label, negatives another one.
     margin : float, default 0.2
         The margin :math:`m`.
@@ -148,7 +148,7 @@ def triplet_loss(
 @loss("embeddings", "ref_embeddings")
 def contrastive_loss(
     embeddings: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
     pos_margin: float = 0.0,
     neg_margin: float = 1.0,
@@ -171,7 +171,7 @@ def contrastive_loss(
     ----------
     embeddings : array of floats, shape (N, D)
         The anchors: float16, bfloat16, float32 or float64.
-    labels : array of integers, shape (N,)
+    labels : array of integers, shape (N,), or None with indices_tuple
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     pos_margin : float, default 0.0
         The margin :math:`m_+`.
@@ -252,7 +252,7 @@ def contrastive_loss(
 @loss("embeddings", "ref_embeddings", "beta")
 def margin_loss(
     embeddings: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
     margin: float = 0.2,
     beta: float = 1.2,
@@ -275,7 +275,7 @@ def margin_loss(
     ----------
     embeddings : array of floats, shape (N, D)
         The anchors: float16, bfloat16, float32 or float64.
-    labels : array of integers, shape (N,)
+    labels : array of integers, shape (N,), or None with indices_tuple
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     margin : float, default 0.2
         The margin :math:`m`.
@@ -354,10 +354,10 @@ def margin_loss(
     return _core.pairwise, (call,)
 
 
-@loss("embeddings")
+@loss("embeddings", "ref_embeddings")
 def lifted_structure_loss(
     embeddings: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
     neg_margin: float = 1.0,
     pos_margin: float = 0.0,
@@ -365,6 +365,8 @@ def lifted_structure_loss(
     p: float = 2.0,
     power: float = 1.0,
     normalize: bool = True,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     reduction: Literal["mean_nonzero", "mean", "sum"] = "mean",
     num_threads: int | None = None,
@@ -379,7 +381,7 @@ def lifted_structure_loss(
     ----------
     embeddings : array of floats, shape (N, D)
         The anchors: float16, bfloat16, float32 or float64.
-    labels : array of integers, shape (N,)
+    labels : array of integers, shape (N,), or None with indices_tuple
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     neg_margin : float, default 1.0
         The margin :math:`m_-`.
@@ -391,6 +393,12 @@ def lifted_structure_loss(
         Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
         Whether to divide each embedding by its norm (or 1e-12, if that is more) first.
+    ref_embeddings : array of the same dtype, shape (M, D), optional
+        What the anchors are paired with; the embeddings themselves if absent. :math:`N_p` is then
+        of the embedding with the number of p, if there is one, and these pairs are worked on in
+        NumPy, an anchor at a time.
+    ref_labels : array of integers, shape (M,), optional
+        The labels of `ref_embeddings`.
     indices_tuple : tuple of arrays of integers, optional
         The pairs that count, as miners return them: (anchors, positives, anchors, negatives), or
         (anchors, positives, negatives) of triplets; if absent, all of them.
@@ -434,8 +442,8 @@ def lifted_structure_loss(
         "lifted_structure_loss",
         embeddings,
         labels,
-        None,
-        None,
+        ref_embeddings,
+        ref_labels,
         None,
         (_check.finite("neg_margin", neg_margin), _check.finite("pos_margin", pos_margin)),
         distance=_pairs.metric(distance, p, power),
@@ -443,15 +451,15 @@ def lifted_structure_loss(
         reduction=_pairs.choice("reduction", reduction, ("mean_nonzero", "mean", "sum")),
         num_threads=num_threads,
         indices_tuple=indices_tuple,
-        listing="mutual",
+        listing="mutual" if ref_embeddings is None else "pairs",
     )
-    return _core.pairwise, (call,)
+    return _core.pairwise if ref_embeddings is None else _tuplets.lifted, (call,)
 
 
 @loss("embeddings", "ref_embeddings")
 def generalized_lifted_structure_loss(
     embeddings: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
     neg_margin: float = 1.0,
     pos_margin: float = 0.0,
@@ -475,7 +483,7 @@ def generalized_lifted_structure_loss(
     ----------
     embeddings : array of floats, shape (N, D)
         The anchors: float16, bfloat16, float32 or float64.
-    labels : array of integers, shape (N,)
+    labels : array of integers, shape (N,), or None with indices_tuple
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     neg_margin : float, default 1.0
         The margin :math:`m_-`.

@@ -97,13 +97,15 @@ def n_pairs_loss(
     return _tuplets.n_pairs, (embeddings, (anchors, positives), call)
 
 
-@loss("embeddings")
+@loss("embeddings", "ref_embeddings")
 def angular_loss(
     embeddings: ArrayLike,
     labels: ArrayLike,
     *,
     alpha: float = 40.0,
     normalize: bool = True,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     reduction: TupletReduction = "mean",
     num_threads: int | None = None,
@@ -124,6 +126,11 @@ def angular_loss(
     normalize : bool, default True
         Whether to divide anchors and positives by their norms (or 1e-12, if that is more) first;
         negatives are taken as they are.
+    ref_embeddings : array of the same dtype, shape (M, D), optional
+        What the anchors are paired with: positives and negatives; the embeddings themselves if
+        absent.
+    ref_labels : array of integers, shape (M,), optional
+        The labels of `ref_embeddings`.
     indices_tuple : tuple of arrays of integers, optional
         Anchors, positives and more as miners return them: the positive pairs that count, with all
         negatives; none count where no negative pair is listed.
@@ -162,15 +169,21 @@ def angular_loss(
     0.8026
     """
     e = _pairs.embeddings_of("embeddings", embeddings)
+    y, reference, reference_labels = _pairs.labels_and_references(
+        e, labels, ref_embeddings, ref_labels
+    )
     listed = None
     if indices_tuple is not None:
-        found = _indices.lists(indices_tuple, len(e), len(e), "pairs")
+        references = len(e if reference is None else reference)
+        found = _indices.lists(indices_tuple, len(e), references, "pairs")
         a, p = (np.asarray(x, np.int64) for x in indices_tuple[:2])
         listed = (a, p) if found.negative.at.size else (a[:0], p[:0])
     call = _tuplets.Angular(
-        embeddings,
+        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
         e,
-        _pairs.labels_of("labels", labels, "embeddings", len(e)),
+        y,
+        reference,
+        reference_labels,
         listed,
         math.radians(_check.in_range("alpha", alpha, 0, 90)),
         bool(normalize),
@@ -183,7 +196,7 @@ def angular_loss(
 @loss("embeddings")
 def histogram_loss(
     embeddings: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
     n_bins: int = 100,
     indices_tuple: Indices = None,
@@ -197,7 +210,7 @@ def histogram_loss(
     ----------
     embeddings : array of floats, shape (N, D)
         The embeddings: float16, bfloat16, float32 or float64.
-    labels : array of integers, shape (N,)
+    labels : array of integers, shape (N,), or None with indices_tuple
         Pairs of the same label are positive, the others negative.
     n_bins : int, default 100
         The number of bins of the histograms of cosines :math:`h^+` and :math:`h^-`, at most 256.

@@ -65,6 +65,10 @@ class Call(Protocol):
 def evaluate(call: Call, *tensors: Any) -> Any:
     """Return a loss, by kernel or by formula; with a dict of outputs if some are asked for."""
     expect_tensors(*tensors)
+    if torch.is_autocast_enabled("cpu"):
+        tensors = as_autocast(*tensors)
+        with without_autocast():
+            return evaluate(call, *tensors)
     if not overridden(*tensors) and not transformed():
         loss = fused(call, *tensors)
         if loss is not None:
@@ -79,6 +83,23 @@ def expect_tensors(*tensors: Any) -> None:
     for tensor in tensors:
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"expected a torch.Tensor, not {type(tensor).__name__}: {tensor!r}")
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Return a tensor of 16-bit floats in float32, in which their losses are computed."""
+    return tensor.float() if tensor.itemsize < 4 and tensor.is_floating_point() else tensor
+
+
+def as_autocast(*tensors: Any) -> tuple[Any, ...]:
+    """Return the tensors of a loss as autocast has them: of 16-bit floats in float32."""
+    if not torch.is_autocast_enabled("cpu"):
+        return tensors
+    return tuple([wide(x) if isinstance(x, Tensor) else x for x in tensors])
+
+
+def without_autocast() -> torch.autocast:
+    """Return a context in which the operations of a loss are of the dtypes that it is given."""
+    return torch.autocast("cpu", enabled=False)
 
 
 def array(tensor: Tensor) -> Array:

@@ -80,6 +80,8 @@ class HeadCall(NamedTuple):
         dtype = floats[0].dtype
         wide = torch.float32 if floats[0].itemsize < 4 else dtype
         margins, options = self.margins, self.options
+        expect_labels(target, floats[0].shape[:-1])
+        expect_one_dtype(*floats)
         target, floats = target.long(), [x.to(wide) for x in floats]
         weight = None if class_weight is None else class_weight.to(wide)
         counted = target != options["ignore_index"]
@@ -148,6 +150,27 @@ class HeadCall(NamedTuple):
     def outputs(self, *tensors: Any) -> dict[str, Tensor]:
         """Heads have no extra outputs."""
         return {}
+
+
+def expect_labels(target: Tensor, shape: torch.Size) -> None:
+    """Raise an error for a target that is no class index for each embedding."""
+    if target.is_floating_point() or target.is_complex() or target.dtype is torch.bool:
+        raise TypeError(f"target has dtype {target.dtype}: expected integers")
+    if target.shape != shape:
+        raise ValueError(
+            f"target has shape {tuple(target.shape)}: expected {tuple(shape)}, a class index for "
+            "each embedding"
+        )
+
+
+def expect_one_dtype(embeddings: Tensor, *weight: Tensor) -> None:
+    """Raise torch's error for a product of tensors of two dtypes."""
+    for w in weight:
+        if w.dtype is not embeddings.dtype:
+            raise RuntimeError(
+                "expected embeddings and weight to have the same dtype, but got: "
+                f"{embeddings.dtype} != {w.dtype}"
+            )
 
 
 def expect_options(loss: Callable[..., Any], **options: Any) -> None:

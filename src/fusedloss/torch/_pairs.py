@@ -26,6 +26,9 @@ from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.transform import value_and_grad
 
+#: Arguments of one number that may be a tensor, and are differentiable then.
+SCALARS = {"temperature", "beta", "logit_scale", "logit_bias"}
+
 
 class Pairs(NamedTuple):
     """All pairs of anchors, by row, and references, by column; how often each one counts."""
@@ -97,7 +100,7 @@ class PairLoss(NamedTuple):
         compose = COMPOSED.get(self.loss.__name__)
         if compose is not None:
             indices = self.options.get("indices_tuple")
-            return compose(given["embeddings"], given["labels"], indices, *arguments).to(dtype)
+            return compose(given, indices, *arguments).to(dtype)
         call: PairCall = arguments[0]
         first, second = call.differentiable[:2]
         if "sample_weight" in given and second in given and call.loss != "clip_loss":
@@ -113,7 +116,10 @@ class PairLoss(NamedTuple):
             given[first], given.get(second), given.get("labels"), given.get("ref_labels"), call
         )
         if pairs.values.numel():
-            kinds = FORMULAS[call.loss](pairs, *parameters)
+            formula = FORMULAS[call.loss]
+            if call.loss == "lifted_structure_loss" and call.reference is not None:
+                formula = _lifted_of_references
+            kinds = formula(pairs, *parameters)
         else:
             kinds = [_of_anchors(0 * given[first].sum(1))]
         weight = given.get("sample_weight", torch.ones((), dtype=wide, device=tensors[0].device))
@@ -138,7 +144,12 @@ def pair_loss(
 
     `differentiable` are the arguments that may have a gradient, numbers among them.
     """
-    numbers = {name: x for name, x in differentiable.items() if isinstance(x, int | float)}
+    numbers = {
+        name: differentiable[name]
+        for name in SCALARS & differentiable.keys()
+        if not isinstance(differentiable[name], Tensor)
+    }
+    absent = {name: None for name, x in others.items() if x is None}
     first = {k: x for k, x in differentiable.items() if x is not None and k not in numbers}
     rest = {k: x for k, x in others.items() if x is not None}
     rest |= _comparable({k: x for k, x in rest.items() if k in ("labels", "ref_labels")})
@@ -146,7 +157,7 @@ def pair_loss(
         expect_tensors(*options["indices_tuple"])
         with _DisableFuncTorch():  # a transform leaves indices as they are
             options["indices_tuple"] = tuple(x.cpu().numpy() for x in options["indices_tuple"])
-    call = PairLoss(loss, (*first, *rest), len(first), {**numbers, **options})
+    call = PairLoss(loss, (*first, *rest), len(first), {**numbers, **absent, **options})
     value: Tensor = evaluate(call, *first.values(), *rest.values())
     return value
 
@@ -311,8 +322,8 @@ def _each_positive(pairs: Pairs, scale: Any, shifted: Tensor) -> list[Terms]:
     return [_of_pairs(_softplus(lse[:, None] - scale * shifted), pairs.positive)]
 
 
-def _ntxent(pairs: Pairs, temperature: Any) -> list[Terms]:
-    return _each_positive(pairs, 1 / temperature, pairs.values)
+def _ntxent(pairs: Pairs, scale: Any) -> list[Terms]:
+    return _each_positive(pairs, scale, pairs.values)
 
 
 def _tuplet_margin(pairs: Pairs, margin: float, scale: Any) -> list[Terms]:
@@ -329,8 +340,8 @@ def _mean_positive(pairs: Pairs, scale: Any, alone: bool = False) -> list[Terms]
     return [_of_anchors(losses.where(counted, 0))]
 
 
-def _supcon(pairs: Pairs, temperature: Any, alone: Any) -> list[Terms]:
-    return _mean_positive(pairs, 1 / temperature, bool(alone))
+def _supcon(pairs: Pairs, scale: Any, alone: Any) -> list[Terms]:
+    return _mean_positive(pairs, scale, bool(alone))
 
 
 def _clip(pairs: Pairs, scale: Any) -> list[Terms]:
@@ -378,6 +389,19 @@ def _lifted(pairs: Pairs, neg_margin: Any, pos_margin: Any) -> list[Terms]:
     x = (of_both + d - pos_margin).where((positive > 0) & some.any(), 0)
     # A list has each pair both ways.
     return [_of_pairs(x.relu().square() / 2, positive / 2 if listed else positive)]
+
+
+def _lifted_of_references(pairs: Pairs, neg_margin: Any, pos_margin: Any) -> list[Terms]:
+    d, positive, negative, _ = pairs
+    least, (rows, references) = torch.finfo(d.dtype).min, d.shape
+    lse, some = _lse(neg_margin - d, negative, least), negative.any(1)
+    missing = (0, max(references - rows, 0))
+    other = pad(lse, missing, value=least)[:references]
+    other = other.where(~torch.eye(rows, references, dtype=torch.bool, device=d.device), least)
+    has_any = some[:, None] | pad(some, missing)[:references]
+    of_both = torch.logaddexp(lse[:, None], other).where(has_any, 0)
+    x = (of_both + d - pos_margin).where((positive > 0) & some.any(), 0)
+    return [_of_pairs(x.relu().square() / 2, positive)]
 
 
 def _ranked_list(
@@ -449,8 +473,9 @@ def _begins(labels: Tensor) -> Tensor:
 
 
 def _n_pairs(
-    e: Tensor, labels: Tensor, indices: Any, given: Any, at: Any, call: PairCall
+    given: dict[str, Tensor], indices: Any, of_arrays: Any, at: Any, call: PairCall
 ) -> Tensor:
+    e, labels = given["embeddings"], given["labels"]
     if indices is None:
         order = labels.argsort(stable=True)
         begins = _begins(labels[order])
@@ -466,15 +491,19 @@ def _n_pairs(
     return _reduced(kinds, call.reduction, call.nonzero)
 
 
-def _angular(e: Tensor, labels: Tensor, indices: Any, call: Angular) -> Tensor:
-    unit = normalize(e, eps=1e-12) if call.normalize else e
-    same = labels[:, None] == labels
-    if call.listed is None:
+def _angular(given: dict[str, Tensor], indices: Any, call: Angular) -> Tensor:
+    e, labels = given["embeddings"], given["labels"]
+    other, other_labels = given.get("ref_embeddings", e), given.get("ref_labels", labels)
+    of_e, of_other = (normalize(x, eps=1e-12) if call.normalize else x for x in (e, other))
+    same = labels[:, None] == other_labels
+    if call.listed is not None:
+        a, p = (torch.from_numpy(x).to(e.device) for x in call.listed)
+    elif other is e:
         a, p = (same & ~torch.eye(len(e), dtype=torch.bool, device=e.device)).nonzero().T
     else:
-        a, p = (torch.from_numpy(x).to(e.device) for x in call.listed)
-    square, s = math.tan(call.alpha) ** 2, unit @ unit.T
-    z = 4 * square * (unit[a] + unit[p]) @ e.T - 2 * (1 + square) * s[a, p][:, None]
+        a, p = same.nonzero().T
+    square, s = math.tan(call.alpha) ** 2, of_e @ of_other.T
+    z = 4 * square * (of_e[a] + of_other[p]) @ other.T - 2 * (1 + square) * s[a, p][:, None]
     losses = _softplus(_lse(z, (~same[a]).to(z.dtype), -torch.inf))
     nonzero = call.reduction == "mean_nonzero"
     return _reduced([_of_anchors(losses)], "mean" if nonzero else call.reduction, nonzero)

@@ -12,7 +12,7 @@ from fusedloss import proxy_anchor_loss
 from fusedloss._loss import Array, lookup
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
-from fusedloss.torch._margin import expect_options
+from fusedloss.torch._margin import expect_labels, expect_one_dtype, expect_options
 
 
 class ProxyAnchorCall(NamedTuple):
@@ -50,6 +50,8 @@ class ProxyAnchorCall(NamedTuple):
         """Compute the loss from torch's operations, in float32 or float64."""
         expect_options(proxy_anchor_loss, margin=self.margin, alpha=self.alpha)
         x, weight, target = tensors
+        expect_labels(target, x.shape[:-1])
+        expect_one_dtype(x, weight)
         wide = torch.float32 if x.itemsize < 4 else x.dtype
         cosine = normalize(x.to(wide), dim=-1) @ normalize(weight.to(wide), dim=-1).T
         own = one_hot(target.long(), len(weight)).bool()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusedloss import _check
 from fusedloss._loss import Array, lookup
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_tensors
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
@@ -102,6 +103,7 @@ def loss_of_images(
     expect_tensors(logits, target)
     if not logits.is_floating_point():
         raise TypeError(f"logits has dtype {logits.dtype}: expected floating point")
+    _check.integer("ignore_index", ignore_index)
     call = Segmentation(loss, losses, reduction, ignore_index, options)
     call.lowered(logits, target)
     value: Tensor = evaluate(call, logits, target)

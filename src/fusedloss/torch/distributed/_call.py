@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fusedloss.torch._autograd import as_autocast
 from fusedloss.torch._margin import centers_of
 from fusedloss.torch.distributed._group import DTYPES, Facts, agree, failure, fingerprint
 from fusedloss.torch.distributed._sharded import Layer, Rows, Spec, evaluate, gather, lowered
@@ -12,6 +13,7 @@ from fusedloss.torch.distributed._sharded import Layer, Rows, Spec, evaluate, ga
 
 def sharded(spec: Spec, rows: Rows, layer: Layer) -> Tensor:
     """Compute a loss over the ranks of a group, the same number on all of them."""
+    rows, layer = Rows(*as_autocast(*rows)), Layer(*as_autocast(*layer))
     table = agreed(spec, rows, layer)
     return evaluate(spec, table, gather(spec, table, plain(rows)), layer)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fusedloss import _core, _pairs
+from fusedloss.torch._autograd import as_autocast
 from fusedloss.torch.distributed._group import (
     DTYPES,
     Facts,
@@ -177,7 +178,8 @@ class _Towers:
     def __init__(
         self, name: str, call: Call, features: tuple[Tensor, Tensor], group: Group
     ) -> None:
-        self.name, self.call, self.features, self.group = name, call, features, group
+        self.name, self.call, self.group = name, call, group
+        self.features: tuple[Tensor, ...] = as_autocast(*features)
 
     def gather(
         self, scalars: tuple[float | Tensor, ...], normalize: bool

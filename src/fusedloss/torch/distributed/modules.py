@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import KW_ONLY, InitVar, field
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +14,11 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
 import fusedloss
+from fusedloss import _check
+from fusedloss.linear import Precision
 from fusedloss.torch import modules as unsharded
+from fusedloss.torch._autograd import as_autocast
+from fusedloss.torch._margin import expect_options
 from fusedloss.torch.distributed._call import agreed, plain
 from fusedloss.torch.distributed._group import Facts, Group, exchange
 from fusedloss.torch.distributed._sharded import (
@@ -26,6 +31,7 @@ from fusedloss.torch.distributed._sharded import (
     target_cosines,
 )
 from fusedloss.torch.distributed.functions import class_range, sharded_linear_cross_entropy
+from fusedloss.torch.modules._fields import Module, with_options
 from fusedloss.torch.modules.margin import Head
 
 
@@ -48,7 +54,8 @@ def sharded_tensor(local: Tensor, rows: int, group: Group) -> DTensor:
     )
 
 
-class ShardedLinearCrossEntropyLoss(nn.Module):
+@with_options
+class ShardedLinearCrossEntropyLoss(Module):
     """A linear layer and its cross-entropy, the classes shared out among ranks.
 
     `sharded_linear_cross_entropy` with the weights of this rank's classes, which are those of
@@ -66,9 +73,8 @@ class ShardedLinearCrossEntropyLoss(nn.Module):
         The ranks that share the classes; all if absent.
     dtype : torch.dtype, optional
         That of the layer.
-    **options
-        reduction, ignore_index, label_smoothing, softcap, z_loss, precision and workspace, as in
-        the function.
+    reduction, ignore_index, label_smoothing, softcap, z_loss, precision, workspace
+        As in the function.
 
     Notes
     -----
@@ -88,34 +94,41 @@ class ShardedLinearCrossEntropyLoss(nn.Module):
     >>> dist.destroy_process_group()
     """
 
-    weight: Tensor | None
+    function = staticmethod(sharded_linear_cross_entropy)
+    of_module = ("in_features", "num_classes", "weight")
 
-    def __init__(
-        self,
-        in_features: int,
-        num_classes: int,
-        *,
-        bias: bool = False,
-        weight: Tensor | None = None,
-        process_group: Group = None,
-        dtype: torch.dtype | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__()
-        self.in_features = in_features
-        self.num_classes = num_classes
-        self.process_group = process_group
-        self.options = options
-        first, end = class_range(num_classes, process_group)
-        local = torch.empty(end - first, in_features, dtype=dtype)
-        self.linear_weight = nn.Parameter(sharded_tensor(local, num_classes, process_group))
+    in_features: int
+    num_classes: int
+    _: KW_ONLY
+    bias: InitVar[bool] = False
+    weight: Tensor | None = None
+    process_group: Group = field(default=None, repr=False)
+    dtype: InitVar[torch.dtype | None] = None
+    reduction: Literal["mean", "sum"] = "mean"
+    ignore_index: int = -100
+    label_smoothing: float = 0.0
+    softcap: float | None = None
+    z_loss: float = 0.0
+    precision: Precision | None = None
+    workspace: int | None = None
+
+    def __post_init__(self, bias: bool, dtype: torch.dtype | None) -> None:
+        """Check the options, and make this rank's part of the layer."""
+        super().__post_init__()
+        classes, group = _check.count("num_classes", self.num_classes), self.process_group
+        first, end = class_range(classes, group)
+        local = torch.empty(end - first, _check.count("in_features", self.in_features), dtype=dtype)
+        self.linear_weight = nn.Parameter(sharded_tensor(local, classes, group))
         self.linear_bias = (
-            nn.Parameter(sharded_tensor(local.new_empty(end - first), num_classes, process_group))
+            nn.Parameter(sharded_tensor(local.new_empty(end - first), classes, group))
             if bias
             else None
         )
-        self.register_buffer("weight", weight, persistent=False)
         self.reset_parameters()
+
+    def check(self) -> None:
+        """Raise what a call raises for options that are wrong whatever the input."""
+        expect_options(fusedloss.linear_cross_entropy, **self.keywords())
 
     def reset_parameters(self) -> None:
         """Draw weights and bias as torch.nn.Linear does."""
@@ -125,7 +138,7 @@ class ShardedLinearCrossEntropyLoss(nn.Module):
 
     def forward(self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Compute the loss of all ranks' inputs."""
-        return sharded_linear_cross_entropy(
+        return self.call(
             input,
             _local(self.linear_weight),
             target,
@@ -133,12 +146,7 @@ class ShardedLinearCrossEntropyLoss(nn.Module):
             weight=self.weight,
             sample_weight=sample_weight,
             process_group=self.process_group,
-            **self.options,
         )
-
-    def extra_repr(self) -> str:
-        """Say the sizes."""
-        return f"{self.in_features}, {self.num_classes}, bias={self.linear_bias is not None}"
 
 
 def _local(parameter: Tensor) -> Tensor:
@@ -146,6 +154,7 @@ def _local(parameter: Tensor) -> Tensor:
     return parameter.to_local() if isinstance(parameter, DTensor) else parameter
 
 
+@with_options
 class Sharded(Head):
     """A margin-softmax head whose classes are shared out among ranks.
 
@@ -158,17 +167,17 @@ class Sharded(Head):
     What an optimiser keeps of it: see `shard_state_dict`.
     """
 
-    process_group: Group
+    _: KW_ONLY
+    process_group: Group = field(default=None, repr=False)
 
     #: What the ranks have said of the call at hand.
-    _table: list[Facts]
+    _table: list[Facts] = field(init=False, repr=False)
 
-    def __init__(self, *sizes: Any, process_group: Group = None, **options: Any) -> None:
-        self.process_group = process_group
-        super().__init__(*sizes, **options)
-        if options.get("seed") is not None:  # each rank draws from classes of its own
-            rank = dist.get_rank(process_group)
-            self.generator = np.random.default_rng([options["seed"], rank])
+    def __post_init__(self, seed: int | None, device: Any, dtype: torch.dtype | None) -> None:
+        """Check the options, and make the weight of this rank's classes."""
+        super().__post_init__(seed, device, dtype)
+        if seed is not None:  # each rank draws from classes of its own
+            self.generator = np.random.default_rng([seed, dist.get_rank(self.process_group)])
 
     def new_weight(self, rows: int, device: Any, dtype: torch.dtype | None) -> nn.Parameter:
         """Return the parameter, of which the weights of this rank's classes are here."""
@@ -211,12 +220,13 @@ class Sharded(Head):
         nn.init.normal_(self.weight_here.detach(), std=0.01, generator=own_generator())
 
     def _spec(self) -> Spec:
-        options: dict[str, Any] = {**self.margins, **self.options}
+        options = self.keywords()
+        del options["reduction"], options["ignore_index"]
         return Spec(
             getattr(fusedloss, self.loss),
             "class_weight",
-            options.pop("reduction", "mean"),
-            options.pop("ignore_index", -1),
+            self.reduction,
+            self.ignore_index,
             options,
             self.process_group,
         )
@@ -225,8 +235,9 @@ class Sharded(Head):
         self, embeddings: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Compute the loss of all ranks' embeddings."""
-        spec, rows = self._spec(), Rows(embeddings, target, sample_weight)
-        self._table = agreed(spec, rows, Layer(self.weight_here, None, self.class_weight))
+        spec, rows = self._spec(), Rows(*as_autocast(embeddings, target, sample_weight))
+        layer = Layer(*as_autocast(self.weight_here, None, self.class_weight))
+        self._table = agreed(spec, rows, layer)
         return super().forward(*gather(spec, self._table, plain(rows)))
 
     def sample(self, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -264,62 +275,77 @@ class Sharded(Head):
         class_weight: Tensor | None,
     ) -> Tensor:
         """Compute the loss over the ranks."""
-        rows, layer = Rows(embeddings, target, sample_weight), Layer(weight, None, class_weight)
+        rows = Rows(embeddings, target, sample_weight)
+        layer = Layer(*as_autocast(weight, None, class_weight))
         return evaluate(self._spec(), self._table, rows, layer)
 
 
+@with_options
 class ShardedArcFaceLoss(Sharded, unsharded.ArcFaceLoss):
     """`fusedloss.torch.ArcFaceLoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedCosFaceLoss(Sharded, unsharded.CosFaceLoss):
     """`fusedloss.torch.CosFaceLoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedCombinedMarginLoss(Sharded, unsharded.CombinedMarginLoss):
     """`fusedloss.torch.CombinedMarginLoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedNormFaceLoss(Sharded, unsharded.NormFaceLoss):
     """`fusedloss.torch.NormFaceLoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedL2SoftmaxLoss(Sharded, unsharded.L2SoftmaxLoss):
     """`fusedloss.torch.L2SoftmaxLoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedLSoftmaxLoss(Sharded, unsharded.LSoftmaxLoss):
     """`fusedloss.torch.LSoftmaxLoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedASoftmaxLoss(Sharded, unsharded.ASoftmaxLoss):
     """`fusedloss.torch.ASoftmaxLoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedSphereFaceLoss(Sharded, unsharded.SphereFaceLoss):
     """`fusedloss.torch.SphereFaceLoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedSubcenterArcFaceLoss(Sharded, unsharded.SubcenterArcFaceLoss):
     """`fusedloss.torch.SubcenterArcFaceLoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedMagFaceLoss(Sharded, unsharded.MagFaceLoss):
     """`fusedloss.torch.MagFaceLoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedCurricularFaceLoss(Sharded, unsharded.CurricularFaceLoss):
     """`fusedloss.torch.CurricularFaceLoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedAdaFaceLoss(Sharded, unsharded.AdaFaceLoss):
     """`fusedloss.torch.AdaFaceLoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedProxyNCALoss(Sharded, unsharded.ProxyNCALoss):
     """`fusedloss.torch.ProxyNCALoss`, the classes shared out among ranks: see `Sharded`."""
 
 
+@with_options
 class ShardedSoftTripleLoss(Sharded, unsharded.SoftTripleLoss):
     """`fusedloss.torch.SoftTripleLoss`, the classes shared out among ranks: see `Sharded`."""
 

@@ -8,7 +8,7 @@ from torch._C import _nn as operators
 from torch.nn import functional
 
 from fusedloss import _check, binary
-from fusedloss.torch._autograd import expect_tensors, fused
+from fusedloss.torch._autograd import as_autocast, expect_tensors, fused
 from fusedloss.torch._pointwise import Pointwise, own_loss, reduced
 from fusedloss.torch.functional._recognition import BreakEven, get_enum, recognised, small
 from fusedloss.torch.functional._types import Reduction
@@ -446,6 +446,7 @@ def zero_one_loss(
     tensor(0.2500)
     """
     expect_tensors(prediction, target, weight)
+    prediction, weight = as_autocast(prediction, weight)
     of_scores = prediction.is_floating_point() and prediction.dim() == target.dim() + 1
     classes = prediction.argmax(1 if target.dim() else 0) if of_scores else prediction
     dtype = prediction.dtype if prediction.is_floating_point() else torch.get_default_dtype()

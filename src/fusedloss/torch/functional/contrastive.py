@@ -13,9 +13,9 @@ from fusedloss.torch.functional._types import Indices
 
 def ntxent_loss(
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
-    temperature: float = 0.07,
+    temperature: float | Tensor = 0.07,
     distance: Distance = "cosine",
     p: float = 2.0,
     power: float = 1.0,
@@ -37,7 +37,7 @@ def ntxent_loss(
     Returns
     -------
     Tensor
-        The loss, differentiable in `embeddings` and `ref_embeddings`.
+        The loss, differentiable in `embeddings`, `ref_embeddings` and `temperature`.
 
     See Also
     --------
@@ -53,11 +53,14 @@ def ntxent_loss(
     """
     return pair_loss(
         contrastive.ntxent_loss,
-        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
+        {
+            "embeddings": embeddings,
+            "ref_embeddings": ref_embeddings,
+            "temperature": temperature,
+        },
         {"labels": labels, "ref_labels": ref_labels, "sample_weight": sample_weight},
         indices_tuple=indices_tuple,
         reduction=reduction,
-        temperature=temperature,
         distance=distance,
         p=p,
         power=power,
@@ -67,9 +70,9 @@ def ntxent_loss(
 
 def supcon_loss(
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
-    temperature: float = 0.1,
+    temperature: float | Tensor = 0.1,
     distance: Distance = "cosine",
     p: float = 2.0,
     power: float = 1.0,
@@ -91,7 +94,7 @@ def supcon_loss(
     Returns
     -------
     Tensor
-        The loss, differentiable in `embeddings` and `ref_embeddings`.
+        The loss, differentiable in `embeddings`, `ref_embeddings` and `temperature`.
 
     See Also
     --------
@@ -107,11 +110,14 @@ def supcon_loss(
     """
     return pair_loss(
         contrastive.supcon_loss,
-        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
+        {
+            "embeddings": embeddings,
+            "ref_embeddings": ref_embeddings,
+            "temperature": temperature,
+        },
         {"labels": labels, "ref_labels": ref_labels, "sample_weight": sample_weight},
         indices_tuple=indices_tuple,
         reduction=reduction,
-        temperature=temperature,
         distance=distance,
         p=p,
         power=power,
@@ -121,7 +127,7 @@ def supcon_loss(
 
 def multi_similarity_loss(
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     alpha: float = 2.0,
     beta: float = 50.0,
@@ -179,7 +185,7 @@ def multi_similarity_loss(
 
 def circle_loss(
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     m: float = 0.4,
     gamma: float = 80.0,
@@ -229,7 +235,7 @@ def circle_loss(
 
 def tuplet_margin_loss(
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     margin: float = 5.73,
     scale: float = 64.0,

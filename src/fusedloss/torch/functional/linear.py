@@ -18,6 +18,7 @@ from fusedloss.torch._autograd import (
     in_graph,
     overridden,
     transformed,
+    without_autocast,
 )
 from fusedloss.torch._linear import Linear
 from fusedloss.torch._softmax import Softmax
@@ -205,7 +206,8 @@ def linear_cross_entropy(
             2 if linear_bias is None else 3,
             dtype,
         )
-        loss: Loss | None = (fused if plain else evaluate)(call, *layer, y, weight, s)
+        with without_autocast():  # the layer is of its dtype, the loss is not
+            loss: Loss | None = (fused if plain else evaluate)(call, *layer, y, weight, s)
         if loss is not None:
             return loss
     return functional.linear_cross_entropy(

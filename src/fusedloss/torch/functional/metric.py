@@ -14,7 +14,7 @@ from fusedloss.torch.functional._types import Indices
 
 def triplet_loss(
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     margin: float = 0.2,
     mining: Mining = "all",
@@ -72,7 +72,7 @@ def triplet_loss(
 
 def contrastive_loss(
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     pos_margin: float = 0.0,
     neg_margin: float = 1.0,
@@ -128,7 +128,7 @@ def contrastive_loss(
 
 def margin_loss(
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     margin: float = 0.2,
     beta: float | Tensor = 1.2,
@@ -183,7 +183,7 @@ def margin_loss(
 
 def lifted_structure_loss(
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     neg_margin: float = 1.0,
     pos_margin: float = 0.0,
@@ -191,6 +191,8 @@ def lifted_structure_loss(
     p: float = 2.0,
     power: float = 1.0,
     normalize: bool = True,
+    ref_embeddings: Tensor | None = None,
+    ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     reduction: Literal["mean_nonzero", "mean", "sum"] = "mean",
 ) -> Tensor:
@@ -199,13 +201,13 @@ def lifted_structure_loss(
     Parameters
     ----------
     embeddings, labels, neg_margin, pos_margin, distance, p, power, normalize,
-    indices_tuple, reduction
+    ref_embeddings, ref_labels, indices_tuple, reduction
         As in `fusedloss.lifted_structure_loss`.
 
     Returns
     -------
     Tensor
-        The loss, differentiable in `embeddings`.
+        The loss, differentiable in `embeddings` and `ref_embeddings`.
 
     See Also
     --------
@@ -221,8 +223,8 @@ def lifted_structure_loss(
     """
     return pair_loss(
         metric.lifted_structure_loss,
-        {"embeddings": embeddings},
-        {"labels": labels},
+        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
+        {"labels": labels, "ref_labels": ref_labels},
         indices_tuple=indices_tuple,
         reduction=reduction,
         neg_margin=neg_margin,
@@ -236,7 +238,7 @@ def lifted_structure_loss(
 
 def generalized_lifted_structure_loss(
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     neg_margin: float = 1.0,
     pos_margin: float = 0.0,

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusedloss import _check, multiclass
-from fusedloss.torch._autograd import fused
+from fusedloss.torch._autograd import as_autocast, fused
 from fusedloss.torch._rowwise import Rowwise, own_row_loss
 from fusedloss.torch.functional._recognition import BreakEven, is_number, recognised_rows
 from fusedloss.torch.functional._types import Reduction
@@ -166,6 +166,7 @@ def multilabel_soft_margin_loss(
     >>> F.multilabel_soft_margin_loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
     tensor(0.6931)
     """
+    input, target, weight = as_autocast(input, target, weight)  # torch's own stays in 16 bits
     if (
         size_average is None
         and reduce is None

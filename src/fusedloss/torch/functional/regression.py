@@ -10,7 +10,7 @@ from torch._C import _nn as operators
 from torch.nn import functional
 
 from fusedloss import regression
-from fusedloss.torch._autograd import fused
+from fusedloss.torch._autograd import as_autocast, fused
 from fusedloss.torch._pointwise import Pointwise, own_loss
 from fusedloss.torch.functional._recognition import (
     BreakEven,
@@ -327,6 +327,7 @@ def gaussian_nll_loss(
     >>> F.gaussian_nll_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]), torch.ones(2))
     tensor(1.2500)
     """
+    input, target, var = as_autocast(input, target, var)  # torch's own stays in 16 bits
     if (
         recognised(GAUSSIAN_NLL_LOSS, input, target, var)
         and isinstance(var, Tensor)

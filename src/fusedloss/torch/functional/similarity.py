@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import PairwiseDistance, functional
 
 from fusedloss import _check, similarity
-from fusedloss.torch._autograd import fused
+from fusedloss.torch._autograd import as_autocast, fused
 from fusedloss.torch._rowwise import Rowwise, own_row_loss
 from fusedloss.torch.functional._recognition import BreakEven, is_number, recognised_rows
 from fusedloss.torch.functional._types import Reduction
@@ -169,6 +169,7 @@ def triplet_margin_with_distance_loss(
     >>> F.triplet_margin_with_distance_loss(a, p, n)
     tensor(4.0000)
     """
+    anchor, positive, negative = as_autocast(anchor, positive, negative)
     norm = EUCLIDEAN if distance_function is None else distance_function
     if type(norm) is PairwiseDistance and not norm.keepdim:
         loss = _triplets(

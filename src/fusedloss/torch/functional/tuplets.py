@@ -58,6 +58,8 @@ def angular_loss(
     *,
     alpha: float = 40.0,
     normalize: bool = True,
+    ref_embeddings: Tensor | None = None,
+    ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     reduction: TupletReduction = "mean",
 ) -> Tensor:
@@ -65,13 +67,13 @@ def angular_loss(
 
     Parameters
     ----------
-    embeddings, labels, alpha, normalize, indices_tuple, reduction
+    embeddings, labels, alpha, normalize, ref_embeddings, ref_labels, indices_tuple, reduction
         As in `fusedloss.angular_loss`.
 
     Returns
     -------
     Tensor
-        The loss, differentiable in `embeddings`.
+        The loss, differentiable in `embeddings` and `ref_embeddings`.
 
     See Also
     --------
@@ -87,8 +89,8 @@ def angular_loss(
     """
     return pair_loss(
         tuplets.angular_loss,
-        {"embeddings": embeddings},
-        {"labels": labels},
+        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
+        {"labels": labels, "ref_labels": ref_labels},
         alpha=alpha,
         normalize=normalize,
         indices_tuple=indices_tuple,
@@ -97,7 +99,7 @@ def angular_loss(
 
 
 def histogram_loss(
-    embeddings: Tensor, labels: Tensor, *, n_bins: int = 100, indices_tuple: Indices = None
+    embeddings: Tensor, labels: Tensor | None, *, n_bins: int = 100, indices_tuple: Indices = None
 ) -> Tensor:
     """Histogram loss: `fusedloss.histogram_loss`.
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 from torch import Tensor, nn
 
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Reduction
+from fusedloss.torch.modules._fields import Module, of_torch, with_options
 
 
-class BCELoss(nn.BCELoss):
+@of_torch
+class BCELoss(Module, nn.BCELoss):
     """Binary cross-entropy of probabilities: `torch.nn.BCELoss`.
 
     Parameters
@@ -24,17 +28,17 @@ class BCELoss(nn.BCELoss):
     tensor(0.5108)
     """
 
+    function = staticmethod(functional.binary_cross_entropy)
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
         return functional.binary_cross_entropy(
-            input,
-            target,
-            weight=self.weight,
-            reduction=self.reduction,
+            input, target, weight=self.weight, reduction=self.reduction
         )
 
 
-class BCEWithLogitsLoss(nn.BCEWithLogitsLoss):
+@of_torch
+class BCEWithLogitsLoss(Module, nn.BCEWithLogitsLoss):
     """Sigmoid cross-entropy: `torch.nn.BCEWithLogitsLoss`.
 
     Parameters
@@ -50,18 +54,17 @@ class BCEWithLogitsLoss(nn.BCEWithLogitsLoss):
     tensor(0.4100)
     """
 
+    function = staticmethod(functional.binary_cross_entropy_with_logits)
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
         return functional.binary_cross_entropy_with_logits(
-            input,
-            target,
-            weight=self.weight,
-            pos_weight=self.pos_weight,
-            reduction=self.reduction,
+            input, target, weight=self.weight, pos_weight=self.pos_weight, reduction=self.reduction
         )
 
 
-class SoftMarginLoss(nn.SoftMarginLoss):
+@of_torch
+class SoftMarginLoss(Module, nn.SoftMarginLoss):
     """Logistic loss of scores and classes -1 and 1: `torch.nn.SoftMarginLoss`.
 
     Parameters
@@ -77,19 +80,18 @@ class SoftMarginLoss(nn.SoftMarginLoss):
     tensor(0.4100)
     """
 
+    function = staticmethod(functional.soft_margin_loss)
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return functional.soft_margin_loss(
-            input,
-            target,
-            reduction=self.reduction,
-        )
+        return functional.soft_margin_loss(input, target, reduction=self.reduction)
 
 
 LogisticLoss = SoftMarginLoss
 
 
-class HingeLoss(nn.Module):
+@with_options
+class HingeLoss(Module):
     """Hinge loss, of the support vector machine: `fusedloss.torch.functional.hinge_loss`.
 
     Parameters
@@ -105,21 +107,18 @@ class HingeLoss(nn.Module):
     tensor(0.2500)
     """
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.hinge_loss)
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.hinge_loss(
-            scores,
-            target,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(scores, target, weight=weight)
 
 
-class SquaredHingeLoss(nn.Module):
+@with_options
+class SquaredHingeLoss(Module):
     """Square of the hinge loss: `fusedloss.torch.functional.squared_hinge_loss`.
 
     Parameters
@@ -135,21 +134,18 @@ class SquaredHingeLoss(nn.Module):
     tensor(0.1250)
     """
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.squared_hinge_loss)
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.squared_hinge_loss(
-            scores,
-            target,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(scores, target, weight=weight)
 
 
-class ExponentialLoss(nn.Module):
+@with_options
+class ExponentialLoss(Module):
     """Exponential loss, of AdaBoost: `fusedloss.torch.functional.exponential_loss`.
 
     Parameters
@@ -165,21 +161,18 @@ class ExponentialLoss(nn.Module):
     tensor(0.3709)
     """
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.exponential_loss)
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.exponential_loss(
-            scores,
-            target,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(scores, target, weight=weight)
 
 
-class SigmoidFocalLoss(nn.Module):
+@with_options
+class SigmoidFocalLoss(Module):
     """Focal loss of two classes: `fusedloss.torch.functional.sigmoid_focal_loss`.
 
     Parameters
@@ -195,27 +188,20 @@ class SigmoidFocalLoss(nn.Module):
     tensor(0.0652)
     """
 
-    def __init__(
-        self, alpha: float | None = 0.25, gamma: float = 2.0, *, reduction: Reduction = "mean"
-    ) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.gamma = gamma
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.sigmoid_focal_loss)
+
+    alpha: float | None = 0.25
+    gamma: float = 2.0
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.sigmoid_focal_loss(
-            logits,
-            target,
-            alpha=self.alpha,
-            gamma=self.gamma,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(logits, target, weight=weight)
 
 
-class AsymmetricLoss(nn.Module):
+@with_options
+class AsymmetricLoss(Module):
     """Asymmetric loss of many labels: `fusedloss.torch.functional.asymmetric_loss`.
 
     Parameters
@@ -231,34 +217,21 @@ class AsymmetricLoss(nn.Module):
     tensor(0.0198)
     """
 
-    def __init__(
-        self,
-        gamma_neg: float = 4.0,
-        gamma_pos: float = 1.0,
-        clip: float = 0.05,
-        *,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.gamma_neg = gamma_neg
-        self.gamma_pos = gamma_pos
-        self.clip = clip
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.asymmetric_loss)
+
+    gamma_neg: float = 4.0
+    gamma_pos: float = 1.0
+    clip: float = 0.05
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.asymmetric_loss(
-            logits,
-            target,
-            gamma_neg=self.gamma_neg,
-            gamma_pos=self.gamma_pos,
-            clip=self.clip,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(logits, target, weight=weight)
 
 
-class ZeroOneLoss(nn.Module):
+@with_options
+class ZeroOneLoss(Module):
     """Share of wrong predictions: `fusedloss.torch.functional.zero_one_loss`.
 
     Parameters
@@ -274,15 +247,11 @@ class ZeroOneLoss(nn.Module):
     tensor(0.2500)
     """
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.zero_one_loss)
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.zero_one_loss(
-            prediction,
-            target,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(prediction, target, weight=weight)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, InitVar
+
 from torch import Tensor, nn
+from torch.nn._reduction import legacy_get_string
 
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Outputs, Reduction
+from fusedloss.torch.modules._fields import Module, labels, of_torch, ones, with_options
 
 
-class CrossEntropyLoss(nn.CrossEntropyLoss):
+@with_options
+class CrossEntropyLoss(Module, nn.CrossEntropyLoss):
     """`torch.nn.CrossEntropyLoss` with three options more.
 
     Parameters
@@ -27,23 +32,25 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
     tensor(0.4600)
     """
 
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: bool | None = None,
-        ignore_index: int = -100,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-        label_smoothing: float = 0.0,
-        *,
-        softcap: float | None = None,
-        z_loss: float = 0.0,
-        outputs: Outputs = (),
-    ) -> None:
-        super().__init__(weight, size_average, ignore_index, reduce, reduction, label_smoothing)
-        self.softcap = softcap
-        self.z_loss = z_loss
-        self.outputs = outputs
+    function = staticmethod(functional.cross_entropy)
+    trial = (ones(1, 2), labels(1))
+
+    weight: Tensor | None = None
+    size_average: InitVar[bool | None] = None
+    ignore_index: int = -100
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+    label_smoothing: float = 0.0
+    _: KW_ONLY
+    softcap: float | None = None
+    z_loss: float = 0.0
+    outputs: Outputs = ()
+
+    def __post_init__(self, size_average: bool | None, reduce: bool | None) -> None:
+        """Take torch's former names of reductions, too."""
+        if size_average is not None or reduce is not None:
+            self.reduction = legacy_get_string(size_average, reduce)
+        super().__post_init__()
 
     def forward(  # type: ignore[override]
         self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None
@@ -63,7 +70,8 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
         )
 
 
-class NLLLoss(nn.NLLLoss):
+@of_torch
+class NLLLoss(Module, nn.NLLLoss):
     """`torch.nn.NLLLoss`.
 
     Parameters
@@ -79,6 +87,9 @@ class NLLLoss(nn.NLLLoss):
     tensor(0.3750)
     """
 
+    function = staticmethod(functional.nll_loss)
+    trial = (ones(1, 2), labels(1))
+
     def forward(self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
         return functional.nll_loss(
@@ -91,7 +102,8 @@ class NLLLoss(nn.NLLLoss):
         )
 
 
-class CategoricalCrossEntropyLoss(nn.Module):
+@with_options
+class CategoricalCrossEntropyLoss(Module):
     """Cross-entropy of probabilities: `fusedloss.torch.functional.categorical_cross_entropy`.
 
     Parameters
@@ -108,34 +120,23 @@ class CategoricalCrossEntropyLoss(nn.Module):
     tensor(1.1769)
     """
 
-    def __init__(
-        self,
-        *,
-        axis: int = -1,
-        label_smoothing: float = 0.0,
-        ignore_index: int = -100,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.axis = axis
-        self.label_smoothing = label_smoothing
-        self.ignore_index = ignore_index
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.categorical_cross_entropy)
+    of_input = ("axis",)
+    trial = (ones(1, 2), labels(1))
+
+    _: KW_ONLY
+    axis: int = -1
+    label_smoothing: float = 0.0
+    ignore_index: int = -100
+    reduction: Reduction = "mean"
 
     def forward(self, probs: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.categorical_cross_entropy(
-            probs,
-            target,
-            axis=self.axis,
-            label_smoothing=self.label_smoothing,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            sample_weight=sample_weight,
-        )
+        return self.call(probs, target, sample_weight=sample_weight)
 
 
-class FocalLoss(nn.Module):
+@with_options
+class FocalLoss(Module):
     """Softmax focal loss: `fusedloss.torch.functional.focal_loss`.
 
     Parameters
@@ -151,50 +152,27 @@ class FocalLoss(nn.Module):
     tensor(0.0875)
     """
 
-    alpha: float | Tensor | None
+    function = staticmethod(functional.focal_loss)
+    trial = (ones(1, 2), labels(1))
 
-    def __init__(
-        self,
-        alpha: float | Tensor | None = None,
-        gamma: float = 2.0,
-        *,
-        ignore_index: int = -100,
-        reduction: Reduction = "mean",
-        softcap: float | None = None,
-        z_loss: float = 0.0,
-        outputs: Outputs = (),
-    ) -> None:
-        super().__init__()
-        if isinstance(alpha, Tensor):
-            self.register_buffer("alpha", alpha)
-        else:
-            self.alpha = alpha
-        self.gamma = gamma
-        self.ignore_index = ignore_index
-        self.reduction: Reduction = reduction
-        self.softcap = softcap
-        self.z_loss = z_loss
-        self.outputs = outputs
+    alpha: float | Tensor | None = None
+    gamma: float = 2.0
+    _: KW_ONLY
+    ignore_index: int = -100
+    reduction: Reduction = "mean"
+    softcap: float | None = None
+    z_loss: float = 0.0
+    outputs: Outputs = ()
 
     def forward(
         self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss; with `outputs` also a dict of them."""
-        return functional.focal_loss(
-            logits,
-            target,
-            alpha=self.alpha,
-            gamma=self.gamma,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            sample_weight=sample_weight,
-            softcap=self.softcap,
-            z_loss=self.z_loss,
-            outputs=self.outputs,
-        )
+        return self.call(logits, target, sample_weight=sample_weight)
 
 
-class SoftCrossEntropyLoss(nn.Module):
+@with_options
+class SoftCrossEntropyLoss(Module):
     """Cross-entropy between two softmaxes: `fusedloss.torch.functional.soft_cross_entropy`.
 
     Parameters
@@ -210,25 +188,22 @@ class SoftCrossEntropyLoss(nn.Module):
     tensor(0.4325)
     """
 
-    def __init__(self, temperature: float = 1.0, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.temperature = temperature
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.soft_cross_entropy)
+    trial = (ones(1, 2), ones(1, 2))
+
+    temperature: float = 1.0
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(
         self, logits: Tensor, target_logits: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Compute the loss."""
-        return functional.soft_cross_entropy(
-            logits,
-            target_logits,
-            temperature=self.temperature,
-            reduction=self.reduction,
-            sample_weight=sample_weight,
-        )
+        return self.call(logits, target_logits, sample_weight=sample_weight)
 
 
-class DistillationLoss(nn.Module):
+@with_options
+class DistillationLoss(Module):
     """Divergence from a teacher and labels: `fusedloss.torch.functional.distillation_loss`.
 
     Parameters
@@ -245,19 +220,14 @@ class DistillationLoss(nn.Module):
     tensor(0.2093)
     """
 
-    def __init__(
-        self,
-        temperature: float = 1.0,
-        alpha: float = 0.5,
-        *,
-        ignore_index: int = -100,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.temperature = temperature
-        self.alpha = alpha
-        self.ignore_index = ignore_index
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.distillation_loss)
+    trial = (ones(1, 2), ones(1, 2), labels(1))
+
+    temperature: float = 1.0
+    alpha: float = 0.5
+    _: KW_ONLY
+    ignore_index: int = -100
+    reduction: Reduction = "mean"
 
     def forward(
         self,
@@ -267,13 +237,4 @@ class DistillationLoss(nn.Module):
         sample_weight: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return functional.distillation_loss(
-            student_logits,
-            teacher_logits,
-            target,
-            temperature=self.temperature,
-            alpha=self.alpha,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            sample_weight=sample_weight,
-        )
+        return self.call(student_logits, teacher_logits, target, sample_weight=sample_weight)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from dataclasses import KW_ONLY
+
+from torch import Tensor
 
 from fusedloss.contrastive import TowerReduction
 from fusedloss.metric import Distance, Reduction
 from fusedloss.torch import functional
-from fusedloss.torch.modules.metric import Labelled
+from fusedloss.torch.modules._fields import Module, ones, with_options
+from fusedloss.torch.modules.metric import Labelled, OfDistances
 
 
-class NTXentLoss(Labelled):
+@with_options
+class NTXentLoss(OfDistances):
     """Cross-entropy of each positive pair: `fusedloss.torch.functional.ntxent_loss`.
 
     Parameters
@@ -28,28 +32,15 @@ class NTXentLoss(Labelled):
     """
 
     function = staticmethod(functional.ntxent_loss)
+    learnable = ("temperature",)
 
-    def __init__(
-        self,
-        temperature: float = 0.07,
-        *,
-        distance: Distance = "cosine",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__(
-            temperature=temperature,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    temperature: float | Tensor = 0.07
+    _: KW_ONLY
+    distance: Distance = "cosine"
 
 
-class SupConLoss(Labelled):
+@with_options
+class SupConLoss(OfDistances):
     """Supervised contrastive loss: `fusedloss.torch.functional.supcon_loss`.
 
     Parameters
@@ -67,28 +58,16 @@ class SupConLoss(Labelled):
     """
 
     function = staticmethod(functional.supcon_loss)
+    learnable = ("temperature",)
 
-    def __init__(
-        self,
-        temperature: float = 0.1,
-        *,
-        distance: Distance = "cosine",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        reduction: Reduction = "mean_nonzero",
-    ) -> None:
-        super().__init__(
-            temperature=temperature,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    temperature: float | Tensor = 0.1
+    _: KW_ONLY
+    distance: Distance = "cosine"
+    reduction: Reduction = "mean_nonzero"
 
 
-class MultiSimilarityLoss(Labelled):
+@with_options
+class MultiSimilarityLoss(OfDistances):
     """Multi-similarity loss: `fusedloss.torch.functional.multi_similarity_loss`.
 
     Parameters
@@ -107,30 +86,14 @@ class MultiSimilarityLoss(Labelled):
 
     function = staticmethod(functional.multi_similarity_loss)
 
-    def __init__(
-        self,
-        alpha: float = 2.0,
-        beta: float = 50.0,
-        base: float = 0.5,
-        *,
-        distance: Distance = "cosine",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__(
-            alpha=alpha,
-            beta=beta,
-            base=base,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    alpha: float = 2.0
+    beta: float = 50.0
+    base: float = 0.5
+    _: KW_ONLY
+    distance: Distance = "cosine"
 
 
+@with_options
 class CircleLoss(Labelled):
     """Circle loss: `fusedloss.torch.functional.circle_loss`.
 
@@ -150,17 +113,14 @@ class CircleLoss(Labelled):
 
     function = staticmethod(functional.circle_loss)
 
-    def __init__(
-        self,
-        m: float = 0.4,
-        gamma: float = 80.0,
-        *,
-        normalize: bool = True,
-        reduction: Reduction = "mean_nonzero",
-    ) -> None:
-        super().__init__(m=m, gamma=gamma, normalize=normalize, reduction=reduction)
+    m: float = 0.4
+    gamma: float = 80.0
+    _: KW_ONLY
+    normalize: bool = True
+    reduction: Reduction = "mean_nonzero"
 
 
+@with_options
 class TupletMarginLoss(Labelled):
     """Tuplet margin loss: `fusedloss.torch.functional.tuplet_margin_loss`.
 
@@ -180,18 +140,15 @@ class TupletMarginLoss(Labelled):
 
     function = staticmethod(functional.tuplet_margin_loss)
 
-    def __init__(
-        self,
-        margin: float = 5.73,
-        scale: float = 64.0,
-        *,
-        normalize: bool = True,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__(margin=margin, scale=scale, normalize=normalize, reduction=reduction)
+    margin: float = 5.73
+    scale: float = 64.0
+    _: KW_ONLY
+    normalize: bool = True
+    reduction: Reduction = "mean"
 
 
-class InfoNCELoss(nn.Module):
+@with_options
+class InfoNCELoss(Module):
     """Cross-entropy of each query's key: `fusedloss.torch.functional.info_nce_loss`.
 
     Parameters
@@ -208,17 +165,14 @@ class InfoNCELoss(nn.Module):
     tensor(0.1269)
     """
 
-    def __init__(
-        self,
-        temperature: float | Tensor = 0.1,
-        *,
-        normalize: bool = True,
-        reduction: TowerReduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.temperature = temperature
-        self.normalize = normalize
-        self.reduction: TowerReduction = reduction
+    function = staticmethod(functional.info_nce_loss)
+    trial = (ones(1, 1), ones(1, 1))
+    learnable = ("temperature",)
+
+    temperature: float | Tensor = 0.1
+    _: KW_ONLY
+    normalize: bool = True
+    reduction: TowerReduction = "mean"
 
     def forward(
         self,
@@ -228,17 +182,11 @@ class InfoNCELoss(nn.Module):
         sample_weight: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return functional.info_nce_loss(
-            query,
-            key,
-            temperature=self.temperature,
-            normalize=self.normalize,
-            reduction=self.reduction,
-            sample_weight=sample_weight,
-        )
+        return self.call(query, key, sample_weight=sample_weight)
 
 
-class CLIPLoss(nn.Module):
+@with_options
+class CLIPLoss(Module):
     """CLIP's loss of images and texts: `fusedloss.torch.functional.clip_loss`.
 
     Parameters
@@ -255,15 +203,12 @@ class CLIPLoss(nn.Module):
     tensor(0.5130)
     """
 
-    def __init__(
-        self,
-        *,
-        normalize: bool = True,
-        reduction: TowerReduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.normalize = normalize
-        self.reduction: TowerReduction = reduction
+    function = staticmethod(functional.clip_loss)
+    trial = (ones(1, 1), ones(1, 1))
+
+    _: KW_ONLY
+    normalize: bool = True
+    reduction: TowerReduction = "mean"
 
     def forward(
         self,
@@ -274,17 +219,11 @@ class CLIPLoss(nn.Module):
         sample_weight: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return functional.clip_loss(
-            image_features,
-            text_features,
-            logit_scale,
-            normalize=self.normalize,
-            reduction=self.reduction,
-            sample_weight=sample_weight,
-        )
+        return self.call(image_features, text_features, logit_scale, sample_weight=sample_weight)
 
 
-class SigLIPLoss(nn.Module):
+@with_options
+class SigLIPLoss(Module):
     """SigLIP's logistic loss of images and texts: `fusedloss.torch.functional.siglip_loss`.
 
     Parameters
@@ -301,15 +240,12 @@ class SigLIPLoss(nn.Module):
     tensor(1.2356)
     """
 
-    def __init__(
-        self,
-        *,
-        normalize: bool = True,
-        reduction: TowerReduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.normalize = normalize
-        self.reduction: TowerReduction = reduction
+    function = staticmethod(functional.siglip_loss)
+    trial = (ones(1, 1), ones(1, 1))
+
+    _: KW_ONLY
+    normalize: bool = True
+    reduction: TowerReduction = "mean"
 
     def forward(
         self,
@@ -321,12 +257,6 @@ class SigLIPLoss(nn.Module):
         sample_weight: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return functional.siglip_loss(
-            image_features,
-            text_features,
-            logit_scale,
-            logit_bias,
-            normalize=self.normalize,
-            reduction=self.reduction,
-            sample_weight=sample_weight,
+        return self.call(
+            image_features, text_features, logit_scale, logit_bias, sample_weight=sample_weight
         )

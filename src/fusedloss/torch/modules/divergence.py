@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 from torch import Tensor, nn
 
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Reduction
+from fusedloss.torch.modules._fields import Module, of_torch, with_options
 
 
-class KLDivLoss(nn.KLDivLoss):
+@of_torch
+class KLDivLoss(Module, nn.KLDivLoss):
     """Kullback-Leibler divergence: `torch.nn.KLDivLoss`.
 
     Parameters
@@ -24,17 +28,17 @@ class KLDivLoss(nn.KLDivLoss):
     tensor(0.3681)
     """
 
+    function = staticmethod(functional.kl_div)
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
         return functional.kl_div(
-            input,
-            target,
-            log_target=self.log_target,
-            reduction=self.reduction,
+            input, target, log_target=self.log_target, reduction=self.reduction
         )
 
 
-class JSDivLoss(nn.Module):
+@with_options
+class JSDivLoss(Module):
     """Generalised Jensen-Shannon divergence: `fusedloss.torch.functional.js_div`.
 
     Parameters
@@ -50,25 +54,21 @@ class JSDivLoss(nn.Module):
     tensor(0.1017)
     """
 
-    def __init__(self, beta: float = 0.5, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.beta = beta
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.js_div)
+
+    beta: float = 0.5
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(
         self, log_probs: Tensor, log_target: Tensor, weight: Tensor | None = None
     ) -> Tensor:
         """Compute the loss."""
-        return functional.js_div(
-            log_probs,
-            log_target,
-            beta=self.beta,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(log_probs, log_target, weight=weight)
 
 
-class TotalVariationLoss(nn.Module):
+@with_options
+class TotalVariationLoss(Module):
     """Total variation distance: `fusedloss.torch.functional.total_variation_loss`.
 
     Parameters
@@ -84,15 +84,11 @@ class TotalVariationLoss(nn.Module):
     tensor(0.4000)
     """
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.total_variation_loss)
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, probs: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.total_variation_loss(
-            probs,
-            target,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(probs, target, weight=weight)

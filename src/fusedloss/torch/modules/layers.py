@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from fusedloss.torch import functional
+from fusedloss.torch.modules._fields import Module, with_options
 
 
-class PerceptualLoss(nn.Module):
+@with_options
+class PerceptualLoss(Module):
     """Distance of two images in the features of a network: perceptual loss.
 
     `fusedloss.torch.functional.perceptual_loss` of what the network's layers make of each image.
@@ -57,21 +60,22 @@ class PerceptualLoss(nn.Module):
     tensor(0., grad_fn=<SumBackward0>)
     """
 
-    def __init__(
-        self,
-        feature_extractor: nn.Module,
-        layers: Sequence[str],
-        weights: Sequence[float] | None = None,
-        criterion: Literal["mse", "l1"] = "mse",
-    ) -> None:
-        super().__init__()
-        self.feature_extractor = feature_extractor
-        self.layers = list(layers)
-        self.weights = None if weights is None else list(weights)
-        self.criterion: Literal["mse", "l1"] = criterion
+    feature_extractor: nn.Module = field(repr=False)
+    layers: Sequence[str]
+    weights: Sequence[float] | None = None
+    criterion: Literal["mse", "l1"] = "mse"
+
+    def __post_init__(self) -> None:
+        """Keep lists of our own, and check that the network has the layers."""
+        self.layers = list(self.layers)
+        self.weights = None if self.weights is None else list(self.weights)
+        super().__post_init__()
+
+    def check(self) -> None:
+        """Raise what a call raises for options that are wrong whatever the input."""
         for name in self.layers:
-            feature_extractor.get_submodule(name)
-        nothing = [torch.zeros(())] * len(self.layers)
+            self.feature_extractor.get_submodule(name)
+        nothing = [torch.zeros((), device="cpu")] * len(self.layers)
         self._distance(nothing, nothing)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

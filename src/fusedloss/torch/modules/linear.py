@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import KW_ONLY, InitVar
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from fusedloss import _check
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Loss, Outputs
+from fusedloss.torch.modules._fields import Module, labels, ones, with_options
 
 
-class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
+@with_options
+class LinearCrossEntropyLoss(Module, nn.LinearCrossEntropyLoss):
     """`torch.nn.LinearCrossEntropyLoss` with six options more.
 
     Parameters
@@ -32,46 +38,49 @@ class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
     0.6691
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        num_classes: int,
-        *,
-        out_features: tuple[int, ...] = (),
-        bias: bool = False,
-        device: Any = None,
-        dtype: Any = None,
-        reduction: str = "mean",
-        weight: Tensor | None = None,
-        ignore_index: int | None = None,
-        label_smoothing: float = 0.0,
-        options: nn.LinearCrossEntropyOptions | None = None,
-        softcap: float | None = None,
-        z_loss: float = 0.0,
-        shift: int = 0,
-        filter_eps: float | None = None,
-        outputs: Outputs = (),
-        workspace: int | None = None,
-    ) -> None:
-        super().__init__(
-            in_features,
-            num_classes,
-            out_features=out_features,
+    function = staticmethod(functional.linear_cross_entropy)
+    trial = (ones(1, 1), ones(2, 1), labels(1))
+    of_input = ("shift",)
+    of_module = ("in_features", "num_classes", "out_features")
+
+    in_features: int
+    num_classes: int
+    _: KW_ONLY
+    out_features: tuple[int, ...] = ()
+    bias: InitVar[bool] = False
+    device: InitVar[Any] = None
+    dtype: InitVar[torch.dtype | None] = None
+    reduction: str = "mean"
+    weight: Tensor | None = None
+    ignore_index: int | None = None
+    label_smoothing: float = 0.0
+    options: nn.LinearCrossEntropyOptions | None = None
+    softcap: float | None = None
+    z_loss: float = 0.0
+    shift: int = 0
+    filter_eps: float | None = None
+    outputs: Outputs = ()
+    workspace: int | None = None
+
+    def __post_init__(self, bias: bool, device: Any, dtype: torch.dtype | None) -> None:
+        """Make the layer as torch does."""
+        made = nn.LinearCrossEntropyLoss(
+            self.in_features,
+            self.num_classes,
+            out_features=self.out_features,
             bias=bias,
             device=device,
             dtype=dtype,
-            reduction=reduction,
-            weight=weight,
-            ignore_index=ignore_index,
-            label_smoothing=label_smoothing,
-            options=options,
+            weight=self.weight,
+            label_smoothing=self.label_smoothing,
         )
-        self.softcap = softcap
-        self.z_loss = z_loss
-        self.shift = shift
-        self.filter_eps = filter_eps
-        self.outputs = outputs
-        self.workspace = workspace
+        self.linear = made.linear
+        super().__post_init__()
+
+    def check(self) -> None:
+        """Raise what a call raises for options that are wrong whatever the input."""
+        super().check()
+        _check.shifted_by(self.shift, (sys.maxsize, 1))
 
     def forward(  # type: ignore[override]
         self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None
@@ -83,21 +92,6 @@ class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
         if self.out_features:  # else a view in the graph would be for nothing
             weight = weight.reshape(*of_classes, -1)
             bias = None if bias is None else bias.reshape(of_classes)
-        return functional.linear_cross_entropy(
-            input,
-            weight,
-            target,
-            linear_bias=bias,
-            weight=self.weight,
-            reduction=self.reduction,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            options=self.options,
-            sample_weight=sample_weight,
-            softcap=self.softcap,
-            z_loss=self.z_loss,
-            shift=self.shift,
-            filter_eps=self.filter_eps,
-            outputs=self.outputs,
-            workspace=self.workspace,
-        )
+        given = self.keywords() | {"linear_bias": bias, "sample_weight": sample_weight}
+        loss: Loss = functional.linear_cross_entropy(input, weight, target, **given)
+        return loss

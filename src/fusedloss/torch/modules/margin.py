@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict, Unpack
+from collections.abc import Callable
+from dataclasses import KW_ONLY, InitVar, field
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -14,25 +16,17 @@ from fusedloss import _check
 from fusedloss._heads import Gradient
 from fusedloss.sampling import sample_classes
 from fusedloss.torch import functional
-from fusedloss.torch._margin import HEADS, expect_options, of_classes, scale_of
+from fusedloss.torch._autograd import wide
+from fusedloss.torch._margin import (
+    HEADS,
+    centers_of,
+    expect_labels,
+    expect_options,
+    of_classes,
+    scale_of,
+)
 from fusedloss.torch.functional._types import Reduction
-
-
-class HeadOptions(TypedDict, total=False):
-    """What every head takes."""
-
-    class_weight: Tensor | None
-    ignore_index: int
-    label_smoothing: float
-    focal_gamma: float
-    annealing: float
-    gradient: Gradient
-    reduction: Reduction
-    workspace: int | None
-    sample_rate: float
-    seed: int | None
-    device: Any
-    dtype: torch.dtype | None
+from fusedloss.torch.modules._fields import Module, with_options
 
 
 def _coalesce(weight: Tensor) -> None:
@@ -52,36 +46,72 @@ def _coalesce(weight: Tensor) -> None:
         weight.grad = gradient.coalesce()
 
 
-class Head(nn.Module):
+@with_options
+class Head(Module):
     """A margin-softmax head: a weight of shape (num_classes, embedding_dim), and a loss."""
 
-    loss: str  # the function of functional
+    loss: ClassVar[str]  # the function of functional
+    of_module: ClassVar[tuple[str, ...]] = (
+        "embedding_dim",
+        "num_classes",
+        "class_weight",
+        "sample_rate",
+    )
 
-    class_weight: Tensor | None
+    #: Buffers that follow the batches: never of 16 bits, in which small steps would be lost.
+    statistics: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        margins: dict[str, Any],
-        options: HeadOptions,
-        centers: int = 1,
-    ) -> None:
-        super().__init__()
-        device, dtype = options.pop("device", None), options.pop("dtype", None)
-        self.embedding_dim = _check.count("embedding_dim", embedding_dim)
-        self.num_classes = _check.count("num_classes", num_classes)
-        self.centers = centers
-        self.margins = margins
-        self.sample_rate = _check.sample_share("sample_rate", options.pop("sample_rate", 1.0))
-        self.generator = np.random.default_rng(options.pop("seed", None))
-        self.register_buffer("class_weight", options.pop("class_weight", None))
-        self.options = options
-        expect_options(getattr(fusedloss, self.loss), **margins, **options)
-        self.weight = self.new_weight(num_classes * centers, device, dtype)
+    embedding_dim: int
+    num_classes: int
+    _: KW_ONLY
+    class_weight: Tensor | None = None
+    ignore_index: int = -1
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
+    annealing: float = 0.0
+    gradient: Gradient = "analytic"
+    reduction: Reduction = "mean"
+    workspace: int | None = None
+    sample_rate: float = 1.0
+    seed: InitVar[int | None] = None
+    device: InitVar[Any] = None
+    dtype: InitVar[torch.dtype | None] = None
+
+    def __post_init__(self, seed: int | None, device: Any, dtype: torch.dtype | None) -> None:
+        """Check the options, and make the weight."""
+        super().__post_init__()
+        self.embedding_dim = _check.count("embedding_dim", self.embedding_dim)
+        self.num_classes = _check.count("num_classes", self.num_classes)
+        self.sample_rate = _check.sample_share("sample_rate", self.sample_rate)
+        self.generator = np.random.default_rng(seed)
+        self.centers = centers_of(self.keywords())
+        self.weight = self.new_weight(self.num_classes * self.centers, device, dtype)
+        self._watch()
+        self.reset_parameters()
+
+    def check(self) -> None:
+        """Raise what a call raises for options that are wrong whatever the input."""
+        if self.class_weight is not None and not isinstance(self.class_weight, Tensor):
+            raise TypeError(f"class_weight is {self.class_weight!r}: expected a tensor")
+        expect_options(getattr(fusedloss, self.loss), **self.keywords())
+
+    def _watch(self) -> None:
+        """Have the weight's sparse gradients coalesced."""
         if self.sample_rate < 1:
             self.weight.register_post_accumulate_grad_hook(_coalesce)  # type: ignore[no-untyped-call]
-        self.reset_parameters()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copied module, whose weight has lost its hook."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._watch()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        statistics = {name: getattr(self, name) for name in self.statistics}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, x in statistics.items():
+            if getattr(self, name).itemsize < 4:
+                setattr(self, name, x.to(getattr(self, name).device))
+        return self
 
     def new_weight(self, rows: int, device: Any, dtype: torch.dtype | None) -> nn.Parameter:
         """Return the parameter, its numbers still to be drawn."""
@@ -111,7 +141,7 @@ class Head(nn.Module):
             target.numpy(),
             len(self.weight_here) // self.centers,
             self.sample_rate,
-            ignore_index=self.options.get("ignore_index", -1),
+            ignore_index=self.ignore_index,
             seed=self.generator,
         )
         chosen = torch.from_numpy(classes)
@@ -122,10 +152,10 @@ class Head(nn.Module):
 
     def counted(self, target: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return which embeddings count: neither ignored nor of weight 0."""
-        counted = target != self.options.get("ignore_index", -1)
+        counted = target != self.ignore_index
         if sample_weight is not None:
             counted = counted & (sample_weight != 0)
-        if self.class_weight is not None and not self.options.get("label_smoothing", 0.0):
+        if self.class_weight is not None and not self.label_smoothing:
             counted = counted & (self.weights_of(target, self.class_weight) != 0)
         return counted
 
@@ -148,8 +178,7 @@ class Head(nn.Module):
             target,
             class_weight=class_weight,
             sample_weight=sample_weight,
-            **self.margins,
-            **self.options,
+            **self.keywords(),
         )
         return loss
 
@@ -159,14 +188,22 @@ class Head(nn.Module):
         x = embeddings if head.keep_norm else normalize(embeddings, dim=-1)
         weight = self.weight_here
         weight = weight if head.keep_weight_norm else normalize(weight, dim=-1)
-        return scale_of(self.margins) * of_classes(linear(x, weight), self.margins)
-
-    def extra_repr(self) -> str:
-        """Say the sizes and the margins."""
-        margins = [f"{name}={value}" for name, value in self.margins.items()]
-        return ", ".join([f"{self.embedding_dim}, {self.num_classes}", *margins])
+        options = self.keywords()
+        return scale_of(options) * of_classes(linear(x, weight), options)
 
 
+def _statistic(start: float, device: Any, dtype: torch.dtype | None) -> Tensor:
+    """Return a number that follows those of a module of a dtype."""
+    wide = torch.promote_types(dtype or torch.get_default_dtype(), torch.float32)
+    return torch.tensor(start, device=device, dtype=wide)
+
+
+def _follow(statistic: Tensor, of_batch: Tensor, share: float) -> None:
+    """Move a statistic a share of the way to that of a batch."""
+    statistic.lerp_(of_batch.to(statistic.dtype), share)
+
+
+@with_options
 class ArcFaceLoss(Head):
     """ArcFace: an additive angular margin: `fusedloss.torch.functional.arcface_loss`.
 
@@ -176,10 +213,13 @@ class ArcFaceLoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
     margin, scale, easy_margin
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -194,23 +234,12 @@ class ArcFaceLoss(Head):
 
     loss = "arcface_loss"
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        margin: float = 0.5,
-        scale: float = 64.0,
-        easy_margin: bool = False,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        super().__init__(
-            embedding_dim,
-            num_classes,
-            {"margin": margin, "scale": scale, "easy_margin": easy_margin},
-            options,
-        )
+    margin: float = 0.5
+    scale: float = 64.0
+    easy_margin: bool = False
 
 
+@with_options
 class CosFaceLoss(Head):
     """CosFace: an additive margin on the cosine: `fusedloss.torch.functional.cosface_loss`.
 
@@ -220,10 +249,13 @@ class CosFaceLoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
     margin, scale
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -238,17 +270,11 @@ class CosFaceLoss(Head):
 
     loss = "cosface_loss"
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        margin: float = 0.35,
-        scale: float = 64.0,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        super().__init__(embedding_dim, num_classes, {"margin": margin, "scale": scale}, options)
+    margin: float = 0.35
+    scale: float = 64.0
 
 
+@with_options
 class CombinedMarginLoss(Head):
     """All three margins at once: `fusedloss.torch.functional.combined_margin_loss`.
 
@@ -258,10 +284,13 @@ class CombinedMarginLoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
     m1, m2, m3, scale, interclass_filtering_threshold
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -276,31 +305,14 @@ class CombinedMarginLoss(Head):
 
     loss = "combined_margin_loss"
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        m1: float = 1.0,
-        m2: float = 0.5,
-        m3: float = 0.0,
-        scale: float = 64.0,
-        interclass_filtering_threshold: float = 0.0,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        super().__init__(
-            embedding_dim,
-            num_classes,
-            {
-                "m1": m1,
-                "m2": m2,
-                "m3": m3,
-                "scale": scale,
-                "interclass_filtering_threshold": interclass_filtering_threshold,
-            },
-            options,
-        )
+    m1: float = 1.0
+    m2: float = 0.5
+    m3: float = 0.0
+    scale: float = 64.0
+    interclass_filtering_threshold: float = 0.0
 
 
+@with_options
 class NormFaceLoss(Head):
     """NormFace: scaled cosines without a margin: `fusedloss.torch.functional.normface_loss`.
 
@@ -310,10 +322,13 @@ class NormFaceLoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
     scale
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -328,16 +343,10 @@ class NormFaceLoss(Head):
 
     loss = "normface_loss"
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        scale: float = 20.0,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        super().__init__(embedding_dim, num_classes, {"scale": scale}, options)
+    scale: float = 20.0
 
 
+@with_options
 class L2SoftmaxLoss(Head):
     """Embeddings on a sphere of radius `alpha`: `fusedloss.torch.functional.l2_softmax_loss`.
 
@@ -347,10 +356,13 @@ class L2SoftmaxLoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
     alpha
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -365,16 +377,10 @@ class L2SoftmaxLoss(Head):
 
     loss = "l2_softmax_loss"
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        alpha: float = 16.0,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        super().__init__(embedding_dim, num_classes, {"alpha": alpha}, options)
+    alpha: float = 16.0
 
 
+@with_options
 class LSoftmaxLoss(Head):
     """Large-margin softmax: `fusedloss.torch.functional.l_softmax_loss`.
 
@@ -384,10 +390,13 @@ class LSoftmaxLoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
     margin, scale
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -402,17 +411,11 @@ class LSoftmaxLoss(Head):
 
     loss = "l_softmax_loss"
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        margin: float = 4.0,
-        scale: float = 1.0,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        super().__init__(embedding_dim, num_classes, {"margin": margin, "scale": scale}, options)
+    margin: float = 4.0
+    scale: float = 1.0
 
 
+@with_options
 class ASoftmaxLoss(Head):
     """A-Softmax: a multiplicative angular margin: `fusedloss.torch.functional.a_softmax_loss`.
 
@@ -422,10 +425,13 @@ class ASoftmaxLoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
     margin, scale
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -440,17 +446,11 @@ class ASoftmaxLoss(Head):
 
     loss = "a_softmax_loss"
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        margin: float = 4.0,
-        scale: float = 1.0,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        super().__init__(embedding_dim, num_classes, {"margin": margin, "scale": scale}, options)
+    margin: float = 4.0
+    scale: float = 1.0
 
 
+@with_options
 class SphereFaceLoss(Head):
     """SphereFace on normalised embeddings: `fusedloss.torch.functional.sphereface_loss`.
 
@@ -460,10 +460,13 @@ class SphereFaceLoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
     margin, scale
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -478,17 +481,11 @@ class SphereFaceLoss(Head):
 
     loss = "sphereface_loss"
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        margin: float = 1.5,
-        scale: float = 30.0,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        super().__init__(embedding_dim, num_classes, {"margin": margin, "scale": scale}, options)
+    margin: float = 1.5
+    scale: float = 30.0
 
 
+@with_options
 class SubcenterArcFaceLoss(Head):
     """ArcFace with several centers per class: `fusedloss.torch.functional.subcenter_arcface_loss`.
 
@@ -498,10 +495,13 @@ class SubcenterArcFaceLoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes * sub_centers, embedding_dim).
     margin, scale, sub_centers
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -516,24 +516,12 @@ class SubcenterArcFaceLoss(Head):
 
     loss = "subcenter_arcface_loss"
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        margin: float = 0.5,
-        scale: float = 64.0,
-        sub_centers: int = 3,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        super().__init__(
-            embedding_dim,
-            num_classes,
-            {"margin": margin, "scale": scale, "sub_centers": sub_centers},
-            options,
-            sub_centers,
-        )
+    margin: float = 0.5
+    scale: float = 64.0
+    sub_centers: int = 3
 
 
+@with_options
 class MagFaceLoss(Head):
     """A margin that grows with the norm: `fusedloss.torch.functional.magface_loss`.
 
@@ -543,10 +531,13 @@ class MagFaceLoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
     scale, l_a, u_a, l_margin, u_margin, lambda_g, easy_margin
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -561,35 +552,16 @@ class MagFaceLoss(Head):
 
     loss = "magface_loss"
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        scale: float = 64.0,
-        l_a: float = 10.0,
-        u_a: float = 110.0,
-        l_margin: float = 0.45,
-        u_margin: float = 0.8,
-        lambda_g: float = 35.0,
-        easy_margin: bool = True,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        super().__init__(
-            embedding_dim,
-            num_classes,
-            {
-                "scale": scale,
-                "l_a": l_a,
-                "u_a": u_a,
-                "l_margin": l_margin,
-                "u_margin": u_margin,
-                "lambda_g": lambda_g,
-                "easy_margin": easy_margin,
-            },
-            options,
-        )
+    scale: float = 64.0
+    l_a: float = 10.0
+    u_a: float = 110.0
+    l_margin: float = 0.45
+    u_margin: float = 0.8
+    lambda_g: float = 35.0
+    easy_margin: bool = True
 
 
+@with_options
 class CurricularFaceLoss(Head):
     """ArcFace that turns to hard negatives: `fusedloss.torch.functional.curricularface_loss`.
 
@@ -599,10 +571,13 @@ class CurricularFaceLoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
     margin, scale
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Notes
     -----
@@ -618,37 +593,39 @@ class CurricularFaceLoss(Head):
     """
 
     loss = "curricularface_loss"
+    statistics = ("t",)
 
-    t: Tensor
+    t: Tensor = field(init=False)
+    margin: float = 0.5
+    scale: float = 64.0
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        margin: float = 0.5,
-        scale: float = 64.0,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        super().__init__(embedding_dim, num_classes, {"margin": margin, "scale": scale}, options)
-        self.register_buffer("t", torch.zeros(()))
+    def __post_init__(self, seed: int | None, device: Any, dtype: torch.dtype | None) -> None:
+        """Start from no cosines."""
+        self.register_buffer("t", _statistic(0.0, device, dtype))
+        super().__post_init__(seed, device, dtype)
+
+    def keywords(self) -> dict[str, Any]:
+        """Return the function's options."""
+        return {**super().keywords(), "t": self.t.item()}
 
     def forward(
         self, embeddings: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Compute the loss; in training after moving `t`."""
+        expect_labels(target, embeddings.shape[:-1])
         counted = self.counted(target, sample_weight)
         if self.training and counted.any():
             cosines = self.target_cosines(embeddings.detach()[counted], target[counted])
-            self.t.lerp_(cosines.mean(), 0.01)
-        self.margins["t"] = self.t.item()
+            _follow(self.t, cosines.mean(), 0.01)
         return super().forward(embeddings, target, sample_weight)
 
     def target_cosines(self, embeddings: Tensor, target: Tensor) -> Tensor:
         """Return the cosines of the angles between embeddings and the weights of their classes."""
-        x, w = embeddings.float(), self.weight.detach()[target.long()].float()
+        x, w = wide(embeddings), wide(self.weight.detach()[target.long()])
         return (normalize(x, dim=-1) * normalize(w, dim=-1)).sum(-1)
 
 
+@with_options
 class AdaFaceLoss(Head):
     """Margins by the embedding's norm: `fusedloss.torch.functional.adaface_loss`.
 
@@ -661,10 +638,13 @@ class AdaFaceLoss(Head):
     t_alpha : float in [0, 1], default 1
         How far the buffers `norm_mean` and `norm_std` move to those of the batch in each call in
         training.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -675,36 +655,37 @@ class AdaFaceLoss(Head):
     """
 
     loss = "adaface_loss"
+    of_module = (*Head.of_module, "t_alpha")
+    statistics = ("norm_mean", "norm_std")
 
-    norm_mean: Tensor
-    norm_std: Tensor
+    norm_mean: Tensor = field(init=False)
+    norm_std: Tensor = field(init=False)
+    margin: float = 0.4
+    scale: float = 64.0
+    h: float = 0.333
+    t_alpha: float = 1.0
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        margin: float = 0.4,
-        scale: float = 64.0,
-        h: float = 0.333,
-        t_alpha: float = 1.0,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        margins = {"margin": margin, "scale": scale, "h": h}
-        super().__init__(embedding_dim, num_classes, margins, options)
-        self.t_alpha = _check.in_range("t_alpha", t_alpha, 0, 1)
-        # where the paper's code starts
-        self.register_buffer("norm_mean", torch.tensor(20.0))
-        self.register_buffer("norm_std", torch.tensor(100.0))
+    def __post_init__(self, seed: int | None, device: Any, dtype: torch.dtype | None) -> None:
+        """Start where the paper's code does."""
+        self.register_buffer("norm_mean", _statistic(20.0, device, dtype))
+        self.register_buffer("norm_std", _statistic(100.0, device, dtype))
+        super().__post_init__(seed, device, dtype)
+        self.t_alpha = _check.in_range("t_alpha", self.t_alpha, 0, 1)
+
+    def keywords(self) -> dict[str, Any]:
+        """Return the function's options."""
+        statistics = {name: getattr(self, name).item() for name in self.statistics}
+        return {**super().keywords(), **statistics}
 
     def forward(
         self, embeddings: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Compute the loss; in training after moving the statistics of the norms."""
+        expect_labels(target, embeddings.shape[:-1])
         counted = self.counted(target, sample_weight)
         if self.training and counted.any():
-            norms = embeddings.detach()[counted].float().norm(dim=-1).clamp(1e-3, 100)
-            std = norms.std() if len(norms) > 1 else torch.zeros_like(self.norm_std)
-            self.norm_mean.lerp_(norms.mean(), self.t_alpha)
-            self.norm_std.lerp_(std, self.t_alpha)
-        self.margins |= {"norm_mean": self.norm_mean.item(), "norm_std": self.norm_std.item()}
+            norms = wide(embeddings.detach()[counted]).norm(dim=-1).clamp(1e-3, 100)
+            std = norms.std() if len(norms) > 1 else torch.zeros_like(norms[0])
+            _follow(self.norm_mean, norms.mean(), self.t_alpha)
+            _follow(self.norm_std, std, self.t_alpha)
         return super().forward(embeddings, target, sample_weight)

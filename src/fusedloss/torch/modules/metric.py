@@ -2,67 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import KW_ONLY
 from inspect import signature
-from typing import Any, Literal
+from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fusedloss.metric import Distance, Mining, Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Indices
+from fusedloss.torch.modules._fields import Module, labels, ones, with_options
 
 
-class WithOptions(nn.Module):
-    """A module whose options are its attributes."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self._names = tuple(options)
-        for name, option in options.items():
-            setattr(self, name, option)
-
-    def options(self) -> dict[str, Any]:
-        """Return the options by name."""
-        return {name: getattr(self, name) for name in self._names}
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return ", ".join(f"{name}={option!r}" for name, option in self.options().items())
-
-
-class Labelled(WithOptions):
+class Labelled(Module):
     """A loss of embeddings and their labels."""
 
-    function: Callable[..., Tensor]
+    trial = (ones(2, 1), labels(2))
+
+    _taken: ClassVar[frozenset[str]]  # the arguments of the function
+
+    def __init_subclass__(cls) -> None:
+        """Look up once what the function takes."""
+        if "function" in vars(cls):
+            cls._taken = frozenset(signature(cls.function).parameters)
 
     def forward(
         self,
         embeddings: Tensor,
-        labels: Tensor,
+        labels: Tensor | None = None,
         indices_tuple: Indices = None,
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
         sample_weight: Tensor | None = None,
     ) -> Tensor:
-        """Compute the loss."""
-        given = {
+        """Compute the loss; with an index tuple, labels may be absent."""
+        optional: dict[str, Any] = {
             "indices_tuple": indices_tuple,
             "ref_embeddings": ref_emb,
             "ref_labels": ref_labels,
             "sample_weight": sample_weight,
         }
-        options = self.options()
-        taken = signature(self.function).parameters
-        for name, x in given.items():
-            if x is not None and name not in taken:
+        given = {name: x for name, x in optional.items() if x is not None}
+        for name in given:
+            if name not in self._taken:
                 raise ValueError(f"{type(self).__name__} takes no {name}")
-            if x is not None:
-                options[name] = x
-        return self.function(embeddings, labels, **options)
+        return self.call(embeddings, labels, **given)
 
 
-class TripletLoss(Labelled):
+@with_options
+class OfDistances(Labelled):
+    """A loss of the distances, or of the similarities, of pairs."""
+
+    _: KW_ONLY
+    distance: Distance = "euclidean"
+    p: float = 2.0
+    power: float = 1.0
+    normalize: bool = True
+    reduction: Reduction = "mean"
+
+
+@with_options
+class TripletLoss(OfDistances):
     """Triplet loss over the triplets of a batch: `fusedloss.torch.functional.triplet_loss`.
 
     Parameters
@@ -81,31 +81,16 @@ class TripletLoss(Labelled):
 
     function = staticmethod(functional.triplet_loss)
 
-    def __init__(
-        self,
-        margin: float = 0.2,
-        *,
-        mining: Mining = "all",
-        distance: Distance = "euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        soft: bool = False,
-        normalize: bool = False,
-        reduction: Reduction = "mean_nonzero",
-    ) -> None:
-        super().__init__(
-            margin=margin,
-            mining=mining,
-            distance=distance,
-            p=p,
-            power=power,
-            soft=soft,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    margin: float = 0.2
+    _: KW_ONLY
+    mining: Mining = "all"
+    soft: bool = False
+    normalize: bool = False
+    reduction: Reduction = "mean_nonzero"
 
 
-class ContrastiveLoss(Labelled):
+@with_options
+class ContrastiveLoss(OfDistances):
     """Contrastive loss of pairs' distances: `fusedloss.torch.functional.contrastive_loss`.
 
     Parameters
@@ -124,29 +109,14 @@ class ContrastiveLoss(Labelled):
 
     function = staticmethod(functional.contrastive_loss)
 
-    def __init__(
-        self,
-        pos_margin: float = 0.0,
-        neg_margin: float = 1.0,
-        *,
-        distance: Distance = "euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        reduction: Reduction = "mean_nonzero",
-    ) -> None:
-        super().__init__(
-            pos_margin=pos_margin,
-            neg_margin=neg_margin,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    pos_margin: float = 0.0
+    neg_margin: float = 1.0
+    _: KW_ONLY
+    reduction: Reduction = "mean_nonzero"
 
 
-class MarginLoss(Labelled):
+@with_options
+class MarginLoss(OfDistances):
     """Margin loss of distances around a boundary: `fusedloss.torch.functional.margin_loss`.
 
     Parameters
@@ -164,30 +134,16 @@ class MarginLoss(Labelled):
     """
 
     function = staticmethod(functional.margin_loss)
+    learnable = ("beta",)
 
-    def __init__(
-        self,
-        margin: float = 0.2,
-        beta: float | Tensor = 1.2,
-        *,
-        distance: Distance = "euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        reduction: Reduction = "mean_nonzero",
-    ) -> None:
-        super().__init__(
-            margin=margin,
-            beta=beta,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    margin: float = 0.2
+    beta: float | Tensor = 1.2
+    _: KW_ONLY
+    reduction: Reduction = "mean_nonzero"
 
 
-class LiftedStructureLoss(Labelled):
+@with_options
+class LiftedStructureLoss(OfDistances):
     """Lifted structure loss: `fusedloss.torch.functional.lifted_structure_loss`.
 
     Parameters
@@ -206,29 +162,13 @@ class LiftedStructureLoss(Labelled):
 
     function = staticmethod(functional.lifted_structure_loss)
 
-    def __init__(
-        self,
-        neg_margin: float = 1.0,
-        pos_margin: float = 0.0,
-        *,
-        distance: Distance = "euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        reduction: Literal["mean_nonzero", "mean", "sum"] = "mean",
-    ) -> None:
-        super().__init__(
-            neg_margin=neg_margin,
-            pos_margin=pos_margin,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    neg_margin: float = 1.0
+    pos_margin: float = 0.0
+    _: KW_ONLY
 
 
-class GeneralizedLiftedStructureLoss(Labelled):
+@with_options
+class GeneralizedLiftedStructureLoss(OfDistances):
     """Its soft maxima: `fusedloss.torch.functional.generalized_lifted_structure_loss`.
 
     Parameters
@@ -247,29 +187,12 @@ class GeneralizedLiftedStructureLoss(Labelled):
 
     function = staticmethod(functional.generalized_lifted_structure_loss)
 
-    def __init__(
-        self,
-        neg_margin: float = 1.0,
-        pos_margin: float = 0.0,
-        *,
-        distance: Distance = "euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__(
-            neg_margin=neg_margin,
-            pos_margin=pos_margin,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    neg_margin: float = 1.0
+    pos_margin: float = 0.0
 
 
-class NCALoss(Labelled):
+@with_options
+class NCALoss(OfDistances):
     """Neighbourhood component analysis: `fusedloss.torch.functional.nca_loss`.
 
     Parameters
@@ -288,27 +211,13 @@ class NCALoss(Labelled):
 
     function = staticmethod(functional.nca_loss)
 
-    def __init__(
-        self,
-        softmax_scale: float = 1.0,
-        *,
-        distance: Distance = "squared_euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__(
-            softmax_scale=softmax_scale,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    softmax_scale: float = 1.0
+    _: KW_ONLY
+    distance: Distance = "squared_euclidean"
 
 
-class RankedListLoss(Labelled):
+@with_options
+class RankedListLoss(OfDistances):
     """Ranked list loss: `fusedloss.torch.functional.ranked_list_loss`.
 
     Parameters
@@ -327,34 +236,14 @@ class RankedListLoss(Labelled):
 
     function = staticmethod(functional.ranked_list_loss)
 
-    def __init__(
-        self,
-        margin: float = 0.4,
-        Tn: float = 10.0,
-        imbalance: float = 0.5,
-        alpha: float | None = None,
-        Tp: float = 0.0,
-        *,
-        distance: Distance = "euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__(
-            margin=margin,
-            Tn=Tn,
-            imbalance=imbalance,
-            alpha=alpha,
-            Tp=Tp,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    margin: float = 0.4
+    Tn: float = 10.0
+    imbalance: float = 0.5
+    alpha: float | None = None
+    Tp: float = 0.0
 
 
+@with_options
 class FastAPLoss(Labelled):
     """Average precision by a soft histogram: `fusedloss.torch.functional.fast_ap_loss`.
 
@@ -374,11 +263,7 @@ class FastAPLoss(Labelled):
 
     function = staticmethod(functional.fast_ap_loss)
 
-    def __init__(
-        self,
-        num_bins: int = 10,
-        *,
-        normalize: bool = True,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__(num_bins=num_bins, normalize=normalize, reduction=reduction)
+    num_bins: int = 10
+    _: KW_ONLY
+    normalize: bool = True
+    reduction: Reduction = "mean"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import KW_ONLY
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,17 +15,17 @@ from fusedloss.metric import Distance
 from fusedloss.mining import Range, Strategy
 from fusedloss.torch._autograd import array, expect_tensors
 from fusedloss.torch._bfloat16 import numbers_of_bits
-from fusedloss.torch.modules.metric import WithOptions
+from fusedloss.torch.modules._fields import Module, with_options
 
 
-class Miner(WithOptions):
+class Miner(Module):
     """A miner: its call returns what a loss takes as third argument."""
 
-    mine: Callable[..., tuple[Any, ...]]  # the same of arrays
+    mine: ClassVar[Callable[..., tuple[Any, ...]]]  # the same of arrays
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.mine(np.empty((0, 1)), np.empty(0, np.int64), **options)  # errors come early
+    def check(self) -> None:
+        """Raise what a call raises for options that are wrong whatever the input."""
+        self.mine(np.empty((0, 1)), np.empty(0, np.int64), **self.keywords())
 
     def forward(
         self,
@@ -40,11 +41,35 @@ class Miner(WithOptions):
         }
         expect_tensors(*tensors.values())
         arrays = {name: numbers_of_bits(array(x.detach().cpu())) for name, x in tensors.items()}
-        found = self.mine(**arrays, **self.options())
+        found = self.mine(**arrays, **self.keywords())
         return tuple(torch.from_numpy(x).to(embeddings.device) for x in found)
 
 
-class TripletMarginMiner(Miner):
+@with_options
+class OfDistances(Miner):
+    """A miner by the distances of pairs."""
+
+    _: KW_ONLY
+    distance: Distance = "euclidean"
+    p: float = 2.0
+    power: float = 1.0
+    normalize: bool = True
+    limit: int = mining.LIMIT
+
+
+class Random(Miner):
+    """A miner that draws: from one sequence of random numbers in all calls."""
+
+    seed: int | np.random.Generator | None
+
+    def __post_init__(self) -> None:
+        """Make a generator of the seed."""
+        self.seed = np.random.default_rng(self.seed)
+        super().__post_init__()
+
+
+@with_options
+class TripletMarginMiner(OfDistances):
     """Triplets by a margin: `fusedloss.mine_triplets`.
 
     Parameters
@@ -63,29 +88,12 @@ class TripletMarginMiner(Miner):
 
     mine = staticmethod(mining.mine_triplets)
 
-    def __init__(
-        self,
-        margin: float = 0.2,
-        type_of_triplets: Literal["all", "hard", "semihard", "easy"] = "all",
-        *,
-        distance: Distance = "euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        limit: int = mining.LIMIT,
-    ) -> None:
-        super().__init__(
-            margin=margin,
-            type_of_triplets=type_of_triplets,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            limit=limit,
-        )
+    margin: float = 0.2
+    type_of_triplets: Literal["all", "hard", "semihard", "easy"] = "all"
 
 
-class BatchHardMiner(Miner):
+@with_options
+class BatchHardMiner(OfDistances):
     """Each anchor's farthest positive and nearest negative: `fusedloss.mine_hard`.
 
     Parameters
@@ -104,25 +112,9 @@ class BatchHardMiner(Miner):
 
     mine = staticmethod(mining.mine_hard)
 
-    def __init__(
-        self,
-        *,
-        distance: Distance = "euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        limit: int = mining.LIMIT,
-    ) -> None:
-        super().__init__(
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            limit=limit,
-        )
 
-
-class BatchEasyHardMiner(Miner):
+@with_options
+class BatchEasyHardMiner(OfDistances):
     """Each anchor's nearest or farthest positive and negative: `fusedloss.mine_easy_hard`.
 
     Parameters
@@ -142,33 +134,14 @@ class BatchEasyHardMiner(Miner):
 
     mine = staticmethod(mining.mine_easy_hard)
 
-    def __init__(
-        self,
-        pos_strategy: Strategy = "easy",
-        neg_strategy: Strategy = "semihard",
-        allowed_pos_range: Range | None = None,
-        allowed_neg_range: Range | None = None,
-        *,
-        distance: Distance = "euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        limit: int = mining.LIMIT,
-    ) -> None:
-        super().__init__(
-            pos_strategy=pos_strategy,
-            neg_strategy=neg_strategy,
-            allowed_pos_range=allowed_pos_range,
-            allowed_neg_range=allowed_neg_range,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            limit=limit,
-        )
+    pos_strategy: Strategy = "easy"
+    neg_strategy: Strategy = "semihard"
+    allowed_pos_range: Range | None = None
+    allowed_neg_range: Range | None = None
 
 
-class MultiSimilarityMiner(Miner):
+@with_options
+class MultiSimilarityMiner(OfDistances):
     """Positives beyond the nearest negative, and the like: `fusedloss.mine_multi_similarity`.
 
     Parameters
@@ -187,27 +160,13 @@ class MultiSimilarityMiner(Miner):
 
     mine = staticmethod(mining.mine_multi_similarity)
 
-    def __init__(
-        self,
-        epsilon: float = 0.1,
-        *,
-        distance: Distance = "cosine",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        limit: int = mining.LIMIT,
-    ) -> None:
-        super().__init__(
-            epsilon=epsilon,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            limit=limit,
-        )
+    epsilon: float = 0.1
+    _: KW_ONLY
+    distance: Distance = "cosine"
 
 
-class PairMarginMiner(Miner):
+@with_options
+class PairMarginMiner(OfDistances):
     """Pairs by two margins: `fusedloss.mine_pair_margin`.
 
     Parameters
@@ -226,28 +185,11 @@ class PairMarginMiner(Miner):
 
     mine = staticmethod(mining.mine_pair_margin)
 
-    def __init__(
-        self,
-        pos_margin: float = 0.2,
-        neg_margin: float = 0.8,
-        *,
-        distance: Distance = "euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        limit: int = mining.LIMIT,
-    ) -> None:
-        super().__init__(
-            pos_margin=pos_margin,
-            neg_margin=neg_margin,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            limit=limit,
-        )
+    pos_margin: float = 0.2
+    neg_margin: float = 0.8
 
 
+@with_options
 class AngularMiner(Miner):
     """Triplets by an angle: `fusedloss.mine_angular`.
 
@@ -267,21 +209,14 @@ class AngularMiner(Miner):
 
     mine = staticmethod(mining.mine_angular)
 
-    def __init__(
-        self,
-        angle: float = 20.0,
-        *,
-        normalize: bool = False,
-        limit: int = mining.LIMIT,
-    ) -> None:
-        super().__init__(
-            angle=angle,
-            normalize=normalize,
-            limit=limit,
-        )
+    angle: float = 20.0
+    _: KW_ONLY
+    normalize: bool = False
+    limit: int = mining.LIMIT
 
 
-class DistanceWeightedMiner(Miner):
+@with_options
+class DistanceWeightedMiner(Random):
     """Negatives of all distances equally often: `fusedloss.mine_distance_weighted`.
 
     Parameters
@@ -301,23 +236,15 @@ class DistanceWeightedMiner(Miner):
 
     mine = staticmethod(mining.mine_distance_weighted)
 
-    def __init__(
-        self,
-        cutoff: float = 0.5,
-        nonzero_loss_cutoff: float = 1.4,
-        *,
-        seed: int | np.random.Generator | None = None,
-        limit: int = mining.LIMIT,
-    ) -> None:
-        super().__init__(
-            cutoff=cutoff,
-            nonzero_loss_cutoff=nonzero_loss_cutoff,
-            seed=np.random.default_rng(seed),
-            limit=limit,
-        )
+    cutoff: float = 0.5
+    nonzero_loss_cutoff: float = 1.4
+    _: KW_ONLY
+    seed: int | np.random.Generator | None = None
+    limit: int = mining.LIMIT
 
 
-class HDCMiner(Miner):
+@with_options
+class HDCMiner(OfDistances):
     """The hardest share of all pairs: `fusedloss.mine_hardest_share`.
 
     Parameters
@@ -336,27 +263,11 @@ class HDCMiner(Miner):
 
     mine = staticmethod(mining.mine_hardest_share)
 
-    def __init__(
-        self,
-        filter_percentage: float = 0.5,
-        *,
-        distance: Distance = "euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        limit: int = mining.LIMIT,
-    ) -> None:
-        super().__init__(
-            filter_percentage=filter_percentage,
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            limit=limit,
-        )
+    filter_percentage: float = 0.5
 
 
-class UniformHistogramMiner(Miner):
+@with_options
+class UniformHistogramMiner(Random, OfDistances):
     """Pairs of all distances equally often: `fusedloss.mine_uniform_histogram`.
 
     Parameters
@@ -376,27 +287,8 @@ class UniformHistogramMiner(Miner):
 
     mine = staticmethod(mining.mine_uniform_histogram)
 
-    def __init__(
-        self,
-        num_bins: int = 100,
-        pos_per_bin: int = 10,
-        neg_per_bin: int = 10,
-        *,
-        seed: int | np.random.Generator | None = None,
-        distance: Distance = "euclidean",
-        p: float = 2.0,
-        power: float = 1.0,
-        normalize: bool = True,
-        limit: int = mining.LIMIT,
-    ) -> None:
-        super().__init__(
-            num_bins=num_bins,
-            pos_per_bin=pos_per_bin,
-            neg_per_bin=neg_per_bin,
-            seed=np.random.default_rng(seed),
-            distance=distance,
-            p=p,
-            power=power,
-            normalize=normalize,
-            limit=limit,
-        )
+    num_bins: int = 100
+    pos_per_bin: int = 10
+    neg_per_bin: int = 10
+    _: KW_ONLY
+    seed: int | np.random.Generator | None = None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 from torch import Tensor, nn
 
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Reduction
+from fusedloss.torch.modules._fields import Module, labels, of_torch, ones, with_options
 
 
-class MultiMarginLoss(nn.MultiMarginLoss):
+@of_torch
+class MultiMarginLoss(Module, nn.MultiMarginLoss):
     """Hinge loss of several classes: `torch.nn.MultiMarginLoss`.
 
     Parameters
@@ -24,6 +28,9 @@ class MultiMarginLoss(nn.MultiMarginLoss):
     tensor(0.1250)
     """
 
+    function = staticmethod(functional.multi_margin_loss)
+    trial = (ones(1, 2), labels(1))
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
         return functional.multi_margin_loss(
@@ -36,7 +43,8 @@ class MultiMarginLoss(nn.MultiMarginLoss):
         )
 
 
-class MultiLabelMarginLoss(nn.MultiLabelMarginLoss):
+@of_torch
+class MultiLabelMarginLoss(Module, nn.MultiLabelMarginLoss):
     """Hinge loss of several labels a row: `torch.nn.MultiLabelMarginLoss`.
 
     Parameters
@@ -53,12 +61,16 @@ class MultiLabelMarginLoss(nn.MultiLabelMarginLoss):
     tensor(0.8500)
     """
 
+    function = staticmethod(functional.multilabel_margin_loss)
+    trial = (ones(1, 2), labels(1, 2))
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
         return functional.multilabel_margin_loss(input, target, reduction=self.reduction)
 
 
-class MultiLabelSoftMarginLoss(nn.MultiLabelSoftMarginLoss):
+@of_torch
+class MultiLabelSoftMarginLoss(Module, nn.MultiLabelSoftMarginLoss):
     """Binary cross-entropy of a row's labels: `torch.nn.MultiLabelSoftMarginLoss`.
 
     Parameters
@@ -74,17 +86,18 @@ class MultiLabelSoftMarginLoss(nn.MultiLabelSoftMarginLoss):
     tensor(0.6931)
     """
 
+    function = staticmethod(functional.multilabel_soft_margin_loss)
+    trial = (ones(1, 2), ones(1, 2))
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
         return functional.multilabel_soft_margin_loss(
-            input,
-            target,
-            weight=self.weight,
-            reduction=self.reduction,
+            input, target, weight=self.weight, reduction=self.reduction
         )
 
 
-class CategoricalHingeLoss(nn.Module):
+@with_options
+class CategoricalHingeLoss(Module):
     """Hinge loss of the best other class: `fusedloss.torch.functional.categorical_hinge_loss`.
 
     Parameters
@@ -100,23 +113,21 @@ class CategoricalHingeLoss(nn.Module):
     tensor(0.5000)
     """
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.categorical_hinge_loss)
+    trial = (ones(1, 2), labels(1))
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(
         self, scores: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Compute the loss."""
-        return functional.categorical_hinge_loss(
-            scores,
-            target,
-            sample_weight=sample_weight,
-            reduction=self.reduction,
-        )
+        return self.call(scores, target, sample_weight=sample_weight)
 
 
-class Poly1CrossEntropyLoss(nn.Module):
+@with_options
+class Poly1CrossEntropyLoss(Module):
     """Cross-entropy with another first coefficient: `functional.poly1_cross_entropy`.
 
     Parameters
@@ -132,25 +143,22 @@ class Poly1CrossEntropyLoss(nn.Module):
     tensor(1.6931)
     """
 
-    def __init__(self, epsilon: float = 2.0, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.epsilon = epsilon
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.poly1_cross_entropy)
+    trial = (ones(1, 2), labels(1))
+
+    epsilon: float = 2.0
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(
         self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Compute the loss."""
-        return functional.poly1_cross_entropy(
-            logits,
-            target,
-            epsilon=self.epsilon,
-            sample_weight=sample_weight,
-            reduction=self.reduction,
-        )
+        return self.call(logits, target, sample_weight=sample_weight)
 
 
-class GeneralizedCrossEntropyLoss(nn.Module):
+@with_options
+class GeneralizedCrossEntropyLoss(Module):
     """Loss for labels that may be wrong: `fusedloss.torch.functional.generalized_cross_entropy`.
 
     Parameters
@@ -166,23 +174,20 @@ class GeneralizedCrossEntropyLoss(nn.Module):
     tensor(1.)
     """
 
-    def __init__(self, q: float = 0.5, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.q = q
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.generalized_cross_entropy)
+    trial = (ones(1, 2), labels(1))
+
+    q: float = 0.5
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, probs: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.generalized_cross_entropy(
-            probs,
-            target,
-            q=self.q,
-            sample_weight=sample_weight,
-            reduction=self.reduction,
-        )
+        return self.call(probs, target, sample_weight=sample_weight)
 
 
-class SparsemaxLoss(nn.Module):
+@with_options
+class SparsemaxLoss(Module):
     """Cross-entropy's counterpart for sparse probabilities: `functional.sparsemax_loss`.
 
     Parameters
@@ -198,17 +203,14 @@ class SparsemaxLoss(nn.Module):
     tensor(0.5625)
     """
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.sparsemax_loss)
+    trial = (ones(1, 2), labels(1))
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(
         self, scores: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Compute the loss."""
-        return functional.sparsemax_loss(
-            scores,
-            target,
-            sample_weight=sample_weight,
-            reduction=self.reduction,
-        )
+        return self.call(scores, target, sample_weight=sample_weight)

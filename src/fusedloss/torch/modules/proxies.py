@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from dataclasses import KW_ONLY, InitVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
-from fusedloss import _check, proxy_anchor_loss
+from fusedloss import _check
 from fusedloss.torch import functional
-from fusedloss.torch._margin import expect_options
-from fusedloss.torch.modules.margin import Head, HeadOptions
+from fusedloss.torch.modules._fields import Module, labels, ones, with_options
+from fusedloss.torch.modules.margin import Head
 
 
+@with_options
 class ProxyNCALoss(Head):
     """The probability of the embedding's own proxy: `fusedloss.torch.functional.proxy_nca_loss`.
 
@@ -23,10 +25,13 @@ class ProxyNCALoss(Head):
         The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
     softmax_scale
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -41,16 +46,10 @@ class ProxyNCALoss(Head):
 
     loss = "proxy_nca_loss"
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        softmax_scale: float = 1.0,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        super().__init__(embedding_dim, num_classes, {"softmax_scale": softmax_scale}, options)
+    softmax_scale: float = 1.0
 
 
+@with_options
 class SoftTripleLoss(Head):
     """Several centers per class: `fusedloss.torch.functional.soft_triple_loss`.
 
@@ -60,10 +59,13 @@ class SoftTripleLoss(Head):
         The sizes of `weight`, of shape (num_classes * centers_per_class, embedding_dim).
     margin, scale, centers_per_class, gamma
         As in the function.
-    **options
-        class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction and
-        workspace, as in the function; sample_rate and seed, as in `fusedloss.sample_classes`, with
-        which the weight's gradient is a sparse tensor; device and dtype of the weight.
+    class_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
+    workspace
+        As in the function.
+    sample_rate, seed
+        As in `fusedloss.sample_classes`, with which the weight's gradient is a sparse tensor.
+    device, dtype
+        Of the weight.
 
     Examples
     --------
@@ -78,26 +80,14 @@ class SoftTripleLoss(Head):
 
     loss = "soft_triple_loss"
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        margin: float = 0.01,
-        scale: float = 20.0,
-        centers_per_class: int = 10,
-        gamma: float = 0.1,
-        **options: Unpack[HeadOptions],
-    ) -> None:
-        margins = {
-            "margin": margin,
-            "scale": scale,
-            "centers_per_class": centers_per_class,
-            "gamma": gamma,
-        }
-        super().__init__(embedding_dim, num_classes, margins, options, centers_per_class)
+    margin: float = 0.01
+    scale: float = 20.0
+    centers_per_class: int = 10
+    gamma: float = 0.1
 
 
-class ProxyAnchorLoss(nn.Module):
+@with_options
+class ProxyAnchorLoss(Module):
     """Each proxy pulls its class and pushes others: `fusedloss.torch.functional.proxy_anchor_loss`.
 
     Parameters
@@ -120,25 +110,24 @@ class ProxyAnchorLoss(nn.Module):
     torch.Size([4, 10])
     """
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        margin: float = 0.1,
-        alpha: float = 32.0,
-        *,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        expect_options(proxy_anchor_loss, margin=margin, alpha=alpha)
-        sizes = (
-            _check.count("num_classes", num_classes),
-            _check.count("embedding_dim", embedding_dim),
-        )
-        self.margin = margin
-        self.alpha = alpha
-        self.weight = nn.Parameter(torch.empty(sizes, device=device, dtype=dtype))
+    function = staticmethod(functional.proxy_anchor_loss)
+    trial = (ones(1, 1), ones(1, 1), labels(1))
+    of_module = ("embedding_dim", "num_classes")
+
+    embedding_dim: int
+    num_classes: int
+    margin: float = 0.1
+    alpha: float = 32.0
+    _: KW_ONLY
+    device: InitVar[Any] = None
+    dtype: InitVar[torch.dtype | None] = None
+
+    def __post_init__(self, device: Any, dtype: torch.dtype | None) -> None:
+        """Check the options, and make the weight."""
+        super().__post_init__()
+        classes = _check.count("num_classes", self.num_classes)
+        features = _check.count("embedding_dim", self.embedding_dim)
+        self.weight = nn.Parameter(torch.empty(classes, features, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -147,16 +136,9 @@ class ProxyAnchorLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return functional.proxy_anchor_loss(
-            embeddings, self.weight, target, margin=self.margin, alpha=self.alpha
-        )
+        return self.call(embeddings, self.weight, target)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return the scaled cosines, for evaluation."""
         x, weight = normalize(embeddings, dim=-1), normalize(self.weight, dim=-1)
         return self.alpha * linear(x, weight)
-
-    def extra_repr(self) -> str:
-        """Say the sizes and the options."""
-        classes, features = self.weight.shape
-        return f"{features}, {classes}, margin={self.margin}, alpha={self.alpha}"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 from torch import Tensor, nn
 
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Reduction
+from fusedloss.torch.modules._fields import Module, of_torch, ones, with_options
 
 
-class MarginRankingLoss(nn.MarginRankingLoss):
+@of_torch
+class MarginRankingLoss(Module, nn.MarginRankingLoss):
     """Hinge loss of the difference of two scores: `torch.nn.MarginRankingLoss`.
 
     Parameters
@@ -24,18 +28,18 @@ class MarginRankingLoss(nn.MarginRankingLoss):
     tensor(1.)
     """
 
+    function = staticmethod(functional.margin_ranking_loss)
+    trial = (ones(1), ones(1), ones(1))
+
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
         return functional.margin_ranking_loss(
-            input1,
-            input2,
-            target,
-            margin=self.margin,
-            reduction=self.reduction,
+            input1, input2, target, margin=self.margin, reduction=self.reduction
         )
 
 
-class HingeEmbeddingLoss(nn.HingeEmbeddingLoss):
+@of_torch
+class HingeEmbeddingLoss(Module, nn.HingeEmbeddingLoss):
     """Hinge loss of distances: `torch.nn.HingeEmbeddingLoss`.
 
     Parameters
@@ -51,17 +55,17 @@ class HingeEmbeddingLoss(nn.HingeEmbeddingLoss):
     tensor(0.6250)
     """
 
+    function = staticmethod(functional.hinge_embedding_loss)
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
         return functional.hinge_embedding_loss(
-            input,
-            target,
-            margin=self.margin,
-            reduction=self.reduction,
+            input, target, margin=self.margin, reduction=self.reduction
         )
 
 
-class RankingSoftmaxLoss(nn.Module):
+@with_options
+class RankingSoftmaxLoss(Module):
     """Listwise softmax loss: `fusedloss.torch.functional.ranking_softmax_loss`.
 
     Parameters
@@ -77,9 +81,11 @@ class RankingSoftmaxLoss(nn.Module):
     tensor(2.0794)
     """
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.ranking_softmax_loss)
+    trial = (ones(1, 2), ones(1, 2))
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(
         self,
@@ -89,10 +95,4 @@ class RankingSoftmaxLoss(nn.Module):
         sample_weight: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return functional.ranking_softmax_loss(
-            logits,
-            labels,
-            where=where,
-            sample_weight=sample_weight,
-            reduction=self.reduction,
-        )
+        return self.call(logits, labels, where=where, sample_weight=sample_weight)

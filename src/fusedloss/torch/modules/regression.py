@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 from torch import Tensor, nn
 
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Reduction
+from fusedloss.torch.modules._fields import Module, of_torch, ones, with_options
 
 
-class L1Loss(nn.L1Loss):
+@of_torch
+class L1Loss(Module, nn.L1Loss):
     """Absolute error: `torch.nn.L1Loss`.
 
     Parameters
@@ -24,16 +28,15 @@ class L1Loss(nn.L1Loss):
     tensor(1.5000)
     """
 
+    function = staticmethod(functional.l1_loss)
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return functional.l1_loss(
-            input,
-            target,
-            reduction=self.reduction,
-        )
+        return functional.l1_loss(input, target, reduction=self.reduction)
 
 
-class MSELoss(nn.MSELoss):
+@of_torch
+class MSELoss(Module, nn.MSELoss):
     """Squared error: `torch.nn.MSELoss`.
 
     Parameters
@@ -49,16 +52,15 @@ class MSELoss(nn.MSELoss):
     tensor(2.5000)
     """
 
+    function = staticmethod(functional.mse_loss)
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return functional.mse_loss(
-            input,
-            target,
-            reduction=self.reduction,
-        )
+        return functional.mse_loss(input, target, reduction=self.reduction)
 
 
-class SmoothL1Loss(nn.SmoothL1Loss):
+@of_torch
+class SmoothL1Loss(Module, nn.SmoothL1Loss):
     """Squared error near the target, absolute beyond: `torch.nn.SmoothL1Loss`.
 
     Parameters
@@ -74,17 +76,15 @@ class SmoothL1Loss(nn.SmoothL1Loss):
     tensor(0.8125)
     """
 
+    function = staticmethod(functional.smooth_l1_loss)
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return functional.smooth_l1_loss(
-            input,
-            target,
-            beta=self.beta,
-            reduction=self.reduction,
-        )
+        return functional.smooth_l1_loss(input, target, beta=self.beta, reduction=self.reduction)
 
 
-class HuberLoss(nn.HuberLoss):
+@of_torch
+class HuberLoss(Module, nn.HuberLoss):
     """Huber's loss: `torch.nn.HuberLoss`.
 
     Parameters
@@ -100,17 +100,15 @@ class HuberLoss(nn.HuberLoss):
     tensor(0.8400)
     """
 
+    function = staticmethod(functional.huber_loss)
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return functional.huber_loss(
-            input,
-            target,
-            delta=self.delta,
-            reduction=self.reduction,
-        )
+        return functional.huber_loss(input, target, delta=self.delta, reduction=self.reduction)
 
 
-class PoissonNLLLoss(nn.PoissonNLLLoss):
+@of_torch
+class PoissonNLLLoss(Module, nn.PoissonNLLLoss):
     """Negative log-likelihood of counts: `torch.nn.PoissonNLLLoss`.
 
     Parameters
@@ -126,6 +124,8 @@ class PoissonNLLLoss(nn.PoissonNLLLoss):
     tensor(0.8591)
     """
 
+    function = staticmethod(functional.poisson_nll_loss)
+
     def forward(self, log_input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
         return functional.poisson_nll_loss(
@@ -138,7 +138,8 @@ class PoissonNLLLoss(nn.PoissonNLLLoss):
         )
 
 
-class GaussianNLLLoss(nn.GaussianNLLLoss):
+@of_torch
+class GaussianNLLLoss(Module, nn.GaussianNLLLoss):
     """Negative log-likelihood of a normal density: `torch.nn.GaussianNLLLoss`.
 
     Parameters
@@ -154,19 +155,18 @@ class GaussianNLLLoss(nn.GaussianNLLLoss):
     tensor(1.2500)
     """
 
+    function = staticmethod(functional.gaussian_nll_loss)
+    trial = (ones(1), ones(1), ones(1))
+
     def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor:
         """Compute the loss."""
         return functional.gaussian_nll_loss(
-            input,
-            target,
-            var,
-            full=self.full,
-            eps=self.eps,
-            reduction=self.reduction,
+            input, target, var, full=self.full, eps=self.eps, reduction=self.reduction
         )
 
 
-class LogCoshLoss(nn.Module):
+@with_options
+class LogCoshLoss(Module):
     """Logarithm of the hyperbolic cosine of the error: `fusedloss.torch.functional.log_cosh_loss`.
 
     Parameters
@@ -182,21 +182,18 @@ class LogCoshLoss(nn.Module):
     tensor(0.7226)
     """
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.log_cosh_loss)
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.log_cosh_loss(
-            input,
-            target,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(input, target, weight=weight)
 
 
-class QuantileLoss(nn.Module):
+@with_options
+class QuantileLoss(Module):
     """Pinball loss: `fusedloss.torch.functional.quantile_loss`.
 
     Parameters
@@ -212,23 +209,19 @@ class QuantileLoss(nn.Module):
     tensor(0.6250)
     """
 
-    def __init__(self, quantile: float = 0.5, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.quantile = quantile
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.quantile_loss)
+
+    quantile: float = 0.5
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.quantile_loss(
-            input,
-            target,
-            quantile=self.quantile,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(input, target, weight=weight)
 
 
-class MSLELoss(nn.Module):
+@with_options
+class MSLELoss(Module):
     """Squared error of logarithms: `fusedloss.torch.functional.msle_loss`.
 
     Parameters
@@ -244,21 +237,18 @@ class MSLELoss(nn.Module):
     tensor(0.4805)
     """
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.msle_loss)
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.msle_loss(
-            input,
-            target,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(input, target, weight=weight)
 
 
-class MAPELoss(nn.Module):
+@with_options
+class MAPELoss(Module):
     """Absolute error in percent of the target: `fusedloss.torch.functional.mape_loss`.
 
     Parameters
@@ -274,21 +264,18 @@ class MAPELoss(nn.Module):
     tensor(37.5000)
     """
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.mape_loss)
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.mape_loss(
-            input,
-            target,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(input, target, weight=weight)
 
 
-class GammaLoss(nn.Module):
+@with_options
+class GammaLoss(Module):
     """Half the gamma deviance: `fusedloss.torch.functional.gamma_loss`.
 
     Parameters
@@ -304,21 +291,18 @@ class GammaLoss(nn.Module):
     tensor(1.3679)
     """
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.gamma_loss)
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.gamma_loss(
-            input,
-            target,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(input, target, weight=weight)
 
 
-class TweedieLoss(nn.Module):
+@with_options
+class TweedieLoss(Module):
     """Half the Tweedie deviance: `fusedloss.torch.functional.tweedie_loss`.
 
     Parameters
@@ -334,17 +318,12 @@ class TweedieLoss(nn.Module):
     tensor(4.8618)
     """
 
-    def __init__(self, power: float = 1.5, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.power = power
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.tweedie_loss)
+
+    power: float = 1.5
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.tweedie_loss(
-            input,
-            target,
-            power=self.power,
-            weight=weight,
-            reduction=self.reduction,
-        )
+        return self.call(input, target, weight=weight)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Reduction
+from fusedloss.torch.modules._fields import Module, labels, ones, with_options
 
 
-class DiceLoss(nn.Module):
+@with_options
+class DiceLoss(Module):
     """Soft Dice loss of every image and class: `fusedloss.torch.functional.dice_loss`.
 
     Parameters
@@ -26,30 +29,21 @@ class DiceLoss(nn.Module):
     tensor(0.3333)
     """
 
-    def __init__(
-        self,
-        *,
-        smooth: float = 1.0,
-        ignore_index: int = -100,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.smooth = smooth
-        self.ignore_index = ignore_index
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.dice_loss)
+    trial = (ones(1, 2, 1), labels(1, 1))
+
+    _: KW_ONLY
+    smooth: float = 1.0
+    ignore_index: int = -100
+    reduction: Reduction = "mean"
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return functional.dice_loss(
-            logits,
-            target,
-            smooth=self.smooth,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-        )
+        return self.call(logits, target)
 
 
-class TverskyLoss(nn.Module):
+@with_options
+class TverskyLoss(Module):
     """Tversky loss of every image and class: `fusedloss.torch.functional.tversky_loss`.
 
     Parameters
@@ -65,36 +59,23 @@ class TverskyLoss(nn.Module):
     tensor(0.2500)
     """
 
-    def __init__(
-        self,
-        *,
-        alpha: float = 0.5,
-        beta: float = 0.5,
-        smooth: float = 1.0,
-        ignore_index: int = -100,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.beta = beta
-        self.smooth = smooth
-        self.ignore_index = ignore_index
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.tversky_loss)
+    trial = (ones(1, 2, 1), labels(1, 1))
+
+    _: KW_ONLY
+    alpha: float = 0.5
+    beta: float = 0.5
+    smooth: float = 1.0
+    ignore_index: int = -100
+    reduction: Reduction = "mean"
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return functional.tversky_loss(
-            logits,
-            target,
-            alpha=self.alpha,
-            beta=self.beta,
-            smooth=self.smooth,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-        )
+        return self.call(logits, target)
 
 
-class FocalTverskyLoss(nn.Module):
+@with_options
+class FocalTverskyLoss(Module):
     """Tversky loss to a power: `fusedloss.torch.functional.focal_tversky_loss`.
 
     Parameters
@@ -110,39 +91,24 @@ class FocalTverskyLoss(nn.Module):
     tensor(0.5000)
     """
 
-    def __init__(
-        self,
-        *,
-        alpha: float = 0.3,
-        beta: float = 0.7,
-        gamma: float = 0.75,
-        smooth: float = 1.0,
-        ignore_index: int = -100,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.beta = beta
-        self.gamma = gamma
-        self.smooth = smooth
-        self.ignore_index = ignore_index
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.focal_tversky_loss)
+    trial = (ones(1, 2, 1), labels(1, 1))
+
+    _: KW_ONLY
+    alpha: float = 0.3
+    beta: float = 0.7
+    gamma: float = 0.75
+    smooth: float = 1.0
+    ignore_index: int = -100
+    reduction: Reduction = "mean"
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return functional.focal_tversky_loss(
-            logits,
-            target,
-            alpha=self.alpha,
-            beta=self.beta,
-            gamma=self.gamma,
-            smooth=self.smooth,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-        )
+        return self.call(logits, target)
 
 
-class IoULoss(nn.Module):
+@with_options
+class IoULoss(Module):
     """Soft intersection over union: `fusedloss.torch.functional.iou_loss`.
 
     Parameters
@@ -158,30 +124,21 @@ class IoULoss(nn.Module):
     tensor(0.4000)
     """
 
-    def __init__(
-        self,
-        *,
-        smooth: float = 1.0,
-        ignore_index: int = -100,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.smooth = smooth
-        self.ignore_index = ignore_index
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.iou_loss)
+    trial = (ones(1, 2, 1), labels(1, 1))
+
+    _: KW_ONLY
+    smooth: float = 1.0
+    ignore_index: int = -100
+    reduction: Reduction = "mean"
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return functional.iou_loss(
-            logits,
-            target,
-            smooth=self.smooth,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-        )
+        return self.call(logits, target)
 
 
-class LovaszSoftmaxLoss(nn.Module):
+@with_options
+class LovaszSoftmaxLoss(Module):
     """Lovász extension of the Jaccard loss: `fusedloss.torch.functional.lovasz_softmax_loss`.
 
     Parameters
@@ -197,27 +154,20 @@ class LovaszSoftmaxLoss(nn.Module):
     tensor(0.5000)
     """
 
-    def __init__(
-        self,
-        *,
-        ignore_index: int = -100,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.ignore_index = ignore_index
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.lovasz_softmax_loss)
+    trial = (ones(1, 2, 1), labels(1, 1))
+
+    _: KW_ONLY
+    ignore_index: int = -100
+    reduction: Reduction = "mean"
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return functional.lovasz_softmax_loss(
-            logits,
-            target,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-        )
+        return self.call(logits, target)
 
 
-class DiceCELoss(nn.Module):
+@with_options
+class DiceCELoss(Module):
     """Dice loss and cross-entropy in one pass: `fusedloss.torch.functional.dice_ce_loss`.
 
     Parameters
@@ -233,30 +183,16 @@ class DiceCELoss(nn.Module):
     tensor(1.0265)
     """
 
-    def __init__(
-        self,
-        *,
-        smooth: float = 1.0,
-        lambda_dice: float = 1.0,
-        lambda_ce: float = 1.0,
-        ignore_index: int = -100,
-        reduction: Literal["mean", "sum"] = "mean",
-    ) -> None:
-        super().__init__()
-        self.smooth = smooth
-        self.lambda_dice = lambda_dice
-        self.lambda_ce = lambda_ce
-        self.ignore_index = ignore_index
-        self.reduction: Literal["mean", "sum"] = reduction
+    function = staticmethod(functional.dice_ce_loss)
+    trial = (ones(1, 2, 1), labels(1, 1))
+
+    _: KW_ONLY
+    smooth: float = 1.0
+    lambda_dice: float = 1.0
+    lambda_ce: float = 1.0
+    ignore_index: int = -100
+    reduction: Literal["mean", "sum"] = "mean"
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return functional.dice_ce_loss(
-            logits,
-            target,
-            smooth=self.smooth,
-            lambda_dice=self.lambda_dice,
-            lambda_ce=self.lambda_ce,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-        )
+        return self.call(logits, target)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from fusedloss.torch import functional
+from fusedloss.torch.modules._fields import Module, labels, of_torch, ones
 
 
-class CTCLoss(nn.CTCLoss):
+@of_torch
+class CTCLoss(Module, nn.CTCLoss):
     """Connectionist temporal classification: `torch.nn.CTCLoss`.
 
     Parameters
@@ -23,6 +25,10 @@ class CTCLoss(nn.CTCLoss):
     >>> CTCLoss()(log_probs, torch.tensor([[1]]), torch.tensor([2]), torch.tensor([1]))
     tensor(1.0986)
     """
+
+    function = staticmethod(functional.ctc_loss)
+    trial = (-ones(1, 1, 1), labels(1, 0), labels(1) + 1, labels(1))
+    of_input = ("blank",)
 
     def forward(
         self, log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor

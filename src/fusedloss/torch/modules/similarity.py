@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 from torch import Tensor, nn
 
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Reduction
+from fusedloss.torch.modules._fields import Module, of_torch, ones, with_options
 
 
-class CosineEmbeddingLoss(nn.CosineEmbeddingLoss):
+@of_torch
+class CosineEmbeddingLoss(Module, nn.CosineEmbeddingLoss):
     """Loss of pairs that should point the same way: `torch.nn.CosineEmbeddingLoss`.
 
     Parameters
@@ -25,18 +29,18 @@ class CosineEmbeddingLoss(nn.CosineEmbeddingLoss):
     tensor(0.2000)
     """
 
+    function = staticmethod(functional.cosine_embedding_loss)
+    trial = (ones(1, 1), ones(1, 1), ones(1))
+
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
         return functional.cosine_embedding_loss(
-            input1,
-            input2,
-            target,
-            margin=self.margin,
-            reduction=self.reduction,
+            input1, input2, target, margin=self.margin, reduction=self.reduction
         )
 
 
-class TripletMarginLoss(nn.TripletMarginLoss):
+@of_torch
+class TripletMarginLoss(Module, nn.TripletMarginLoss):
     """Loss of triplets: `torch.nn.TripletMarginLoss`.
 
     Parameters
@@ -53,6 +57,9 @@ class TripletMarginLoss(nn.TripletMarginLoss):
     tensor(4.0000)
     """
 
+    function = staticmethod(functional.triplet_margin_loss)
+    trial = (ones(1, 1), ones(1, 1), ones(1, 1))
+
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """Compute the loss."""
         return functional.triplet_margin_loss(
@@ -67,7 +74,8 @@ class TripletMarginLoss(nn.TripletMarginLoss):
         )
 
 
-class TripletMarginWithDistanceLoss(nn.TripletMarginWithDistanceLoss):
+@of_torch
+class TripletMarginWithDistanceLoss(Module, nn.TripletMarginWithDistanceLoss):
     """Loss of triplets by any distance: `torch.nn.TripletMarginWithDistanceLoss`.
 
     Parameters
@@ -84,6 +92,10 @@ class TripletMarginWithDistanceLoss(nn.TripletMarginWithDistanceLoss):
     tensor(4.0000)
     """
 
+    function = staticmethod(functional.triplet_margin_with_distance_loss)
+    of_module = ("distance_function",)
+    trial = (ones(1, 1), ones(1, 1), ones(1, 1))
+
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """Compute the loss."""
         return functional.triplet_margin_with_distance_loss(
@@ -97,7 +109,8 @@ class TripletMarginWithDistanceLoss(nn.TripletMarginWithDistanceLoss):
         )
 
 
-class CosineSimilarityLoss(nn.Module):
+@with_options
+class CosineSimilarityLoss(Module):
     """Cosine of the angle, negated: `fusedloss.torch.functional.cosine_similarity_loss`.
 
     Parameters
@@ -113,17 +126,14 @@ class CosineSimilarityLoss(nn.Module):
     tensor(-1.)
     """
 
-    def __init__(self, axis: int = -1, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.axis = axis
-        self.reduction: Reduction = reduction
+    function = staticmethod(functional.cosine_similarity_loss)
+    of_input = ("axis",)
+    trial = (ones(1, 1), ones(1, 1))
+
+    axis: int = -1
+    _: KW_ONLY
+    reduction: Reduction = "mean"
 
     def forward(self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.cosine_similarity_loss(
-            input,
-            target,
-            axis=self.axis,
-            sample_weight=sample_weight,
-            reduction=self.reduction,
-        )
+        return self.call(input, target, sample_weight=sample_weight)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 from fusedloss.torch import functional
+from fusedloss.torch.modules._fields import with_options
 from fusedloss.torch.modules.metric import Labelled
 from fusedloss.tuplets import TupletReduction
 
 
+@with_options
 class NPairsLoss(Labelled):
     """N-pairs loss: `fusedloss.torch.functional.n_pairs_loss`.
 
@@ -26,10 +30,12 @@ class NPairsLoss(Labelled):
 
     function = staticmethod(functional.n_pairs_loss)
 
-    def __init__(self, *, normalize: bool = True, reduction: TupletReduction = "mean") -> None:
-        super().__init__(normalize=normalize, reduction=reduction)
+    _: KW_ONLY
+    normalize: bool = True
+    reduction: TupletReduction = "mean"
 
 
+@with_options
 class AngularLoss(Labelled):
     """Angular loss: `fusedloss.torch.functional.angular_loss`.
 
@@ -49,16 +55,13 @@ class AngularLoss(Labelled):
 
     function = staticmethod(functional.angular_loss)
 
-    def __init__(
-        self,
-        alpha: float = 40.0,
-        *,
-        normalize: bool = True,
-        reduction: TupletReduction = "mean",
-    ) -> None:
-        super().__init__(alpha=alpha, normalize=normalize, reduction=reduction)
+    alpha: float = 40.0
+    _: KW_ONLY
+    normalize: bool = True
+    reduction: TupletReduction = "mean"
 
 
+@with_options
 class HistogramLoss(Labelled):
     """Histogram loss: `fusedloss.torch.functional.histogram_loss`.
 
@@ -78,5 +81,4 @@ class HistogramLoss(Labelled):
 
     function = staticmethod(functional.histogram_loss)
 
-    def __init__(self, n_bins: int = 100) -> None:
-        super().__init__(n_bins=n_bins)
+    n_bins: int = 100

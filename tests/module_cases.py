@@ -1,0 +1,275 @@
+"""Modules of losses: inputs, and options that are not the defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+Z = torch.linspace(-1, 1, 12).reshape(4, 3)
+Y = torch.tensor([0, 1, 2, 1])
+W = torch.tensor([0.5, 1.0, 2.0])
+V = torch.tensor([1.0, 0.5, 0.0, 2.0])
+P = Z.softmax(1)
+SIGNS = Z.sign()
+
+
+#: (module, the function, their inputs and options)
+POINTWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
+    ("L1Loss", "l1_loss", (Z, P), {}),
+    ("MSELoss", "mse_loss", (Z, P), {"reduction": "sum"}),
+    ("SmoothL1Loss", "smooth_l1_loss", (Z, P), {"beta": 0.25, "reduction": "none"}),
+    ("HuberLoss", "huber_loss", (Z, P), {"delta": 0.25, "reduction": "none"}),
+    ("PoissonNLLLoss", "poisson_nll_loss", (Z, P), {"full": True, "reduction": "sum"}),
+    ("PoissonNLLLoss", "poisson_nll_loss", (P, P), {"log_input": False, "eps": 0.5}),
+    ("GaussianNLLLoss", "gaussian_nll_loss", (Z, P, P), {"full": True, "eps": 0.5}),
+    ("GaussianNLLLoss", "gaussian_nll_loss", (Z, P, 0.5), {"reduction": "sum"}),
+    ("BCELoss", "binary_cross_entropy", (P, P), {"weight": W, "reduction": "sum"}),
+    (
+        "BCEWithLogitsLoss",
+        "binary_cross_entropy_with_logits",
+        (Z, P),
+        {"weight": V[:, None], "pos_weight": W, "reduction": "sum"},
+    ),
+    ("SoftMarginLoss", "soft_margin_loss", (Z, SIGNS), {"reduction": "sum"}),
+    ("LogisticLoss", "logistic_loss", (Z, SIGNS), {}),
+    ("KLDivLoss", "kl_div", (Z, P), {"reduction": "batchmean"}),
+    ("KLDivLoss", "kl_div", (Z, Z), {"log_target": True, "reduction": "none"}),
+    ("MarginRankingLoss", "margin_ranking_loss", (Z, P, SIGNS), {"margin": 0.5}),
+    ("HingeEmbeddingLoss", "hinge_embedding_loss", (Z, SIGNS), {"margin": 0.5}),
+]
+
+LABELS = torch.tensor([[0, -1, 0], [1, 2, -1], [2, 0, 1], [-1, 0, 0]])
+LENGTHS = (torch.tensor([2, 2, 1]), torch.tensor([1, 2, 2]))
+IMAGES = torch.linspace(-2, 2, 24).sin().reshape(2, 3, 4)
+PIXELS = torch.tensor([[0, 1, 2, 1], [2, 2, -1, 0]])
+
+#: The same of losses of rows and of images.
+ROWWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
+    ("MultiMarginLoss", "multi_margin_loss", (Z, Y), {"p": 2, "margin": 0.5, "weight": W}),
+    ("MultiLabelMarginLoss", "multilabel_margin_loss", (Z, LABELS), {}),
+    ("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss", (Z, P), {"weight": W}),
+    ("CosineEmbeddingLoss", "cosine_embedding_loss", (Z, P, SIGNS[:, 0]), {"margin": 0.25}),
+    (
+        "TripletMarginLoss",
+        "triplet_margin_loss",
+        (Z, P, P.flip(0)),
+        {"margin": 2.0, "p": 1, "eps": 0.5, "swap": True, "reduction": "sum"},
+    ),
+    (
+        "TripletMarginWithDistanceLoss",
+        "triplet_margin_with_distance_loss",
+        (Z, P, P.flip(0)),
+        {"distance_function": nn.PairwiseDistance(1.0), "margin": 2.0, "swap": True},
+    ),
+    (
+        "CTCLoss",
+        "ctc_loss",
+        (IMAGES.log_softmax(-1), torch.tensor([[2, 3], [3, 0], [0, 2]]), *LENGTHS),
+        {"blank": 1, "reduction": "sum", "zero_infinity": True},
+    ),
+    ("DiceLoss", "dice_loss", (IMAGES, PIXELS), {"smooth": 0.5, "ignore_index": -1}),
+    (
+        "TverskyLoss",
+        "tversky_loss",
+        (IMAGES, PIXELS),
+        {"alpha": 0.25, "beta": 2.0, "smooth": 0.5, "ignore_index": -1, "reduction": "sum"},
+    ),
+    (
+        "FocalTverskyLoss",
+        "focal_tversky_loss",
+        (IMAGES, PIXELS),
+        {"alpha": 0.25, "beta": 2.0, "gamma": 2.0, "smooth": 0.5, "ignore_index": -1},
+    ),
+    ("IoULoss", "iou_loss", (IMAGES, PIXELS), {"smooth": 0.5, "ignore_index": -1}),
+    ("LovaszSoftmaxLoss", "lovasz_softmax_loss", (IMAGES, PIXELS), {"ignore_index": -1}),
+    (
+        "DiceCELoss",
+        "dice_ce_loss",
+        (IMAGES, PIXELS),
+        {"smooth": 0.5, "lambda_dice": 0.25, "lambda_ce": 3.0, "ignore_index": -1},
+    ),
+]
+
+#: The same of modules that are called with a sample weight.
+ROW_WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
+    ("CategoricalHingeLoss", "categorical_hinge_loss", (Z, Y), {"reduction": "sum"}),
+    ("Poly1CrossEntropyLoss", "poly1_cross_entropy", (Z, P), {"epsilon": 0.5}),
+    ("GeneralizedCrossEntropyLoss", "generalized_cross_entropy", (P, Y), {"q": 0.25}),
+    ("SparsemaxLoss", "sparsemax_loss", (Z, Y), {"reduction": "none"}),
+    ("CosineSimilarityLoss", "cosine_similarity_loss", (Z.T, P.T), {"axis": 0}),
+]
+
+#: The same of modules that are called with a weight.
+WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
+    ("LogCoshLoss", "log_cosh_loss", (Z, P), {"reduction": "sum"}),
+    ("QuantileLoss", "quantile_loss", (Z, P), {"quantile": 0.9, "reduction": "none"}),
+    ("MSLELoss", "msle_loss", (P, Z.exp()), {"reduction": "sum"}),
+    ("MAPELoss", "mape_loss", (Z, P), {"reduction": "sum"}),
+    ("GammaLoss", "gamma_loss", (Z, P), {"reduction": "sum"}),
+    ("TweedieLoss", "tweedie_loss", (Z, P), {"power": 1.25, "reduction": "sum"}),
+    ("HingeLoss", "hinge_loss", (Z, SIGNS), {"reduction": "sum"}),
+    ("SquaredHingeLoss", "squared_hinge_loss", (Z, SIGNS), {"reduction": "sum"}),
+    ("ExponentialLoss", "exponential_loss", (Z, SIGNS), {"reduction": "sum"}),
+    (
+        "SigmoidFocalLoss",
+        "sigmoid_focal_loss",
+        (Z, P),
+        {"alpha": None, "gamma": 1.5, "reduction": "sum"},
+    ),
+    (
+        "AsymmetricLoss",
+        "asymmetric_loss",
+        (Z, P),
+        {"gamma_neg": 2.0, "gamma_pos": 0.5, "clip": 0.25, "reduction": "sum"},
+    ),
+    ("ZeroOneLoss", "zero_one_loss", (SIGNS, SIGNS.flip(0)), {"reduction": "sum"}),
+    ("JSDivLoss", "js_div", (Z, P.log()), {"beta": 0.25, "reduction": "sum"}),
+    ("TotalVariationLoss", "total_variation_loss", (P, P.flip(0)), {"reduction": "sum"}),
+]
+
+#: Losses of embeddings, with options that are not the defaults.
+EMBEDDINGS: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
+    (
+        "TripletLoss",
+        "triplet_loss",
+        (Z, Y),
+        {
+            "margin": 0.5,
+            "mining": "semihard",
+            "distance": "lp",
+            "p": 3.0,
+            "soft": True,
+            "normalize": True,
+            "reduction": "sum",
+        },
+    ),
+    ("ContrastiveLoss", "contrastive_loss", (Z, Y), {"pos_margin": 0.1, "neg_margin": 1.5}),
+    ("MarginLoss", "margin_loss", (Z, Y), {"margin": 0.5, "beta": 0.75, "normalize": False}),
+    ("LiftedStructureLoss", "lifted_structure_loss", (Z, Y), {"neg_margin": 2, "pos_margin": 0.1}),
+    (
+        "GeneralizedLiftedStructureLoss",
+        "generalized_lifted_structure_loss",
+        (Z, Y),
+        {"neg_margin": 2, "pos_margin": 0.1, "reduction": "none"},
+    ),
+    ("NCALoss", "nca_loss", (Z, Y), {"softmax_scale": 2, "normalize": False}),
+    (
+        "RankedListLoss",
+        "ranked_list_loss",
+        (Z, Y),
+        {"margin": 0.5, "Tn": 2, "imbalance": 0.25, "alpha": 1, "Tp": 1},
+    ),
+    ("FastAPLoss", "fast_ap_loss", (Z, Y), {"num_bins": 5}),
+    ("NTXentLoss", "ntxent_loss", (Z, Y), {"temperature": 0.5, "reduction": "none"}),
+    ("SupConLoss", "supcon_loss", (Z, Y), {"temperature": 0.5, "normalize": False}),
+    (
+        "MultiSimilarityLoss",
+        "multi_similarity_loss",
+        (Z, Y),
+        {"alpha": 1, "beta": 5, "base": 0.25, "reduction": "sum"},
+    ),
+    ("CircleLoss", "circle_loss", (Z, Y), {"m": 0.25, "gamma": 4}),
+    ("TupletMarginLoss", "tuplet_margin_loss", (Z, Y), {"margin": 4, "scale": 8}),
+    ("NPairsLoss", "n_pairs_loss", (Z, Y // 2), {"normalize": False, "reduction": "sum"}),
+    ("AngularLoss", "angular_loss", (Z, Y), {"alpha": 30, "reduction": "sum"}),
+    ("HistogramLoss", "histogram_loss", (Z, Y), {"n_bins": 9}),
+    ("InfoNCELoss", "info_nce_loss", (Z, P), {"temperature": 0.5, "reduction": "none"}),
+    ("CLIPLoss", "clip_loss", (Z, P, torch.tensor(3.0)), {"normalize": False}),
+    ("SigLIPLoss", "siglip_loss", (Z, P, 3.0, -1.0), {"reduction": "sum"}),
+]
+
+#: (module, its options, its inputs, the function, its options)
+MODULES: list[tuple[str, dict[str, Any], tuple[Any, ...], str, dict[str, Any]]] = [
+    ("CrossEntropyLoss", {}, (Z, Y), "cross_entropy", {}),
+    (
+        "CrossEntropyLoss",
+        {"weight": W, "ignore_index": 1, "reduction": "sum", "label_smoothing": 0.1},
+        (Z, Y),
+        "cross_entropy",
+        {"weight": W, "ignore_index": 1, "reduction": "sum", "label_smoothing": 0.1},
+    ),
+    (
+        "CrossEntropyLoss",
+        {"softcap": 2.0, "z_loss": 0.1, "outputs": ("lse",)},
+        (Z, Y, V),
+        "cross_entropy",
+        {"softcap": 2.0, "z_loss": 0.1, "outputs": ("lse",), "sample_weight": V},
+    ),
+    (
+        "NLLLoss",
+        {"weight": W, "ignore_index": 1, "reduction": "none"},
+        (Z, Y, V),
+        "nll_loss",
+        {"weight": W, "ignore_index": 1, "reduction": "none", "sample_weight": V},
+    ),
+    (
+        "CategoricalCrossEntropyLoss",
+        {"axis": 0, "label_smoothing": 0.1, "ignore_index": 1, "reduction": "sum"},
+        (P, Y[:3], V[:3]),
+        "categorical_cross_entropy",
+        {
+            "axis": 0,
+            "label_smoothing": 0.1,
+            "ignore_index": 1,
+            "reduction": "sum",
+            "sample_weight": V[:3],
+        },
+    ),
+    (
+        "FocalLoss",
+        {"alpha": 0.25, "gamma": 1.0, "ignore_index": 1, "reduction": "none", "softcap": 2.0},
+        (Z, Y),
+        "focal_loss",
+        {"alpha": 0.25, "gamma": 1.0, "ignore_index": 1, "reduction": "none", "softcap": 2.0},
+    ),
+    (
+        "FocalLoss",
+        {"alpha": W, "z_loss": 0.1, "outputs": ("entropy",)},
+        (Z, Y, V),
+        "focal_loss",
+        {"alpha": W, "z_loss": 0.1, "outputs": ("entropy",), "sample_weight": V},
+    ),
+    (
+        "SoftCrossEntropyLoss",
+        {"temperature": 2.0, "reduction": "sum"},
+        (Z, Z.flip(0), V),
+        "soft_cross_entropy",
+        {"temperature": 2.0, "reduction": "sum", "sample_weight": V},
+    ),
+    (
+        "DistillationLoss",
+        {"temperature": 2.0, "alpha": 0.25, "ignore_index": 1, "reduction": "none"},
+        (Z, Z.flip(0), Y, V),
+        "distillation_loss",
+        {
+            "temperature": 2.0,
+            "alpha": 0.25,
+            "ignore_index": 1,
+            "reduction": "none",
+            "sample_weight": V,
+        },
+    ),
+    ("DistillationLoss", {}, (Z, Z.flip(0)), "distillation_loss", {}),
+    *[
+        (name, options, inputs, function, options)
+        for name, function, inputs, options in POINTWISE + EMBEDDINGS
+    ],
+    *[
+        (name, options, (*inputs, W), function, {**options, "weight": W})
+        for name, function, inputs, options in WEIGHTED
+    ],
+    *[(name, options, inputs, function, options) for name, function, inputs, options in ROWWISE],
+    *[
+        (name, options, (*inputs, V), function, {**options, "sample_weight": V})
+        for name, function, inputs, options in ROW_WEIGHTED
+    ],
+    (
+        "RankingSoftmaxLoss",
+        {"reduction": "sum"},
+        (Z, P, P > 0.3, V),
+        "ranking_softmax_loss",
+        {"reduction": "sum", "where": P > 0.3, "sample_weight": V},
+    ),
+]
