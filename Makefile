@@ -13,7 +13,7 @@ SOURCES := $(shell find include src -name '_core.c' -prune -o -type f \
 C_SOURCES := $(shell find include src tests benchmarks -name '_core.c' -prune -o -type f \
 	-name '*.[ch]' -print -o -name '*.inc' -print)
 
-.PHONY: help demo test check fuzz sanitize ulp bench docs lint format wheel clean
+.PHONY: help demo test check fuzz sanitize mutants ulp bench docs lint format wheel clean
 .NOTPARALLEL:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo 'make check    lint, all tests, and the benchmarks run once without timing'
 	@echo 'make fuzz     random calls of every function (SECONDS=600, SEED: a fresh one)'
 	@echo 'make sanitize random calls, and tests of the kernels, under ASan and UBSan'
+	@echo 'make mutants  plant faults one by one: the tests have to notice 95 of 100'
 	@echo 'make ulp      measure the errors of every loss; the tables of docs/accuracy.md'
 	@echo 'make bench    measure against torch, JAX and NumPy; table and plots (THREADS=1: on one thread)'
 	@echo 'make docs     the documentation, in docs/_build/html'
@@ -54,6 +55,10 @@ sanitize: $(VENV)/with-test
 		-fno-sanitize-recover=undefined' $(if $(ISAS),FUSEDLOSS_COMPILED_ISAS='$(ISAS)') \
 		$(BIN)/python setup.py -q build --build-base $(SANITIZED)/temp --build-lib $(SANITIZED)/lib
 	$(BIN)/python tests/sanitize.py $(SANITIZED)/lib
+
+# All faults are in one build, each behind a switch; FAULTS: the numbers of some.
+mutants: $(VENV)/with-test
+	PYTHONPATH=tests $(BIN)/python -m mutants $(if $(FAULTS),--only $(FAULTS))
 
 ulp: $(VENV)/with-test
 	$(BIN)/python tests/ulp_table.py --output docs/accuracy.md

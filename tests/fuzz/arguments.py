@@ -294,7 +294,7 @@ def linear(draw: Draw) -> dict[str, Any]:
     if draw.option("sample_weight"):
         result["sample_weight"] = draw.weights((n,))
     if draw.likely(0.7):  # by halves, or by the precision of the products, errors are another's
-        result["precision"] = "float32" if draw.dtype == "float32" else None
+        result["precision"] = "highest" if draw.dtype == "float32" else None
     return result
 
 
