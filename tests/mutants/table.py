@@ -23,10 +23,10 @@ class Fault(NamedTuple):
         return self.snippet[self.snippet.index("«") + 1 : self.snippet.index("»")]
 
 
-POINTWISE = "test_pointwise.py test_fixtures.py"
-ROWWISE = "test_rowwise.py test_fixtures.py"
-SOFTMAX = "test_cross_entropy.py test_fixtures.py"
-SEGMENTATION = "test_segmentation.py test_fixtures.py"
+POINTWISE = "test_fixtures.py test_pointwise.py"
+ROWWISE = "test_fixtures.py test_rowwise.py"
+SOFTMAX = "test_fixtures.py test_cross_entropy.py"
+SEGMENTATION = "test_fixtures.py test_segmentation.py"
 METRIC = "test_fixtures.py test_metric.py"
 HEADS = "test_fixtures.py test_margin.py"
 
@@ -125,13 +125,13 @@ FAULTS = (
         "kernels/softmax_rows.inc",
         "if (!«(highest > max)») continue;",
         "(highest >= max)",
-        "test_softmax_options.py test_fixtures.py",
+        "test_fixtures.py test_softmax_options.py",
     ),
     Fault(
         "kernels/softmax_rows.inc",
         "max = highest, best = «first + i»;",
         "i",
-        "test_softmax_options.py test_fixtures.py",
+        "test_fixtures.py test_softmax_options.py",
     ),
     Fault("kernels/nll.inc", "weight == 0 ? 0 : «-weight» *", "weight", "test_nll.py"),
     Fault(
