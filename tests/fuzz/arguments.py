@@ -31,7 +31,8 @@ THREADS = (1, 2, 7)
 
 #: What is public but is no computation on arrays.
 NOT_CALLED = {
-    *("__version__", "get_include", "get_num_threads", "grad_and_hess", "set_num_threads"),
+    *("__version__", "empty_cache", "get_include", "get_num_threads", "grad_and_hess"),
+    "set_num_threads",
     *("show_config", "threads", "value_and_grad"),
 }
 
@@ -419,7 +420,7 @@ def family_of(name: str) -> Family:
     for names, family in FAMILIES:
         if names <= required:
             return family
-    if not required <= NUMBERS:
+    if not required or not required <= NUMBERS:
         raise LookupError(
             f"{name} takes {sorted(required - NUMBERS)}: describe it in fuzz/arguments.py"
         )
