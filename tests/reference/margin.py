@@ -266,7 +266,8 @@ def evaluate_head(
         penalty = margins["lambda_g"] * (a / margins["u_a"] ** 2 + 1 / a)
         mean = options.get("reduction", "mean") == "mean"
         divisor = (counted * weights * weights_of_class).sum() if mean else 1
-        shares = counted * weights / divisor
+        silent = (weights_of_class == 0) & (options.get("label_smoothing", 0) == 0)
+        shares = counted * weights * np.logical_not(silent) / divisor
         none = value.exact.ndim > 0
         added = shares * penalty if none else (shares * penalty).sum()
         value = value.plus(Quantity(added, np.abs(added), np.abs(added)))
