@@ -115,6 +115,7 @@ def rowwise_plain(
     grad_output: Any = None,
     out: Any = None,
     bits: bool = False,
+    wide: bool = False,
 ) -> Any: ...
 
 COMBINED_MARGIN: int

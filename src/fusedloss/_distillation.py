@@ -1,7 +1,7 @@
 """A teacher's softened distribution as the target, a block of rows at a time.
 
-The teacher's probabilities of a block stay in cache; the kernels of the softmax family do the
-rest. Of the logits' size nothing is made but the gradient.
+The kernels of losses of rows and of the softmax family do the work. Of the logits' size nothing is
+made but the gradient.
 """
 
 from __future__ import annotations
@@ -175,16 +175,26 @@ def _from_logits(
     place: Array | None,
 ) -> Array:
     """Cross-entropy, or divergence, between softmax(t / T) and softmax(z / T)."""
-    probabilities = _core.new_array(t.shape, _check.compute_dtype(t))
-    extras = Extras(temperature=temperature, outputs=("entropy",))
-    # The softmax is the gradient of T times the log-sum-exp of t / T.
-    _, outputs = _kernel(
-        _core.LOGSUMEXP, t, None, -100, threads, extras, temperature, probabilities
+    cotangent = None if place is None else scale.astype(_check.compute_dtype(z))
+    result = _core.rowwise_plain(
+        "distillation_loss",
+        (z, t),
+        (_check.ROWS,),
+        None,
+        None,
+        (temperature, float(not divergence)),
+        "none",
+        CLASS_AXIS,
+        threads,
+        place is not None,
+        cotangent,
+        place,
+        wide=True,
     )
-    extras = Extras(temperature=temperature, wide=True)
-    kind = _core.PROBABILITY_TARGET
-    losses: Array = _kernel(kind, z, probabilities, -100, threads, extras, scale, place)
-    return losses.astype(np.float64) - (outputs["entropy"] if divergence else 0.0)
+    if result is None:
+        raise SystemError("fusedloss: arguments that passed every check were not taken")
+    losses: Array = result if place is None else result[0]
+    return losses.astype(np.float64)
 
 
 def _from_top_k(

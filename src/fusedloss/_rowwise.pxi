@@ -37,12 +37,13 @@ def rowwise(
 
 def rowwise_plain(
     str name, tuple operands, tuple roles, weight, sample_weight, tuple parameters, reduction, axis,
-    num_threads, gradient=False, grad_output=None, out=None, bint bits=False,
+    num_threads, gradient=False, grad_output=None, out=None, bint bits=False, bint wide=False,
 ):
     """`rowwise` on plain arrays of fitting shapes; None where something is not so.
 
     bits: the call is of another library's arrays: uint16, but for class indices, are the bits of
-    bfloat16, and None stands for a class index out of range, too.
+    bfloat16, and None stands for a class index out of range, too. wide: losses of rows have the
+    compute dtype.
     """
     cdef RowwiseArrays arrays
     cdef Array *each = <Array *>&arrays
@@ -52,7 +53,7 @@ def rowwise_plain(
     try:
         return rowwise_on_arrays(
             name, operands, roles, weight, sample_weight, parameters, reduction, axis, num_threads,
-            gradient, grad_output, out, bits, &arrays,
+            gradient, grad_output, out, bits, wide, &arrays,
         )
     finally:
         for i in range(sizeof(RowwiseArrays) // sizeof(Array)):
@@ -89,7 +90,7 @@ cdef bint set_row_operand(
 cdef object rowwise_on_arrays(
     str name, tuple operands, tuple roles, object weight, object sample_weight, tuple parameters,
     object reduction, object axis, object num_threads, object gradient, object grad_output,
-    object out, bint bits, RowwiseArrays *arrays,
+    object out, bint bits, bint wide, RowwiseArrays *arrays,
 ):
     cdef fl_rowwise_args args
     cdef fl_program program
@@ -166,7 +167,8 @@ cdef object rowwise_on_arrays(
     value = None
     if args.reduction == FL_NONE:
         positions = tuple([args.shape[d] for d in range(at)])
-        value = new_output(&args.loss_values, &arrays.loss, positions, operands[0].dtype, bits)
+        dtype = _check.compute_dtype(operands[0]) if wide else operands[0].dtype
+        value = new_output(&args.loss_values, &arrays.loss, positions, dtype, bits)
 
     status = fl_rowwise_program(&args, &program)
     if status == FL_OK:

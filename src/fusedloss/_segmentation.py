@@ -28,13 +28,14 @@ class Overlap(NamedTuple):
         """Return losses by sums (N, C, 3), and their derivatives by p: (N, C, 2).
 
         The second is what labels are multiplied by. 1 - S is (alpha FP + beta FN) / the
-        denominator, without a difference.
+        denominator, without a difference; where that is 0 nothing is lost.
         """
         true, wrong, missed = np.moveaxis(sums, -1, 0)
         lost = self.alpha * wrong + self.beta * missed
         whole = true + lost + self.smooth
+        whole = np.where(whole == 0, np.inf, whole)
         rest, score = lost / whole, (true + self.smooth) / whole
-        by_label = -(self.alpha + self.beta) * score - rest
+        by_label = np.where(true + missed == 0, 0.0, -(self.alpha + self.beta) * score - rest)
         slopes = np.stack([self.alpha * score, by_label], axis=-1) / whole[..., np.newaxis]
         if self.gamma == 1:
             return rest, slopes
@@ -83,7 +84,9 @@ def overlap(
         value = sum(f * (total / n if n else np.nan) for f, total, n in parts if f)
     if not gradient:
         return value
-    by_p = np.ascontiguousarray(np.asarray(g * shares[0], np.float64)[..., np.newaxis] * slopes)
+    by_p = np.asarray(g * shares[0], np.float64)[..., np.newaxis] * slopes
+    largest = float(np.finfo(_check.compute_dtype(z)).max)  # no infinity of the kernels' type
+    by_p = np.ascontiguousarray(np.clip(by_p, -largest, largest))
     place = _check.place(out, z) if z.shape == shape else _core.new_array(z.shape, z.dtype)
     _core.segmentation_gradient(
         z, y, ignored, threads, by_p, g * shares[1] if shares[1] else 0.0, place

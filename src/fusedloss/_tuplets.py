@@ -98,7 +98,7 @@ class _Units:
         # In one layout, or NumPy's sums would be of another order.
         self.x = x.astype(_check.compute_dtype(x), order="C")
         self.normalize, self.p = normalize, p
-        self.norm = np.linalg.norm(self.x, p, axis=1, keepdims=True)
+        self.norm = _norms(self.x, p)
         self.scale = np.ones_like(self.norm)
         if normalize:
             self.scale = 1 / np.maximum(self.norm, self.x.dtype.type(1e-12))
@@ -112,6 +112,7 @@ class _Units:
             along = (slopes * self.unit).sum(axis=1, keepdims=True)
             of_norm = np.sign(self.unit) * abs(self.unit) ** (self.p - 1)
             slopes = slopes - np.where(self.norm < 1e-12, 0, along * of_norm)
+            slopes[self.norm[:, 0] == 0] = 0  # which has no direction
         gradient: Array = slopes * self.scale + self.direct
         return gradient
 
@@ -200,6 +201,16 @@ def angular(
     if not places.wanted:
         return value
     return value, places.delivered((anchor, other), divisor)
+
+
+def _norms(x: Array, p: float) -> Array:
+    """Return the norms of rows, (N, 1), of such too whose powers over- or underflow."""
+    most = np.abs(x).max(axis=1, keepdims=True, initial=0)
+    far = np.finfo(x.dtype).max ** 0.25
+    is_far = (most > 0) & (most < np.inf) & ((most < 1 / far) | (most > far))
+    unit = np.where(is_far, most, x.dtype.type(1))
+    norms: Array = np.linalg.norm(x / unit if is_far.any() else x, p, axis=1, keepdims=True) * unit
+    return norms
 
 
 def _add_rows(to: Array, at: Array, rows: Array) -> None:

@@ -32,13 +32,14 @@ def dice_loss(
 
     Parameters
     ----------
-    logits : array of floats, shape (N, C) or (N, C, d1, ...)
+    logits : array of floats, shape (N, C) or (N, C, d1, ...), C at least 2
         Unnormalised log-probabilities :math:`z`: float16, bfloat16, float32 or float64.
     target : array
         Class indices in [0, C): any integer dtype, shape (N,) or (N, d1, ...); or labels
         :math:`t` in [0, 1], of any float dtype, the shape of `logits`.
     smooth : float, default 1
-        :math:`s`, which makes the loss of a class that neither is there nor predicted 0.
+        :math:`s`, which makes the loss of a class that neither is there nor predicted 0. With 0 it
+        is 0, too, but the loss jumps to 1 with the first probability that does not underflow.
     ignore_index : int, default -100
         Pixels whose class index equals it do not count.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -107,7 +108,7 @@ def tversky_loss(
 
     Parameters
     ----------
-    logits : array of floats, shape (N, C) or (N, C, d1, ...)
+    logits : array of floats, shape (N, C) or (N, C, d1, ...), C at least 2
         Unnormalised log-probabilities :math:`z`: float16, bfloat16, float32 or float64.
     target : array
         Class indices in [0, C): any integer dtype, shape (N,) or (N, d1, ...); or labels
@@ -115,7 +116,8 @@ def tversky_loss(
     alpha, beta : float, default 0.5
         The weights of false positives and of false negatives; not negative.
     smooth : float, default 1
-        :math:`s`, which makes the loss of a class that neither is there nor predicted 0.
+        :math:`s`, which makes the loss of a class that neither is there nor predicted 0. With 0 it
+        is 0, too, but the loss jumps to 1 with the first probability that does not underflow.
     ignore_index : int, default -100
         Pixels whose class index equals it do not count.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -178,7 +180,7 @@ def focal_tversky_loss(
 
     Parameters
     ----------
-    logits : array of floats, shape (N, C) or (N, C, d1, ...)
+    logits : array of floats, shape (N, C) or (N, C, d1, ...), C at least 2
         Unnormalised log-probabilities: float16, bfloat16, float32 or float64.
     target : array
         Class indices in [0, C): any integer dtype, shape (N,) or (N, d1, ...); or labels in
@@ -188,7 +190,9 @@ def focal_tversky_loss(
     gamma : float, default 0.75
         The power :math:`\gamma`; positive. Below 1 it favours classes that are nearly right.
     smooth : float, default 1
-        What is added to numerator and denominator of the Tversky score.
+        What is added to numerator and denominator of the Tversky score. With 0 a class that
+        neither is there nor predicted has the loss 0, which jumps to 1 with the first probability
+        that does not underflow.
     ignore_index : int, default -100
         Pixels whose class index equals it do not count.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -253,13 +257,14 @@ def iou_loss(
 
     Parameters
     ----------
-    logits : array of floats, shape (N, C) or (N, C, d1, ...)
+    logits : array of floats, shape (N, C) or (N, C, d1, ...), C at least 2
         Unnormalised log-probabilities :math:`z`: float16, bfloat16, float32 or float64.
     target : array
         Class indices in [0, C): any integer dtype, shape (N,) or (N, d1, ...); or labels
         :math:`t` in [0, 1], of any float dtype, the shape of `logits`.
     smooth : float, default 1
-        :math:`s`, which makes the loss of a class that neither is there nor predicted 0.
+        :math:`s`, which makes the loss of a class that neither is there nor predicted 0. With 0 it
+        is 0, too, but the loss jumps to 1 with the first probability that does not underflow.
     ignore_index : int, default -100
         Pixels whose class index equals it do not count.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -323,7 +328,7 @@ def lovasz_softmax_loss(
 
     Parameters
     ----------
-    logits : array of floats, shape (N, C) or (N, C, d1, ...)
+    logits : array of floats, shape (N, C) or (N, C, d1, ...), C at least 2
         Unnormalised log-probabilities: float16, bfloat16, float32 or float64.
     target : array of integers, shape (N,) or (N, d1, ...)
         Class indices in [0, C).
@@ -387,7 +392,7 @@ def dice_ce_loss(
 
     Parameters
     ----------
-    logits : array of floats, shape (N, C) or (N, C, d1, ...)
+    logits : array of floats, shape (N, C) or (N, C, d1, ...), C at least 2
         Unnormalised log-probabilities: float16, bfloat16, float32 or float64.
     target : array
         Class indices in [0, C): any integer dtype, shape (N,) or (N, d1, ...); or labels in

@@ -98,8 +98,9 @@ def sigmoid_focal_loss(
     b_over_u = np.where(u < SATURATED, 1, b / u)
     a, a_slope = (1, 0) if alpha is None else (alpha * t + (1 - alpha) * other, 2 * alpha - 1)
     focus = np.power(u, gamma)
-    slope = gamma * r * b + b_slope
-    hessian = gamma * r * slope + gamma * (r_slope * b + r * b_slope) + variance
+    rise = product(r, b)  # of an infinite logit 0: u does not move
+    slope = gamma * rise + b_slope
+    hessian = gamma * product(r, slope) + gamma * (product(r_slope, b) + r * b_slope) + variance
     target_slope = a_slope * b + a * (gamma * (q - p) * b_over_u - logits)
     return Terms(
         a * product(focus, b),

@@ -5,7 +5,7 @@ other float dtypes) are brought into the form that they do take. Every error tex
 lives here.
 """
 
-from fusedloss._check.images import segmentation
+from fusedloss._check.images import segmentation, several_classes
 from fusedloss._check.labels import (
     NOTHING_IGNORED,
     class_indices,
@@ -170,6 +170,7 @@ __all__ = [
     "scale",
     "scores_or_classes",
     "segmentation",
+    "several_classes",
     "shifted_by",
     "softmax",
     "three_margins",

@@ -11,6 +11,15 @@ from fusedloss._check.results import as_output
 from fusedloss._loss import Array
 
 
+def several_classes(shape: tuple[int, ...]) -> None:
+    """Raise ValueError for logits of images with a single class."""
+    if shape[1:2] == (1,):
+        raise ValueError(
+            f"logits has shape {shape}: expected at least 2 classes, as the softmax over one is 1 "
+            "everywhere; for logits z of one class and the rest, stack (0, z) along axis 1"
+        )
+
+
 def segmentation(
     logits: Any, target: Any, out: Any, soft: bool
 ) -> tuple[Array, Array, tuple[int, ...]]:
@@ -21,6 +30,7 @@ def segmentation(
     given = as_prediction("logits", logits)
     if given.ndim < 2:
         raise ValueError(f"logits has shape {given.shape}: expected (N, C) or (N, C, d1, ...)")
+    several_classes(given.shape)
     axis = axis_of_classes("logits", given, None)
     y = class_target(target, given, axis, -1 if soft else 0)
     if out is not None:

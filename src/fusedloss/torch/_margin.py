@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy
 
 from fusedloss import _check
 from fusedloss._loss import Array, lookup
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
+from fusedloss.torch._unit import unit_rows
 
 #: psi of a target's cosine, of the norm of its embedding and of a head's margins.
 Psi = Callable[..., Tensor]
@@ -97,7 +98,7 @@ class HeadCall(NamedTuple):
         if self.differentiable == 2:
             x, w = floats
             norm = x.norm(dim=-1)
-            cosine = of_classes(normalize(x, dim=-1) @ normalize(w, dim=-1).T, margins)
+            cosine = of_classes(unit_rows(x) @ unit_rows(w).T, margins)
         else:
             (cosine,) = floats
         # Where rounding decides the angle its slope has no meaning: none there.

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch._C import _DisableFuncTorch
-from torch.nn.functional import logsigmoid, normalize, pad
+from torch.nn.functional import logsigmoid, pad
 
 from fusedloss import _check, _core
 from fusedloss._indices import Lists, PairList
@@ -24,7 +24,11 @@ from fusedloss._pairs import PairCall
 from fusedloss._tuplets import Angular
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_tensors
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
+from fusedloss.torch._unit import unit_rows
 from fusedloss.transform import value_and_grad
+
+#: Embeddings are divided by no less.
+LEAST_NORM = 1e-12
 
 #: Arguments of one number that may be a tensor, and are differentiable then.
 SCALARS = {"temperature", "beta", "logit_scale", "logit_bias"}
@@ -214,10 +218,10 @@ def _all_pairs(
     call: PairCall,
 ) -> Pairs:
     root = call.p if call.distance == _core.LP else 2
-    a = normalize(embeddings, root, eps=1e-12) if call.normalize else embeddings
+    a = unit_rows(embeddings, root, LEAST_NORM) if call.normalize else embeddings
     b = a
     if reference is not None:
-        b = normalize(reference, root, eps=1e-12) if call.normalize else reference
+        b = unit_rows(reference, root, LEAST_NORM) if call.normalize else reference
     values = -_values(a, b, call) if call.opposite else _values(a, b, call)
     if call.listed is not None:
         positive, negative = (
@@ -271,11 +275,12 @@ def _values(a: Tensor, b: Tensor, call: PairCall) -> Tensor:
     return squares.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
 
 
-def _softplus(x: Tensor) -> Tensor:
+def softplus(x: Tensor) -> Tensor:
+    """Return log(1 + exp x), without loss where it is small."""
     return -logsigmoid(-x)
 
 
-def _lse(z: Tensor, times: Tensor, of_nothing: float = 0.0) -> Tensor:
+def log_sum_exp(z: Tensor, times: Tensor, of_nothing: float = 0.0) -> Tensor:
     """Log-sum-exp of each row's elements, of which some come several times and others never."""
     some = times.any(1)
     z = torch.where(times > 0, z + times.clamp_min(1).log(), -torch.inf)
@@ -318,8 +323,8 @@ def _margin(pairs: Pairs, margin: Any, beta: Any) -> list[Terms]:
 
 def _each_positive(pairs: Pairs, scale: Any, shifted: Tensor) -> list[Terms]:
     """Each positive, as `shifted`, against the softmax of all negatives."""
-    lse = _lse(scale * pairs.values, pairs.negative, -torch.inf)
-    return [_of_pairs(_softplus(lse[:, None] - scale * shifted), pairs.positive)]
+    lse = log_sum_exp(scale * pairs.values, pairs.negative, -torch.inf)
+    return [_of_pairs(softplus(lse[:, None] - scale * shifted), pairs.positive)]
 
 
 def _ntxent(pairs: Pairs, scale: Any) -> list[Terms]:
@@ -334,8 +339,12 @@ def _tuplet_margin(pairs: Pairs, margin: float, scale: Any) -> list[Terms]:
 
 def _mean_positive(pairs: Pairs, scale: Any, alone: bool = False) -> list[Terms]:
     s, positive, negative, _ = pairs
-    mean = (s * positive).sum(1) / positive.sum(1).clamp_min(1)
-    losses = _lse(scale * s, positive + negative) - scale * mean
+    count = positive.sum(1)
+    mean = (s * positive).sum(1) / count.clamp_min(1)
+    z = scale * (s - mean[:, None])
+    # Of a single positive it is 0, and so is its derivative: small losses keep their digits.
+    p = log_sum_exp(z, positive).where(count > 1, 0)
+    losses = p + softplus(log_sum_exp(z, negative, -torch.inf) - p)
     counted = positive.any(1) & (negative.any(1) | alone)
     return [_of_anchors(losses.where(counted, 0))]
 
@@ -345,46 +354,49 @@ def _supcon(pairs: Pairs, scale: Any, alone: Any) -> list[Terms]:
 
 
 def _clip(pairs: Pairs, scale: Any) -> list[Terms]:
-    z = scale * pairs.values
-    return [_of_anchors((z.logsumexp(0) + z.logsumexp(1)) / 2 - z.diagonal())]
+    s, _, negative, _ = pairs
+    own = s.diagonal()
+    rows = log_sum_exp(scale * (s - own[:, None]), negative, -torch.inf)
+    columns = log_sum_exp(scale * (s - own).T, negative.T, -torch.inf)
+    return [_of_anchors((softplus(rows) + softplus(columns)) / 2)]
 
 
 def _siglip(pairs: Pairs, scale: Any, bias: Any) -> list[Terms]:
     z = scale * pairs.values + bias
-    return [_of_anchors(_softplus(torch.where(pairs.positive > 0, -z, z)).sum(1))]
+    return [_of_anchors(softplus(torch.where(pairs.positive > 0, -z, z)).sum(1))]
 
 
 def _multi_similarity(pairs: Pairs, alpha: Any, beta: Any, base: Any) -> list[Terms]:
     s, positive, negative, _ = pairs
-    p = _softplus(_lse(alpha * (base - s), positive, -torch.inf)) / alpha
-    n = _softplus(_lse(beta * (s - base), negative, -torch.inf)) / beta
+    p = softplus(log_sum_exp(alpha * (base - s), positive, -torch.inf)) / alpha
+    n = softplus(log_sum_exp(beta * (s - base), negative, -torch.inf)) / beta
     return [_of_anchors(p + n)]
 
 
 def _circle(pairs: Pairs, m: Any, gamma: Any) -> list[Terms]:
     s, positive, negative, _ = pairs
-    p = _lse(-gamma * (1 + m - s).relu().detach() * (s - (1 - m)), positive)
-    n = _lse(gamma * (s + m).relu().detach() * (s - m), negative)
-    return [_of_anchors(_softplus(p + n).where(positive.any(1) & negative.any(1), 0))]
+    p = log_sum_exp(-gamma * (1 + m - s).relu().detach() * (s - (1 - m)), positive)
+    n = log_sum_exp(gamma * (s + m).relu().detach() * (s - m), negative)
+    return [_of_anchors(softplus(p + n).where(positive.any(1) & negative.any(1), 0))]
 
 
 def _nca(pairs: Pairs, scale: Any) -> list[Terms]:
     d, positive, negative, _ = pairs
-    losses = _lse(-scale * d, positive + negative) - _lse(-scale * d, positive)
+    x = log_sum_exp(-scale * d, negative, -torch.inf) - log_sum_exp(-scale * d, positive)
     counted = positive.any(1)
-    return [_of_anchors(losses.where(counted, 0), counted)]
+    return [_of_anchors(softplus(x).where(counted, 0), counted)]
 
 
 def _generalized_lifted(pairs: Pairs, neg_margin: Any, pos_margin: Any) -> list[Terms]:
     d, positive, negative, _ = pairs
-    losses = _lse(d - pos_margin, positive) + _lse(neg_margin - d, negative)
+    losses = log_sum_exp(d - pos_margin, positive) + log_sum_exp(neg_margin - d, negative)
     return [_of_anchors(losses.relu())]
 
 
 def _lifted(pairs: Pairs, neg_margin: Any, pos_margin: Any) -> list[Terms]:
     d, positive, negative, listed = pairs
     least = torch.finfo(d.dtype).min  # no infinity: the difference of two has no derivative
-    lse, some = _lse(neg_margin - d, negative, least), negative.any(1)
+    lse, some = log_sum_exp(neg_margin - d, negative, least), negative.any(1)
     of_both = torch.logaddexp(lse[:, None], lse).where(some[:, None] | some, 0)
     x = (of_both + d - pos_margin).where((positive > 0) & some.any(), 0)
     # A list has each pair both ways.
@@ -394,7 +406,7 @@ def _lifted(pairs: Pairs, neg_margin: Any, pos_margin: Any) -> list[Terms]:
 def _lifted_of_references(pairs: Pairs, neg_margin: Any, pos_margin: Any) -> list[Terms]:
     d, positive, negative, _ = pairs
     least, (rows, references) = torch.finfo(d.dtype).min, d.shape
-    lse, some = _lse(neg_margin - d, negative, least), negative.any(1)
+    lse, some = log_sum_exp(neg_margin - d, negative, least), negative.any(1)
     missing = (0, max(references - rows, 0))
     other = pad(lse, missing, value=least)[:references]
     other = other.where(~torch.eye(rows, references, dtype=torch.bool, device=d.device), least)
@@ -494,7 +506,7 @@ def _n_pairs(
 def _angular(given: dict[str, Tensor], indices: Any, call: Angular) -> Tensor:
     e, labels = given["embeddings"], given["labels"]
     other, other_labels = given.get("ref_embeddings", e), given.get("ref_labels", labels)
-    of_e, of_other = (normalize(x, eps=1e-12) if call.normalize else x for x in (e, other))
+    of_e, of_other = (unit_rows(x, least=LEAST_NORM) if call.normalize else x for x in (e, other))
     same = labels[:, None] == other_labels
     if call.listed is not None:
         a, p = (torch.from_numpy(x).to(e.device) for x in call.listed)
@@ -504,7 +516,7 @@ def _angular(given: dict[str, Tensor], indices: Any, call: Angular) -> Tensor:
         a, p = same.nonzero().T
     square, s = math.tan(call.alpha) ** 2, of_e @ of_other.T
     z = 4 * square * (of_e[a] + of_other[p]) @ other.T - 2 * (1 + square) * s[a, p][:, None]
-    losses = _softplus(_lse(z, (~same[a]).to(z.dtype), -torch.inf))
+    losses = softplus(log_sum_exp(z, (~same[a]).to(z.dtype), -torch.inf))
     nonzero = call.reduction == "mean_nonzero"
     return _reduced([_of_anchors(losses)], "mean" if nonzero else call.reduction, nonzero)
 
@@ -513,7 +525,7 @@ def _angular(given: dict[str, Tensor], indices: Any, call: Angular) -> Tensor:
 
 
 def _hinge(x: Tensor, soft: Any) -> Tensor:
-    return _softplus(x) if soft else x.relu()
+    return softplus(x) if soft else x.relu()
 
 
 def _triplet_hardest(pairs: Pairs, margin: Any, soft: Any, easy: bool = False) -> list[Terms]:
@@ -549,7 +561,7 @@ def _triplet_all(pairs: Pairs, margin: Any, soft: Any, semihard: bool = False) -
         times = positive[:, :, None] * negative[:, None, :]
         if semihard:
             times = times * ((d[:, None, :] > d[:, :, None]) & (x >= 0))
-        return [_of_pairs(_softplus(x).flatten(1), times.flatten(1))]
+        return [_of_pairs(softplus(x).flatten(1), times.flatten(1))]
     # A positive makes triplets with the negatives between two places of their order.
     negatives, at = d.where(negative > 0, torch.inf).sort(1)
     times = negative.gather(1, at)

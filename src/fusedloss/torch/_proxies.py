@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import one_hot
 
 from fusedloss import proxy_anchor_loss
 from fusedloss._loss import Array, lookup
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._margin import expect_labels, expect_one_dtype, expect_options
+from fusedloss.torch._pairs import LEAST_NORM, log_sum_exp, softplus
+from fusedloss.torch._unit import unit_rows
 
 
 class ProxyAnchorCall(NamedTuple):
@@ -53,15 +55,13 @@ class ProxyAnchorCall(NamedTuple):
         expect_labels(target, x.shape[:-1])
         expect_one_dtype(x, weight)
         wide = torch.float32 if x.itemsize < 4 else x.dtype
-        cosine = normalize(x.to(wide), dim=-1) @ normalize(weight.to(wide), dim=-1).T
-        own = one_hot(target.long(), len(weight)).bool()
-        pull = torch.where(own, self.alpha * (self.margin - cosine), -torch.inf)
-        push = torch.where(own, -torch.inf, self.alpha * (cosine + self.margin))
-        # with a row of zeros: log(1 + sum exp)
-        one = cosine.new_zeros(1, len(weight))
-        pulls, pushes = (torch.cat([one, each]).logsumexp(0) for each in (pull, push))
-        present = own.any(0).sum().clamp(min=1)
-        return (pulls.sum() / present + pushes.mean()).to(x.dtype)
+        proxies, units = (unit_rows(y.to(wide), least=LEAST_NORM) for y in (weight, x))
+        cosine = proxies @ units.T
+        own = one_hot(target.long(), len(weight)).T.to(wide)
+        pull = log_sum_exp(self.alpha * (self.margin - cosine), own, -torch.inf)
+        push = log_sum_exp(self.alpha * (cosine + self.margin), 1 - own, -torch.inf)
+        present = own.any(1).sum().clamp(min=1)
+        return (softplus(pull).sum() / present + softplus(push).mean()).to(x.dtype)
 
     def outputs(self, *tensors: Any) -> dict[str, Tensor]:
         """Return none: it has no extra outputs."""

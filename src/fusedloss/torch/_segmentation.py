@@ -104,6 +104,7 @@ def loss_of_images(
     if not logits.is_floating_point():
         raise TypeError(f"logits has dtype {logits.dtype}: expected floating point")
     _check.integer("ignore_index", ignore_index)
+    _check.several_classes(tuple(logits.shape))
     call = Segmentation(loss, losses, reduction, ignore_index, options)
     call.lowered(logits, target)
     value: Tensor = evaluate(call, logits, target)

@@ -274,9 +274,7 @@ class Distillation(NamedTuple):
             log_p = log_p.gather(axis, teacher[0])
             expect_shape("teacher_logits[1]", log_q, log_p.shape)
         q = log_q.exp()
-        soft = -_expectation(q, log_p, axis)
-        if self.divergence:
-            soft = soft + _expectation(q, log_q, axis)
+        soft = _expectation(q, log_q - log_p if self.divergence else -log_p, axis)
         share = self.alpha if target is not None else 1.0
         losses = share * self.temperature**2 * soft
         if target is not None:

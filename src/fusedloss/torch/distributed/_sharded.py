@@ -18,13 +18,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import normalize
 
 from fusedloss import _core
 from fusedloss._check import LinearCall, Shard
 from fusedloss._loss import Array, lookup
 from fusedloss.torch._autograd import detached
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
+from fusedloss.torch._unit import unit_rows
 from fusedloss.torch.distributed._group import Facts, Group, gather_rows, return_rows
 
 #: What the kernels take for a target that counts nothing.
@@ -166,7 +166,7 @@ def target_cosines(part: Part, rows: Rows, weight: Tensor, group: Group) -> Tens
     own = part.own(rows.target)
     x, w = rows.embeddings[own].double(), weight[rows.target[own] - part.first].double()
     cosines = torch.zeros(len(own), dtype=torch.float64)
-    cosines[own] = (normalize(x, dim=-1) * normalize(w, dim=-1)).sum(-1)
+    cosines[own] = (unit_rows(x) * unit_rows(w)).sum(-1)
     dist.all_reduce(cosines, group=group)
     return cosines
 

@@ -25,12 +25,14 @@ def dice_loss(
 
     Parameters
     ----------
-    logits : Tensor of floats, shape (N, C) or (N, C, d1, ...)
+    logits : Tensor of floats, shape (N, C) or (N, C, d1, ...), C at least 2
         Unnormalised log-probabilities.
     target : Tensor
         Class indices of shape (N,) or (N, d1, ...), or labels of the shape of `logits`.
     smooth : float, default 1
-        What is added to numerator and denominator.
+        What is added to numerator and denominator. With 0 a class that neither is there nor
+        predicted has the loss 0, which jumps to 1 with the first probability that does not
+        underflow.
     ignore_index : int, default -100
         Pixels whose class index equals it do not count.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -67,14 +69,16 @@ def tversky_loss(
 
     Parameters
     ----------
-    logits : Tensor of floats, shape (N, C) or (N, C, d1, ...)
+    logits : Tensor of floats, shape (N, C) or (N, C, d1, ...), C at least 2
         Unnormalised log-probabilities.
     target : Tensor
         Class indices of shape (N,) or (N, d1, ...), or labels of the shape of `logits`.
     alpha, beta : float, default 0.5
         The weights of false positives and of false negatives; not negative.
     smooth : float, default 1
-        What is added to numerator and denominator.
+        What is added to numerator and denominator. With 0 a class that neither is there nor
+        predicted has the loss 0, which jumps to 1 with the first probability that does not
+        underflow.
     ignore_index : int, default -100
         Pixels whose class index equals it do not count.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -115,7 +119,7 @@ def focal_tversky_loss(
 
     Parameters
     ----------
-    logits : Tensor of floats, shape (N, C) or (N, C, d1, ...)
+    logits : Tensor of floats, shape (N, C) or (N, C, d1, ...), C at least 2
         Unnormalised log-probabilities.
     target : Tensor
         Class indices of shape (N,) or (N, d1, ...), or labels of the shape of `logits`.
@@ -124,7 +128,9 @@ def focal_tversky_loss(
     gamma : float, default 0.75
         The power; positive.
     smooth : float, default 1
-        What is added to numerator and denominator.
+        What is added to numerator and denominator. With 0 a class that neither is there nor
+        predicted has the loss 0, which jumps to 1 with the first probability that does not
+        underflow.
     ignore_index : int, default -100
         Pixels whose class index equals it do not count.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -164,12 +170,14 @@ def iou_loss(
 
     Parameters
     ----------
-    logits : Tensor of floats, shape (N, C) or (N, C, d1, ...)
+    logits : Tensor of floats, shape (N, C) or (N, C, d1, ...), C at least 2
         Unnormalised log-probabilities.
     target : Tensor
         Class indices of shape (N,) or (N, d1, ...), or labels of the shape of `logits`.
     smooth : float, default 1
-        What is added to numerator and denominator.
+        What is added to numerator and denominator. With 0 a class that neither is there nor
+        predicted has the loss 0, which jumps to 1 with the first probability that does not
+        underflow.
     ignore_index : int, default -100
         Pixels whose class index equals it do not count.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -203,7 +211,7 @@ def lovasz_softmax_loss(
 
     Parameters
     ----------
-    logits : Tensor of floats, shape (N, C) or (N, C, d1, ...)
+    logits : Tensor of floats, shape (N, C) or (N, C, d1, ...), C at least 2
         Unnormalised log-probabilities.
     target : Tensor of integers, shape (N,) or (N, d1, ...)
         Class indices.
@@ -242,7 +250,7 @@ def dice_ce_loss(
 
     Parameters
     ----------
-    logits : Tensor of floats, shape (N, C) or (N, C, d1, ...)
+    logits : Tensor of floats, shape (N, C) or (N, C, d1, ...), C at least 2
         Unnormalised log-probabilities.
     target : Tensor
         Class indices of shape (N,) or (N, d1, ...), or labels of the shape of `logits`.
@@ -282,7 +290,9 @@ def dice_ce_loss(
 def _overlap(pixels: Pixels, alpha: float, beta: float, smooth: float) -> Tensor:
     p, t = pixels.p, pixels.t
     lost = (alpha * p * (1 - t) + beta * (1 - p) * t).sum(-1)
-    return lost / ((p * t).sum(-1) + lost + smooth)
+    whole = (p * t).sum(-1) + lost + smooth
+    nothing = whole == 0  # neither there nor predicted: nothing is lost
+    return torch.where(nothing, 0, lost / whole.masked_fill(nothing, 1))
 
 
 def _dice(pixels: Pixels, reduction: str, smooth: float) -> Tensor:
