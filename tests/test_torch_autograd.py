@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fusedloss.torch import functional as F
-from torch_parts import by_kernel, kernels_at_any_size  # noqa: F401
+from torch_parts import by_kernel
 
 T = torch.nn.functional
 
@@ -190,26 +190,45 @@ def test_a_loss_kept_keeps_nothing_of_the_size_of_the_logits() -> None:
     assert not [x for x in gc.get_objects() if type(x) is Tensor and x.shape == (5, 11)]
 
 
-@pytest.mark.parametrize("reduction", ["none", "mean"])
+CHANGED = "modified by an inplace operation"
+
+#: By which the tensors of a loss may be changed in place.
+CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
+    "itself": lambda x: x,
+    "a view": lambda x: x[:1],
+    "an alias": lambda x: x.detach(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("argument", ["logits", "target", "weight", "sample_weight"])
-def test_changing_an_argument_in_place_is_noticed(argument: str, reduction: str) -> None:
-    arguments = {
-        "logits": logits(4, 3) * 1,
-        "target": Y.clone(),
-        "weight": W.clone(),
-        "sample_weight": V.clone(),
-    }
-    loss = F.cross_entropy(
-        arguments["logits"],
-        arguments["target"],
-        arguments["weight"],
-        sample_weight=arguments["sample_weight"],
-        reduction=reduction,
-    )
-    with torch.no_grad():
-        arguments[argument].zero_()
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        loss.sum().backward()
+@every_reduction
+def test_changing_an_argument_in_place(
+    reduction: str, argument: str, change: Callable[[Tensor], Tensor]
+) -> None:
+    """The first gradients of mean and sum are right; whatever needs the old values raises."""
+
+    def loss() -> tuple[dict[str, Tensor], Tensor]:
+        given = {"logits": logits(4, 3) * 1, "target": Y.clone(), "weight": W.clone()}
+        weight = V.clone()
+        value = F.cross_entropy(*given.values(), sample_weight=weight, reduction=reduction)
+        return {**given, "sample_weight": weight}, value
+
+    given, value = loss()
+    (expected,) = torch.autograd.grad(value.sum() * 3, given["logits"])
+    for create_graph in (False, True):
+        given, value = loss()
+        with torch.no_grad():
+            change(given[argument]).zero_()
+        if reduction == "none" or create_graph:
+            with pytest.raises(RuntimeError, match=CHANGED):
+                torch.autograd.grad(value.sum(), given["logits"], create_graph=create_graph)
+            continue
+        total = value * 3
+        (gradient,) = torch.autograd.grad(total, given["logits"], retain_graph=True)
+        torch.testing.assert_close(gradient, expected, rtol=1e-14, atol=1e-16)
+        with pytest.raises(RuntimeError, match=CHANGED):
+            torch.autograd.grad(total, given["logits"])
 
 
 def test_changing_the_loss_in_place() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from fusedloss.torch import PerceptualLoss  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
-from torch_parts import DTYPES, REDUCTIONS, by_kernel, kernels_at_any_size  # noqa: E402, F401
+from torch_parts import DTYPES, REDUCTIONS  # noqa: E402
 
 T = nn.functional
 

@@ -23,11 +23,10 @@ ml_dtypes = pytest.importorskip("ml_dtypes")
 from fusedloss.torch import _linear  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
 from fusedloss.torch.functional._types import Outputs  # noqa: E402
-from torch_parts import (  # noqa: E402, F401
+from torch_parts import (  # noqa: E402
     DTYPES,
     REDUCTIONS,
     by_kernel,
-    kernels_at_any_size,
     outcome,
     same_numbers,
 )

@@ -16,7 +16,6 @@ from fusedloss.torch import functional as F  # noqa: E402
 from fusedloss.torch.modules.margin import Head  # noqa: E402
 from fusedloss.torch.modules.mining import Miner  # noqa: E402
 from module_cases import MODULES, W  # noqa: E402
-from torch_parts import kernels_at_any_size  # noqa: E402, F401
 
 nn = torch.nn
 

@@ -16,16 +16,12 @@ import torch
 from torch import Tensor
 
 import fusedloss.torch as front
-from fusedloss.torch import _pointwise
 from fusedloss.torch import functional as F
-from fusedloss.torch.functional._recognition import BreakEven
-from torch_parts import (  # noqa: F401
+from torch_parts import (
     DTYPES,
-    FAMILIES,
     REDUCTIONS,
     assert_close,
     by_kernel,
-    kernels_at_any_size,
     outcome,
     same_numbers,
 )
@@ -495,32 +491,6 @@ def test_recognised_calls_warn_as_torch_does(case: Case) -> None:
         loss, warned = outcome(case.ours, leaf(arguments[0]), *arguments[1:], reduction=reduction)
         assert by_kernel(loss)
         assert warned == outcome(case.theirs, *arguments, reduction=reduction)[1]
-
-
-@every_loss
-def test_small_calls_are_left_to_torch(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a break-even for calls with a gradient in anything, and one for the others."""
-    arguments, options = case.draw((8, 8))
-    inputs = [[leaf(arguments[0]), *arguments[1:]]]
-    if case.loss.differentiable > 1:
-        inputs.append([arguments[0], leaf(arguments[1]), *arguments[2:]])
-    for gradient in (64, 65):
-        use_break_even(monkeypatch, 0, gradient)
-        assert {by_kernel(case.ours(*each, **options)) for each in inputs} == {gradient == 64}
-    kernel_calls: list[Any] = []
-    monkeypatch.setattr(_pointwise, "pointwise_plain", lambda *call: kernel_calls.append(call))
-    for value in (64, 65):
-        use_break_even(monkeypatch, value, 0)
-        kernel_calls.clear()
-        case.ours(*arguments, **options)
-        assert bool(kernel_calls) == (value == 64)
-
-
-def use_break_even(monkeypatch: pytest.MonkeyPatch, *sizes: int) -> None:
-    for module in FAMILIES:
-        for name, found in vars(module).items():
-            if isinstance(found, BreakEven):
-                monkeypatch.setattr(module, name, BreakEven(*sizes))
 
 
 @every_loss

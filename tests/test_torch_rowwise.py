@@ -16,15 +16,13 @@ import torch
 from torch import Tensor, nn
 
 import fusedloss.torch as front
-from fusedloss.torch import _rowwise
 from fusedloss.torch import functional as F
-from test_torch_pointwise import UNUSUAL, fraction, leaf, option, positive, real, use_break_even
-from torch_parts import (  # noqa: F401
+from test_torch_pointwise import UNUSUAL, fraction, leaf, option, positive, real
+from torch_parts import (
     DTYPES,
     REDUCTIONS,
     assert_close,
     by_kernel,
-    kernels_at_any_size,
     outcome,
     same_numbers,
 )
@@ -283,26 +281,6 @@ def test_unusual_calls_do_what_torch_does(case: Case, unusual: str) -> None:
         torch.testing.assert_close(result, expected, equal_nan=True)
     else:
         assert result == expected
-
-
-@every_loss
-def test_small_calls_are_left_to_torch(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a break-even for calls with a gradient in anything, and one for the others."""
-    arguments, options = case.draw((8, 8))
-    inputs = [leaf(arguments[0]), *arguments[1:]]
-    for gradient in (64, 65):
-        use_break_even(monkeypatch, 0, gradient)
-        assert by_kernel(case.ours(*inputs, **options)) == (gradient == 64)
-    for row in (8, 9):
-        use_break_even(monkeypatch, 0, 0, 0, row)
-        assert by_kernel(case.ours(*inputs, **options)) == (row == 8)
-    kernel_calls: list[Any] = []
-    monkeypatch.setattr(_rowwise, "rowwise_plain", lambda *call: kernel_calls.append(call))
-    for sizes in ((64, 0), (65, 0), (0, 0, 8), (0, 0, 9)):
-        use_break_even(monkeypatch, *sizes)
-        kernel_calls.clear()
-        case.ours(*arguments, **options)
-        assert bool(kernel_calls) == (sizes in ((64, 0), (0, 0, 8)))
 
 
 @every_loss

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from fusedloss.torch import functional as F
-from fusedloss.torch.functional import sequences
 from torch_parts import (
     DTYPES,
     REDUCTIONS,
@@ -21,12 +20,6 @@ from torch_parts import (
 )
 
 T = torch.nn.functional
-
-
-@pytest.fixture(autouse=True)
-def sequences_of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small calls are not left to torch."""
-    monkeypatch.setattr(sequences, "LEAST_STEPS", 0)
 
 
 every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -220,14 +213,6 @@ def test_gradients_under_create_graph_are_those_of_torch() -> None:
         y = leaf(x)
         gradients += torch.autograd.grad(function(y, *others), y, create_graph=True)
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-14)
-
-
-def test_small_calls_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, targets, *lengths = draw()
-    steps = len(x) * targets.numel()
-    for least in (steps, steps + 1):
-        monkeypatch.setattr(sequences, "LEAST_STEPS", least)
-        assert by_kernel(F.ctc_loss(leaf(x), targets, *lengths)) == (least == steps)
 
 
 def test_compiled() -> None:

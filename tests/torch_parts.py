@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
-from fusedloss.torch import functional
-from fusedloss.torch.functional._recognition import BreakEven
-from fusedloss.torch.functional.classification import RowBreakEven
-
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 REDUCTIONS = ["none", "mean", "sum"]
-
-#: The modules of functions, by family.
-FAMILIES = [
-    importlib.import_module(f"{functional.__name__}.{found.name}")
-    for found in pkgutil.iter_modules(functional.__path__)
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def kernels_at_any_size() -> Iterator[None]:
-    """Small calls are not left to torch, which would leave little to test."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in FAMILIES:
-            for name, value in vars(module).items():
-                if isinstance(value, BreakEven | RowBreakEven):
-                    patch.setattr(module, name, type(value)(*[0] * len(value)))
-        yield
 
 
 def by_kernel(loss: Tensor) -> bool:

@@ -22,6 +22,14 @@ EUCLIDEAN: int
 SQUARED_EUCLIDEAN: int
 LP: int
 
+def use_tensors(
+    table: object,
+    types: tuple[type, type],
+    as_array: Any,
+    empty: Any,
+    empty_like: Any,
+    dtypes: tuple[Any, Any],
+) -> bool: ...
 def softmax(
     kind: int,
     logits: Any,

@@ -431,6 +431,11 @@ cdef struct Array:
     Py_buffer view
     bint held
     fl_dtype dtype
+    Py_ssize_t shape[FL_MAX_DIMS]  # of a tensor, and the view's strides
+    Py_ssize_t strides[FL_MAX_DIMS]
+
+
+include "_tensors.pxi"
 
 
 cdef bint is_bfloat16(object x) noexcept:
@@ -441,10 +446,13 @@ cdef bint is_bfloat16(object x) noexcept:
 
 
 cdef bint take(object x, Array *array) noexcept:
-    """Hold the buffer of a plain, aligned ndarray of native dtype; False if it is anything else."""
+    """Hold the buffer of a plain, aligned ndarray of native dtype, or a tensor's memory.
+
+    False if it is anything else.
+    """
     cdef Py_ssize_t d
     if type(x) is not ndarray:
-        return False
+        return is_tensor(x) and take_tensor(x, array)
     try:
         PyObject_GetBuffer(x, &array.view, PyBUF_STRIDES | PyBUF_FORMAT)
         array.dtype = dtype_of(&array.view)

@@ -54,7 +54,7 @@ cdef object ctc_on_arrays(object call, object grad_output, object gradient, CTCA
     value = None
     if args.reduction == FL_NONE:
         value = new_output(
-            &args.loss_values, &arrays.loss, (args.sequences,), call.log_probs.dtype, False
+            &args.loss_values, &arrays.loss, call.log_probs, (args.sequences,), False, False
         )
     status = fl_ctc_program(&args, &program)
     if status == FL_OK:

@@ -167,8 +167,9 @@ cdef object rowwise_on_arrays(
     value = None
     if args.reduction == FL_NONE:
         positions = tuple([args.shape[d] for d in range(at)])
-        dtype = _check.compute_dtype(operands[0]) if wide else operands[0].dtype
-        value = new_output(&args.loss_values, &arrays.loss, positions, dtype, bits)
+        value = new_output(
+            &args.loss_values, &arrays.loss, operands[0], positions, wide, bits
+        )
 
     status = fl_rowwise_program(&args, &program)
     if status == FL_OK:

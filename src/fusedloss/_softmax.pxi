@@ -45,7 +45,8 @@ def softmax_plain(
 ):
     """`softmax` on plain arrays with everything in order; None where something is not.
 
-    bits: uint16 arrays, but for class indices, are the bits of bfloat16.
+    bits: the call is of another library's arrays: uint16, but for class indices, are the bits of
+    bfloat16, and None stands for a class index out of range, too.
     """
     cdef SoftmaxArrays arrays
     cdef Array *each = <Array *>&arrays
@@ -97,10 +98,10 @@ cdef bint scales_are_floats(const fl_softmax_args *args) noexcept:
 
 
 cdef object new_output(
-    fl_output *output, Array *array, tuple shape, object dtype, bint bits
+    fl_output *output, Array *array, object like, tuple shape, bint wide, bint bits
 ):
-    """Make an array of one value per position for the kernels to fill."""
-    made = empty(shape, dtype)
+    """Make an array of one value per position for the kernels to fill: see `new_array`."""
+    made = new_array(like, shape, wide)
     take_real(made, array, bits)
     set_output(output, array, -1)
     return made
@@ -239,27 +240,28 @@ cdef object softmax_on_arrays(
     if per_position or (extras is not None and extras.outputs):
         positions = tuple([args.shape[d] for d in range(at)])
         if per_position:
-            dtype = logits.dtype
-            if extras is not None and extras.wide:
-                dtype = float64 if real == FL_FLOAT64 else float32
-            value = new_output(&args.loss, &arrays.loss, positions, dtype, bits)
+            wide = extras is not None and extras.wide
+            value = new_output(&args.loss, &arrays.loss, logits, positions, wide, bits)
         if extras is not None and extras.outputs:
-            dtype = float64 if real == FL_FLOAT64 else float32
             made = dict.fromkeys(extras.outputs)
             if "lse" in made:
-                made["lse"] = new_output(&args.lse, &arrays.lse, positions, dtype, False)
+                made["lse"] = new_output(
+                    &args.lse, &arrays.lse, logits, positions, True, False
+                )
             if "entropy" in made:
                 made["entropy"] = new_output(
-                    &args.entropy, &arrays.entropy, positions, dtype, False
+                    &args.entropy, &arrays.entropy, logits, positions, True, False
                 )
             if "accuracy" in made:
                 made["accuracy"] = new_output(
-                    &args.accuracy, &arrays.accuracy, positions, dtype, False
+                    &args.accuracy, &arrays.accuracy, logits, positions, True, False
                 )
 
     status = fl_softmax_program(&args, &program)
     if status == FL_OK:
         status = run(&program, &args, <int>threads)
+    if status == FL_BAD_TARGET and bits:
+        return None
     if status == FL_BAD_TARGET:
         _check.raise_bad_index(target, args.classes, args.ignore_index)
     if status != FL_OK:

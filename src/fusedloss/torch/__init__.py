@@ -3,7 +3,7 @@
 The functions are in `fusedloss.torch.functional`, the modules here.
 """
 
-from fusedloss.torch import functional, modules
+from fusedloss.torch import _requirement, functional, modules  # noqa: F401
 from fusedloss.torch.modules import *  # noqa: F403
 
 __all__ = [*modules.__all__, "functional"]

@@ -47,8 +47,8 @@ class Call(Protocol):
         self,
         tensors: Tensors,
         wanted: tuple[int, ...] = (),
-        grad_output: float | Array | None = None,
-        out: tuple[Array, ...] = (),
+        grad_output: Any = None,
+        out: tuple[Any, ...] = (),
     ) -> Any:
         """Run the kernel and return the loss; None if it does not take the arguments.
 
@@ -117,6 +117,12 @@ def array(tensor: Tensor) -> Array:
     return tensor.numpy()
 
 
+def in_computing_type(weight: Tensor, prediction: Tensor) -> Tensor:
+    """Return weights of classes as the kernels take them: contiguous, of the type computed in."""
+    wide = torch.float64 if prediction.dtype is torch.float64 else torch.float32
+    return weight.to(wide).contiguous()
+
+
 def overridden(*tensors: Any) -> bool:
     """Whether a compiler, a tracer, a tensor's class or a mode wants to see torch's own calls."""
     return (
@@ -148,17 +154,18 @@ def detached(tensor: Tensor) -> Array:
 def fused(call: Call, *tensors: Any) -> Any:
     """Return a loss, and a dict of outputs if the kernel returns some; None if it takes no part."""
     wanted: tuple[int, ...] = ()
-    gradients: tuple[Tensor, ...] = ()
-    try:
-        if is_grad_enabled():
-            wanted = tuple(
-                [k for k, x in enumerate(tensors[: call.differentiable]) if x.requires_grad]
-            )
-        if wanted and any([tensors[k].is_inference() for k in wanted]):  # which cannot be saved
+    gradients: tuple[Any, ...] = ()
+    if is_grad_enabled():
+        wanted = tuple([k for k, x in enumerate(tensors) if x is not None and x.requires_grad])
+        if wanted and (
+            wanted[-1] >= call.differentiable
+            or any([tensors[k].is_inference() for k in wanted])  # which cannot be saved
+        ):
             return None
+    try:
         if wanted and not call.deferred:
             gradients = tuple([_empty_like(tensors[k]) for k in wanted])
-            value = call.run(tensors, wanted, None, tuple([array(x) for x in gradients]))
+            value = call.run(tensors, wanted, None, _taken(call, gradients))
         else:
             value = call.run(tensors)
     except _REFUSALS:
@@ -166,15 +173,20 @@ def fused(call: Call, *tensors: Any) -> Any:
     if value is None:
         return None
     dtype, outputs = tensors[0].dtype, None
-    if isinstance(value, tuple):
+    if type(value) is tuple:
         value, outputs = value
-    loss = _scalar(value, dtype) if isinstance(value, float) else _tensor(value, dtype)
+    loss = _scalar(value, dtype) if type(value) is float else _tensor(value, dtype)
     if wanted:
         inputs = [tensors[k] for k in wanted]
         loss = _attach((call, loss, wanted, tensors, gradients), *inputs)
     if outputs is None:
         return loss
-    return loss, {name: torch.from_numpy(output) for name, output in outputs.items()}
+    return loss, {name: _tensor(output, output.dtype) for name, output in outputs.items()}
+
+
+def _taken(call: Call, tensors: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    """Return new tensors as a call takes them: as they are if it says so, as arrays if not."""
+    return tensors if getattr(call, "takes_tensors", False) else tuple(map(array, tensors))
 
 
 def _empty_like(tensor: Tensor) -> Tensor:
@@ -188,8 +200,10 @@ def _empty_like(tensor: Tensor) -> Tensor:
     return _tensor(_core.new_like(detached(tensor)), tensor.dtype)
 
 
-def _tensor(made: Array, dtype: torch.dtype) -> Tensor:
+def _tensor(made: Any, dtype: Any) -> Tensor:
     """Return an array of a kernel as a tensor."""
+    if isinstance(made, Tensor):
+        return made
     tensor = torch.from_numpy(made)
     return tensor.view(dtype) if made.dtype == np.uint16 else tensor
 
@@ -202,7 +216,11 @@ def _scalar(value: float, dtype: torch.dtype) -> Tensor:
 
 
 class _Attached(torch.autograd.Function):
-    """A loss that a kernel computed, as a function of the tensors that it is differentiated in."""
+    """A loss that a kernel computed, as a function of the tensors that it is differentiated in.
+
+    The gradients of the forward pass are good whatever becomes of the tensors; whatever needs the
+    tensors again, autograd tells if they have changed.
+    """
 
     @staticmethod
     def forward(
@@ -211,9 +229,9 @@ class _Attached(torch.autograd.Function):
         *inputs: Tensor,
     ) -> Tensor:
         """Give the loss its place in the graph."""
-        ctx.call, loss, ctx.wanted, tensors, gradients = result
+        call, loss, wanted, tensors, gradients = result
+        ctx.state = call, wanted, len(tensors)
         ctx.fresh = len(gradients) > 0
-        ctx.number_of_tensors = len(tensors)
         # Freed by the backward pass, where an attribute would live as long as the loss.
         ctx.save_for_backward(*tensors, *gradients)
         return loss
@@ -221,36 +239,53 @@ class _Attached(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the forward pass, once; compute them otherwise."""
-        call: Call = ctx.call
-        wanted: tuple[int, ...] = ctx.wanted
-        saved = ctx.saved_tensors
-        tensors = saved[: ctx.number_of_tensors]
+        call, wanted, count = ctx.state
         if is_grad_enabled() or overridden(grad_output) or transformed():
-            return None, *_differentiated(call, tensors, wanted, grad_output)
-        # After their first use the memory is someone else's.
-        fresh = [x.data for x in saved[ctx.number_of_tensors :]] if ctx.fresh else []
-        ctx.fresh = False
+            return None, *_differentiated(call, ctx.saved_tensors[:count], wanted, grad_output)
+        if call.reduction != "none" and ctx.fresh:
+            # After their first use the memory is someone else's.
+            ctx.fresh = False
+            fresh = [x.unpack().data for x in ctx._raw_saved_tensors[count:]]
+            scale = grad_output.item()
+            if scale == 1:
+                return None, *fresh
+            if _may_be_scaled(ctx, fresh, scale):
+                return None, *[x.mul_(scale) for x in fresh]
+        else:
+            fresh = []
+        tensors = ctx.saved_tensors[:count]
         try:
-            scale: float | Array
+            given: Any
             if call.reduction == "none":
-                scale = array(grad_output.detach())
+                (given,) = _taken(call, (grad_output.detach(),))
             else:
-                scale = grad_output.item()
-                if fresh and scale == 1:
-                    return None, *fresh
-                # 16 bits would be rounded twice, and what was too small for them is lost; unless
-                # only exponents change, of which bfloat16 has as many as float32.
-                exact = abs(math.frexp(scale)[0]) == 0.5
-                if fresh and all(
-                    [x.itemsize > 2 or (exact and x.dtype is torch.bfloat16) for x in fresh]
-                ):
-                    return None, *[x.mul_(scale) for x in fresh]
+                given = grad_output.item()
             out = fresh or [_empty_like(tensors[k]) for k in wanted]
-            if call.run(tensors, wanted, scale, tuple([array(x) for x in out])) is not None:
+            if call.run(tensors, wanted, given, _taken(call, tuple(out))) is not None:
                 return None, *out
         except _REFUSALS:
             pass
         return None, *_differentiated(call, tensors, wanted, grad_output)
+
+
+def _may_be_scaled(ctx: Any, gradients: list[Tensor], scale: float) -> bool:
+    """Whether gradients that are rounded already may be multiplied.
+
+    16 bits would be rounded twice, and what was too small for them is lost; unless only exponents
+    change, of which bfloat16 has as many as float32.
+    """
+    kept = [x for x in gradients if x.itemsize == 2]
+    if not kept:
+        return True
+    if any([x.dtype is not torch.bfloat16 for x in kept]):
+        return False
+    if abs(math.frexp(scale)[0]) == 0.5:
+        return True
+    try:
+        ctx.saved_tensors  # noqa: B018
+    except RuntimeError:  # they have changed: better twice than not at all
+        return True
+    return False
 
 
 #: Without torch.autograd.Function's own apply, which looks for transforms: 2 us of 30.
@@ -268,3 +303,14 @@ def _differentiated(
         loss = call.formula(*[aliases.get(k, x) for k, x in enumerate(tensors)])
     inputs = tuple(aliases.values())
     return torch.autograd.grad(loss, inputs, grad_output, create_graph=create_graph)
+
+
+#: Whether the kernels are told of tensors by DLPack's C functions.
+EXCHANGE: bool = _core.use_tensors(
+    getattr(Tensor, "__dlpack_c_exchange_api__", None),
+    (Tensor, torch.nn.Parameter),
+    detached,
+    torch.empty,
+    _empty_like,
+    (torch.float32, torch.float64),
+)

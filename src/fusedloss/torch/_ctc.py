@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor, get_num_threads
-from torch.nn import functional
 
 from fusedloss import sequences
 from fusedloss._loss import Array, lookup
+from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import Tensors, array, detached
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fusedloss import _check
 from fusedloss._core import linear_cross_entropy
 from fusedloss._loss import Array
+from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import Tensors, array, detached
 from fusedloss.torch._softmax import NO_EXTRAS, Softmax, expect_shape
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from fusedloss import _check
 from fusedloss._core import pointwise_plain
-from fusedloss._loss import Array, lookup
-from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_tensors
+from fusedloss._loss import lookup
+from fusedloss.torch._autograd import Tensors, evaluate, expect_tensors
 
 
 class Pointwise(NamedTuple):
@@ -30,6 +30,7 @@ class Pointwise(NamedTuple):
     differentiable: int = 2
     weighted_mean: bool = False
     divisor: float = 0.0  # of a sum, if it is not 0
+    takes_tensors: bool = True
 
     @property
     def deferred(self) -> bool:
@@ -40,16 +41,14 @@ class Pointwise(NamedTuple):
         self,
         tensors: Tensors,
         wanted: tuple[int, ...] = (),
-        grad_output: float | Array | None = None,
-        out: tuple[Array, ...] = (),
+        grad_output: Any = None,
+        out: tuple[Any, ...] = (),
     ) -> Any:
         """Run the kernel and return the loss; None if it does not take the arguments."""
-        last = self.differentiable
-        arrays = [*map(numbers, tensors[:last]), *map(constants, tensors[last:])]
         result = pointwise_plain(
             self.row,
-            tuple(arrays[:-1]),
-            arrays[-1],
+            tensors[:-1],
+            tensors[-1],
             self.parameters,
             self.reduction,
             self.divisor,
@@ -59,7 +58,7 @@ class Pointwise(NamedTuple):
             grad_output,
             out if wanted else None,
             False,
-            True,  # bfloat16 comes as its bits
+            True,
         )
         return result[0] if wanted and result is not None else result
 
@@ -72,14 +71,9 @@ class Pointwise(NamedTuple):
         return {}
 
 
-def numbers(tensor: Tensor) -> Array:
-    """Return an array of numbers that a gradient may be wanted in, bools as 0 and 1."""
-    return detached(tensor.view(torch.uint8) if tensor.dtype is torch.bool else tensor)
-
-
-def constants(tensor: Tensor | None) -> Array | None:
-    """Return an array that no gradient is wanted in: RuntimeError where one is."""
-    return None if tensor is None else array(tensor)
+def numbers(tensor: Tensor) -> Tensor:
+    """Return a tensor of numbers, bools as 0 and 1."""
+    return tensor.view(torch.uint8) if tensor.dtype is torch.bool else tensor
 
 
 def own_loss(
@@ -96,6 +90,7 @@ def own_loss(
     operands of one dtype in torch's operations.
     """
     expect_tensors(*operands, weight)
+    operands = tuple(map(numbers, operands))
     if not operands[0].is_floating_point():
         raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")
     record = lookup(loss)

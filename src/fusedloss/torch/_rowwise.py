@@ -15,9 +15,9 @@ from torch import Tensor
 
 from fusedloss import _check
 from fusedloss._core import rowwise_plain
-from fusedloss._loss import Array, lookup
-from fusedloss.torch._autograd import Tensors, evaluate, expect_tensors
-from fusedloss.torch._pointwise import constants, numbers, reduced, replace_silent
+from fusedloss._loss import lookup
+from fusedloss.torch._autograd import Tensors, evaluate, expect_tensors, in_computing_type
+from fusedloss.torch._pointwise import numbers, reduced, replace_silent
 
 
 class Rowwise(NamedTuple):
@@ -32,6 +32,7 @@ class Rowwise(NamedTuple):
     parameters: tuple[float, ...] = ()
     differentiable: int = 1
     axis: int | None = None
+    takes_tensors: bool = True
 
     @property
     def deferred(self) -> bool:
@@ -42,21 +43,20 @@ class Rowwise(NamedTuple):
         self,
         tensors: Tensors,
         wanted: tuple[int, ...] = (),
-        grad_output: float | Array | None = None,
-        out: tuple[Array, ...] = (),
+        grad_output: Any = None,
+        out: tuple[Any, ...] = (),
     ) -> Any:
         """Run the kernel and return the loss; None if it does not take the arguments."""
-        last, operands = self.differentiable, len(self.roles) + 1
+        operands = len(self.roles) + 1
         weight, sample_weight = tensors[operands:]
         if weight is not None:
-            wide = torch.float64 if tensors[0].dtype is torch.float64 else torch.float32
-            weight = weight.to(wide).contiguous()
+            weight = in_computing_type(weight, tensors[0])
         result = rowwise_plain(
             self.name,
-            (*map(numbers, tensors[:last]), *map(constants, tensors[last:operands])),
+            tensors[:operands],
             self.roles,
-            constants(weight),
-            constants(sample_weight),
+            weight,
+            sample_weight,
             self.parameters,
             self.reduction,
             self.axis,
@@ -64,7 +64,7 @@ class Rowwise(NamedTuple):
             wanted,
             grad_output,
             out if wanted else None,
-            True,  # bfloat16 comes as its bits
+            True,
         )
         return result[0] if wanted and result is not None else result
 
@@ -93,8 +93,9 @@ def own_row_loss(
     that are `named` come last.
     """
     named = named or {}
-    tensors = (*operands, *named.values())
-    expect_tensors(*tensors, sample_weight)
+    expect_tensors(*operands, *named.values(), sample_weight)
+    operands = tuple(map(numbers, operands))
+    named = {name: numbers(x) for name, x in named.items()}
     if not operands[0].is_floating_point():
         raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")
     record = lookup(loss)
@@ -110,7 +111,7 @@ def own_row_loss(
         len(record.differentiable),
         axis,
     )
-    value: Tensor = evaluate(call, *tensors, None, sample_weight)
+    value: Tensor = evaluate(call, *operands, *named.values(), None, sample_weight)
     return value
 
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fusedloss import _check
 from fusedloss._loss import Array, lookup
+from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_tensors
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fusedloss import _check
 from fusedloss._core import softmax_plain
 from fusedloss._distillation import distillation
 from fusedloss._loss import Array, Extras
-from fusedloss.torch._autograd import Tensors, array, detached, expect_tensors
+from fusedloss.torch import _original as functional
+from fusedloss.torch._autograd import Tensors, array, detached, expect_tensors, in_computing_type
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 
 NO_EXTRAS = Extras()
@@ -41,25 +41,25 @@ class Softmax(NamedTuple):
     extras: Extras | None = None
     deferred: bool = False
     differentiable: int = 1
+    takes_tensors: bool = True
 
     def run(
         self,
         tensors: Tensors,
         wanted: tuple[int, ...] = (),
-        grad_output: float | Array | None = None,
-        out: tuple[Array, ...] = (),
+        grad_output: Any = None,
+        out: tuple[Any, ...] = (),
     ) -> Any:
         """Run the kernel and return the loss; None if it does not take the arguments."""
         prediction, target, weight, sample_weight = tensors
         if weight is not None:
-            wide = torch.float64 if prediction.dtype is torch.float64 else torch.float32
-            weight = weight.to(wide).contiguous()
+            weight = in_computing_type(weight, prediction)
         result = softmax_plain(
             self.kind,
-            detached(prediction),
-            array(target),
-            None if weight is None else array(weight),
-            None if sample_weight is None else array(sample_weight),
+            prediction,
+            target,
+            weight,
+            sample_weight,
             self.ignore_index,
             self.label_smoothing,
             self.reduction,
@@ -70,7 +70,7 @@ class Softmax(NamedTuple):
             grad_output,
             out[0] if wanted else None,
             False,
-            True,  # bfloat16 comes as its bits
+            True,
         )
         return result[0] if wanted and result is not None else result
 

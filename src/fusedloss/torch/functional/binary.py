@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch._C import _nn as operators
-from torch.nn import functional
 
 from fusedloss import _check, binary
+from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, expect_tensors, fused
 from fusedloss.torch._pointwise import Pointwise, own_loss, reduced
-from fusedloss.torch.functional._recognition import BreakEven, get_enum, recognised, small
+from fusedloss.torch.functional._recognition import recognised
 from fusedloss.torch.functional._types import Reduction
-
-PROBABILITIES = BreakEven(value=1 << 9, gradient=1 << 11)
-LOGITS = BreakEven(value=1 << 12, gradient=1 << 14)
-SCORES = BreakEven(value=1 << 12, gradient=1 << 12)
-
 
 # ---- Losses of torch -----------------------------------------------------------------------------
 
@@ -53,7 +47,7 @@ def binary_cross_entropy(
     >>> F.binary_cross_entropy(torch.tensor([0.4, 0.6]), torch.tensor([0.0, 1.0]))
     tensor(0.5108)
     """
-    if recognised(PROBABILITIES, input, target, weight) and size_average is None and reduce is None:
+    if recognised(input, target, weight) and size_average is None and reduce is None:
         call = Pointwise(
             "binary_cross_entropy",
             lambda x, t, w: functional.binary_cross_entropy(x, t, w, reduction=reduction),
@@ -97,16 +91,7 @@ def binary_cross_entropy_with_logits(
     >>> F.binary_cross_entropy_with_logits(torch.tensor([2.0, 0.0]), torch.tensor([1.0, 0.0]))
     tensor(0.4100)
     """
-    plain = weight is None and pos_weight is None and size_average is None and reduce is None
-    if plain and small(LOGITS, input, target):
-        return torch.binary_cross_entropy_with_logits(
-            input, target, None, None, get_enum(reduction)
-        )
-    if (
-        recognised(LOGITS, input, target, weight, pos_weight)
-        and size_average is None
-        and reduce is None
-    ):
+    if recognised(input, target, weight, pos_weight) and size_average is None and reduce is None:
         call = Pointwise(
             "binary_cross_entropy_with_logits",
             lambda x, t, p, w: functional.binary_cross_entropy_with_logits(
@@ -139,8 +124,7 @@ def soft_margin_loss(
     Returns
     -------
     Tensor
-        The loss, differentiable in `input`. Of few elements it is torch's own, which is
-        infinite for scores far on the wrong side.
+        The loss, differentiable in `input`. It is finite for finite scores, where torch's is not.
 
     See Also
     --------
@@ -153,9 +137,7 @@ def soft_margin_loss(
     >>> F.soft_margin_loss(torch.tensor([2.0, 0.0]), torch.tensor([1.0, -1.0]))
     tensor(0.4100)
     """
-    if small(SCORES, input, target) and size_average is None and reduce is None:
-        return operators.soft_margin_loss(input, target, get_enum(reduction))
-    if recognised(SCORES, input, target) and size_average is None and reduce is None:
+    if recognised(input, target) and size_average is None and reduce is None:
         call = Pointwise(
             "soft_margin_loss",
             lambda x, t, _: functional.soft_margin_loss(x, t, reduction=reduction),

@@ -2,75 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import torch
-from torch import Tensor, is_grad_enabled
-from torch._C import _is_tracing
-from torch._C import _nn as operators
-from torch.compiler import is_compiling
-from torch.nn import _reduction, functional
-from torch.overrides import has_torch_function_variadic
+from torch import Tensor
+from torch.nn import _reduction
 
 from fusedloss import _check, _core
 from fusedloss._loss import Extras
+from fusedloss.torch import _original as functional
 from fusedloss.torch import _softmax
 from fusedloss.torch._autograd import evaluate, fused, overridden, transformed
 from fusedloss.torch._softmax import Distillation, Softmax
-from fusedloss.torch.functional._recognition import NEVER, get_enum
 from fusedloss.torch.functional._types import Loss, Outputs, Reduction
-
-
-class RowBreakEven(NamedTuple):
-    """Elements of an input from which a call is worth taking from torch. Measured."""
-
-    least: int  # of those that follow
-    value: int  # without a gradient
-    gradient: int  # with one
-    classes: int  # fewer make short rows, for which torch takes another way
-    short_value: int
-    short_gradient: int
-
-    def passed(self, input: Tensor, target: Tensor) -> bool:
-        """Whether a call is as large."""
-        elements = input.numel()
-        with_gradient = input.requires_grad and is_grad_enabled()
-        if elements < self.classes * target.numel():
-            return elements >= (self.short_gradient if with_gradient else self.short_value)
-        return elements >= (self.gradient if with_gradient else self.value)
-
-
-CROSS_ENTROPY = RowBreakEven(
-    least=640,
-    value=1 << 15,
-    gradient=1 << 16,
-    classes=16,
-    short_value=640,
-    short_gradient=1536,
-)
-NLL_LOSS = RowBreakEven(
-    least=1 << 20,
-    value=NEVER,
-    gradient=1 << 20,
-    classes=128,
-    short_value=NEVER,
-    short_gradient=NEVER,
-)
 
 _LOG_PROBABILITIES = Extras(prediction=_core.LOG_PROBABILITIES)
 _PROBABILITIES = Extras(prediction=_core.PROBABILITIES)
 
 
-def _recognised(
-    input: Any, target: Any, weight: Any, ignore_index: Any, break_even: RowBreakEven
-) -> bool:
-    """Whether the kernels answer a call as torch does, and are quicker."""
+def _recognised(input: Any, target: Any, weight: Any, ignore_index: Any) -> bool:
+    """Whether the kernels answer a call."""
     return (
         not overridden(input, target, weight)
         and isinstance(input, Tensor)
-        and input.numel() >= break_even.least
         and isinstance(target, Tensor)
-        and break_even.passed(input, target)
         and not transformed()
         and (
             target.dtype is torch.int64
@@ -159,8 +114,8 @@ def cross_entropy(
     Notes
     -----
     The gradient is computed together with the loss, except for ``reduction="none"``, and is all
-    that is kept of the logits' size beside them. The logits must not be changed in place before
-    the backward pass.
+    that is kept of the logits' size beside them. Logits may be changed in place before the
+    backward pass of "mean" and "sum"; a second pass, or one with ``create_graph``, needs them.
 
     Examples
     --------
@@ -176,20 +131,7 @@ def cross_entropy(
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
     plain = sample_weight is None and softcap is None and not z_loss and not outputs
-    # The quick way for small calls: what torch's own function comes to.
-    if (
-        not is_compiling()  # which reads no further
-        and not _is_tracing()  # in which a number is a tensor
-        and plain
-        and type(input) is Tensor
-        and type(target) is Tensor
-        and (input.numel() < CROSS_ENTROPY.least or not CROSS_ENTROPY.passed(input, target))
-        and not has_torch_function_variadic(input, target, weight)
-    ):
-        return operators.cross_entropy_loss(
-            input, target, weight, get_enum(reduction), ignore_index, label_smoothing
-        )
-    if not plain or _recognised(input, target, weight, ignore_index, CROSS_ENTROPY):
+    if not plain or _recognised(input, target, weight, ignore_index):
         extras = None
         if not plain:
             extras = Extras(softcap=softcap, z_loss=z_loss, outputs=_check.outputs(outputs))
@@ -254,7 +196,7 @@ def nll_loss(
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
     plain = sample_weight is None
-    if not plain or _recognised(input, target, weight, ignore_index, NLL_LOSS):
+    if not plain or _recognised(input, target, weight, ignore_index):
         call = Softmax(
             _softmax.negative_log_likelihood,
             _core.INDEX_TARGET,

@@ -6,15 +6,13 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fusedloss import divergence
+from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import fused
 from fusedloss.torch._pointwise import Pointwise, own_loss
-from fusedloss.torch.functional._recognition import BreakEven, recognised
+from fusedloss.torch.functional._recognition import recognised
 from fusedloss.torch.functional._types import Reduction
-
-KL_DIV = BreakEven(value=1 << 12, gradient=1 << 13)
 
 _NOTHING = torch.empty(0)
 
@@ -55,7 +53,7 @@ def kl_div(
     tensor(0.6020)
     """
     if (
-        recognised(KL_DIV, input, target)
+        recognised(input, target)
         and size_average is None
         and reduce is None
         and type(log_target) is bool

@@ -6,28 +6,22 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fusedloss import _check, _core
 from fusedloss._loss import Extras
+from fusedloss.torch import _original as functional
 from fusedloss.torch import _softmax
 from fusedloss.torch._autograd import (
     evaluate,
     expect_tensors,
     fused,
-    in_graph,
     overridden,
     transformed,
     without_autocast,
 )
 from fusedloss.torch._linear import Linear
 from fusedloss.torch._softmax import Softmax
-from fusedloss.torch.functional._recognition import BreakEven
 from fusedloss.torch.functional._types import Loss, Outputs
-
-#: Of logits, which are not held; with fewer positions than a panel has most of it is for nothing.
-LOGITS = BreakEven(value=1 << 18, gradient=1 << 20)
-POSITIONS = BreakEven(value=32, gradient=32)
 
 
 def _recognised(
@@ -38,19 +32,15 @@ def _recognised(
     weight: Any,
     ignore_index: Any,
 ) -> bool:
-    """Whether the kernels answer a call as torch does, and are quicker."""
+    """Whether the kernels answer a call."""
     tensors = [x for x in (input, linear_weight, linear_bias, target, weight) if x is not None]
     if overridden(*tensors) or not all([isinstance(x, Tensor) for x in tensors]) or transformed():
         return False
     mixes = torch.is_autocast_enabled("cpu")  # which brings dtypes together
     if input.dim() not in (1, 2) or linear_weight.dim() != 2:
         return False
-    positions = input.numel() // max(input.shape[-1], 1)
-    gradient = in_graph(*tensors)
     return (
-        positions >= (POSITIONS.gradient if gradient else POSITIONS.value)
-        and positions * len(linear_weight) >= (LOGITS.gradient if gradient else LOGITS.value)
-        and (
+        (
             target.dtype is torch.int64
             or ((target.dtype is input.dtype or mixes) and ignore_index is None)
         )

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fusedloss import _check, multiclass
+from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, fused
 from fusedloss.torch._rowwise import Rowwise, own_row_loss
-from fusedloss.torch.functional._recognition import BreakEven, is_number, recognised_rows
+from fusedloss.torch.functional._recognition import is_number, recognised_rows
 from fusedloss.torch.functional._types import Reduction
-
-MULTI_MARGIN = BreakEven(value=1 << 14, gradient=1 << 15, row_value=32)
-LABELS = BreakEven(value=1 << 13, gradient=1 << 13, row_value=16)
-LOGISTIC = BreakEven(value=0, gradient=0)
-
 
 # ---- Losses of torch -----------------------------------------------------------------------------
 
@@ -56,7 +51,7 @@ def multi_margin_loss(
     if (
         size_average is None
         and reduce is None
-        and recognised_rows(MULTI_MARGIN, input, others=(target, weight))
+        and recognised_rows(input, others=(target, weight))
         and target is not None
         and target.dtype is torch.int64
         and target.shape == input.shape[:-1]
@@ -117,7 +112,7 @@ def multilabel_margin_loss(
     if (
         size_average is None
         and reduce is None
-        and recognised_rows(LABELS, input, others=(target,))
+        and recognised_rows(input, others=(target,))
         and target is not None
         and target.dtype is torch.int64
         and target.shape == input.shape
@@ -170,7 +165,7 @@ def multilabel_soft_margin_loss(
     if (
         size_average is None
         and reduce is None
-        and recognised_rows(LOGISTIC, input, target, others=(weight,))
+        and recognised_rows(input, target, others=(weight,))
         and (weight is None or weight.dtype is input.dtype)
     ):
         call = Rowwise(

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fusedloss import ranking
+from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import fused
 from fusedloss.torch._pointwise import Pointwise
 from fusedloss.torch._rowwise import own_row_loss
-from fusedloss.torch.functional._recognition import BreakEven, is_number, recognised
+from fusedloss.torch.functional._recognition import is_number, recognised
 from fusedloss.torch.functional._types import Reduction
-
-MARGIN_RANKING_LOSS = BreakEven(value=1 << 13, gradient=1 << 9)
-HINGE_EMBEDDING_LOSS = BreakEven(value=0, gradient=0)
 
 
 def margin_ranking_loss(
@@ -51,7 +48,7 @@ def margin_ranking_loss(
     tensor(1.)
     """
     if (
-        recognised(MARGIN_RANKING_LOSS, input1, input2, target)
+        recognised(input1, input2, target)
         and size_average is None
         and reduce is None
         and isinstance(target, Tensor)
@@ -106,12 +103,7 @@ def hinge_embedding_loss(
     >>> F.hinge_embedding_loss(torch.tensor([0.5, 0.25]), torch.tensor([1.0, -1.0]))
     tensor(0.6250)
     """
-    if (
-        recognised(HINGE_EMBEDDING_LOSS, input, target)
-        and size_average is None
-        and reduce is None
-        and is_number(margin)
-    ):
+    if recognised(input, target) and size_average is None and reduce is None and is_number(margin):
         call = Pointwise(
             "hinge_embedding_loss",
             lambda x, t, _: functional.hinge_embedding_loss(x, t, margin, reduction=reduction),
@@ -163,7 +155,7 @@ def ranking_softmax_loss(
     loss = ranking.ranking_softmax_loss
     named = {}
     if where is not None:
-        named["where"] = where.view(torch.uint8) if where.dtype is torch.bool else where
+        named["where"] = where
     return own_row_loss(
         loss, _ranking_softmax, (logits, labels), sample_weight, reduction, named=named
     )

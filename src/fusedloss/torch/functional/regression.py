@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
-from torch._C import _nn as operators
-from torch.nn import functional
 
 from fusedloss import regression
+from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, fused
 from fusedloss.torch._pointwise import Pointwise, own_loss
 from fusedloss.torch.functional._recognition import (
-    BreakEven,
-    get_enum,
     is_number,
     recognised,
-    small,
 )
 from fusedloss.torch.functional._types import Reduction
-
-L1_LOSS = BreakEven(value=1 << 15, gradient=1 << 16)
-SQUARES = BreakEven(value=1 << 17, gradient=1 << 17)
-POISSON_NLL_LOSS = BreakEven(value=1 << 12, gradient=1 << 12)
-GAUSSIAN_NLL_LOSS = BreakEven(value=0, gradient=0)
 
 #: Numbers whose logarithms are taken, or that are divided by, are no less (as in Keras).
 EPSILON = 1e-7
@@ -64,10 +54,8 @@ def l1_loss(
     >>> F.l1_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(1.5000)
     """
-    if small(L1_LOSS, input, target) and weight is None and size_average is None and reduce is None:
-        return operators.l1_loss(input, target, get_enum(reduction))
     if (
-        recognised(L1_LOSS, input, target, weight)
+        recognised(input, target, weight)
         and size_average is None
         and reduce is None
         and (weight is None or weight.shape == input.shape)
@@ -115,10 +103,8 @@ def mse_loss(
     >>> F.mse_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(2.5000)
     """
-    if small(SQUARES, input, target) and weight is None and size_average is None and reduce is None:
-        return operators.mse_loss(input, target, get_enum(reduction))
     if (
-        recognised(SQUARES, input, target, weight)
+        recognised(input, target, weight)
         and size_average is None
         and reduce is None
         and (weight is None or weight.shape == input.shape)
@@ -166,10 +152,8 @@ def smooth_l1_loss(
     >>> F.smooth_l1_loss(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(0.8125)
     """
-    if small(SQUARES, input, target) and beta and size_average is None and reduce is None:
-        return operators.smooth_l1_loss(input, target, get_enum(reduction), beta)
     if (
-        recognised(SQUARES, input, target)
+        recognised(input, target)
         and size_average is None
         and reduce is None
         and is_number(beta)
@@ -217,10 +201,8 @@ def huber_loss(
     >>> F.huber_loss(torch.tensor([0.6, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(0.8400)
     """
-    if small(SQUARES, input, target) and weight is None:
-        return operators.huber_loss(input, target, get_enum(reduction), delta)
     if (
-        recognised(SQUARES, input, target, weight)
+        recognised(input, target, weight)
         and is_number(delta)
         and delta > 0
         and (weight is None or weight.shape == input.shape)
@@ -270,10 +252,8 @@ def poisson_nll_loss(
     >>> F.poisson_nll_loss(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
     tensor(0.8591)
     """
-    if small(POISSON_NLL_LOSS, input, target) and size_average is None and reduce is None:
-        return torch.poisson_nll_loss(input, target, log_input, full, eps, get_enum(reduction))
     if (
-        recognised(POISSON_NLL_LOSS, input, target)
+        recognised(input, target)
         and size_average is None
         and reduce is None
         and type(log_input) is bool
@@ -329,7 +309,7 @@ def gaussian_nll_loss(
     """
     input, target, var = as_autocast(input, target, var)  # torch's own stays in 16 bits
     if (
-        recognised(GAUSSIAN_NLL_LOSS, input, target, var)
+        recognised(input, target, var)
         and isinstance(var, Tensor)
         and var.shape == input.shape
         and is_number(eps)

@@ -6,16 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from fusedloss.torch._autograd import fused
+from fusedloss.torch import _original as functional
+from fusedloss.torch._autograd import fused, overridden, transformed
 from fusedloss.torch._ctc import CTC
-from fusedloss.torch.functional._recognition import BreakEven, recognised_rows
-
-#: Frames times labels from which a call is worth taking from torch. Measured.
-LEAST_STEPS = 1 << 11
-
-ANY_SIZE = BreakEven(value=0, gradient=0)
+from fusedloss.torch.functional._recognition import recognised_rows
 
 
 def ctc_loss(
@@ -53,11 +48,10 @@ def ctc_loss(
     """
     lengths = tuple(x for x in (input_lengths, target_lengths) if isinstance(x, Tensor))
     if (
-        recognised_rows(ANY_SIZE, log_probs, others=(targets, *lengths))
+        recognised_rows(log_probs, others=(targets, *lengths))
         and all([x.ndim <= 1 for x in lengths])
         and targets is not None
         and targets.dtype in (torch.int64, torch.int32)
-        and len(log_probs) * targets.numel() >= LEAST_STEPS
         and isinstance(blank, int)
         and isinstance(zero_infinity, bool)
     ):
@@ -67,6 +61,7 @@ def ctc_loss(
         loss: Tensor | None = fused(call, log_probs, targets)
         if loss is not None:
             return loss
+    _expect_labels(log_probs, targets, target_lengths)
     return functional.ctc_loss(
         log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity
     )
@@ -75,3 +70,30 @@ def ctc_loss(
 def _constant(lengths: Any) -> Any:
     """Return lengths that stay what they are until the backward pass."""
     return tuple(lengths.reshape(-1).tolist()) if isinstance(lengths, Tensor) else lengths
+
+
+def _expect_labels(log_probs: Any, targets: Any, target_lengths: Any) -> None:
+    """Raise IndexError for a label out of range: torch reads and writes memory by it unchecked.
+
+    Whatever else is wrong is torch's to find.
+    """
+    if overridden(log_probs, targets, target_lengths) or transformed():
+        return
+    if not (isinstance(targets, Tensor) and targets.is_cpu and isinstance(log_probs, Tensor)):
+        return
+    lengths = torch.as_tensor(target_lengths).reshape(-1)
+    labels = targets
+    if targets.dim() < 2:
+        labels = targets.reshape(1, -1)
+        lengths = lengths.sum(0, keepdim=True)
+    if log_probs.dim() == 0 or len(lengths) != len(labels) or labels.dim() != 2:
+        return
+    classes = log_probs.shape[-1]
+    bad = (labels < 0) | (labels >= classes)
+    bad &= torch.arange(labels.shape[1]) < lengths[:, None]
+    if bad.any():
+        row, column = bad.nonzero()[0].tolist()
+        at = f"[{column}]" if targets.dim() < 2 else f"[{row}, {column}]"
+        raise IndexError(
+            f"targets{at} is {labels[row, column].item()}: expected a label in [0, {classes})"
+        )

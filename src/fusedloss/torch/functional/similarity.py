@@ -7,16 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
-from torch.nn import PairwiseDistance, functional
+from torch.nn import PairwiseDistance
 
 from fusedloss import _check, similarity
+from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, fused
 from fusedloss.torch._rowwise import Rowwise, own_row_loss
-from fusedloss.torch.functional._recognition import BreakEven, is_number, recognised_rows
+from fusedloss.torch.functional._recognition import is_number, recognised_rows
 from fusedloss.torch.functional._types import Reduction
-
-ANGLES = BreakEven(value=0, gradient=0, row_value=64)
-TRIPLETS = BreakEven(value=0, gradient=0, row_value=64, row_gradient=16)
 
 #: No length counts as less (as in Keras).
 LEAST_LENGTH = 1e-7
@@ -63,7 +61,7 @@ def cosine_embedding_loss(
     if (
         size_average is None
         and reduce is None
-        and recognised_rows(ANGLES, input1, input2, others=(target,))
+        and recognised_rows(input1, input2, others=(target,))
         and target is not None
         and input1.ndim <= 2
         and target.shape == input1.shape[:-1]
@@ -207,7 +205,7 @@ def _triplets(
     by_torch: Callable[..., Tensor],
 ) -> Tensor | None:
     if not (
-        recognised_rows(TRIPLETS, anchor, positive, negative)
+        recognised_rows(anchor, positive, negative)
         and all(map(is_number, (margin, p, eps)))
         and 0 < margin < math.inf
         and (1 <= p <= _check.MOST_POWER or p == math.inf)

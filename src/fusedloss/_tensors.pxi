@@ -1,0 +1,167 @@
+# Tensors of torch as arrays: what `_core.pyx` includes for them.
+#
+# torch exports DLPack's table of C functions, one of which describes a tensor in tens of
+# nanoseconds. The structs are declared here by their layout, so that nothing of torch is needed to
+# build. Where there is no such table, a tensor's memory comes as an ndarray.
+
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from "Python.h":
+    void PyErr_Clear()
+
+cdef extern from *:
+    """
+    typedef struct {
+        void *data;
+        int32_t device_type, device_id, ndim;
+        uint8_t code, bits;
+        uint16_t lanes;
+        int64_t *shape, *strides; /* strides count elements */
+        uint64_t byte_offset;
+    } fl_dl_tensor;
+
+    typedef struct fl_dl_exchange {
+        uint32_t major, minor;
+        struct fl_dl_exchange *previous;
+        int (*allocate)(void), (*own)(void), (*give)(void);
+        int (*describe)(void *object, fl_dl_tensor *to);
+        int (*stream)(void);
+    } fl_dl_exchange;
+    """
+    ctypedef struct fl_dl_tensor:
+        void *data
+        int32_t device_type, device_id, ndim
+        uint8_t code, bits
+        uint16_t lanes
+        int64_t *shape
+        int64_t *strides
+        uint64_t byte_offset
+
+    ctypedef struct fl_dl_exchange:
+        uint32_t major
+        int (*describe)(void *object, fl_dl_tensor *to)
+
+cdef enum:
+    DL_CPU = 1
+    DL_INT = 0
+    DL_UINT = 1
+    DL_FLOAT = 2
+    DL_BFLOAT = 4
+
+cdef const fl_dl_exchange *exchange = NULL
+cdef object tensor_type = None
+cdef object parameter_type = None
+cdef object tensor_as_array = None  # bfloat16 as its bits
+cdef object tensor_empty = None
+cdef object tensor_empty_like = None
+cdef object tensor_float32 = None
+cdef object tensor_float64 = None
+
+
+def use_tensors(table, types, as_array, empty, empty_like, dtypes):
+    """Take tensors from now on, through a capsule of DLPack's C functions or as arrays.
+
+    types: that of tensors and that of parameters, no others being taken. dtypes: float32, float64.
+    Return whether the functions are used: where the table is of another version they are not.
+    """
+    global exchange, tensor_type, parameter_type, tensor_as_array
+    global tensor_empty, tensor_empty_like, tensor_float32, tensor_float64
+    exchange = NULL
+    if table is not None and PyCapsule_IsValid(table, "dlpack_exchange_api"):
+        exchange = <const fl_dl_exchange *>PyCapsule_GetPointer(table, "dlpack_exchange_api")
+        if exchange.major != 1:
+            exchange = NULL
+    tensor_type, parameter_type = types
+    tensor_as_array = as_array
+    tensor_empty, tensor_empty_like = empty, empty_like
+    tensor_float32, tensor_float64 = dtypes
+    return exchange != NULL
+
+
+cdef inline bint is_tensor(object x) noexcept:
+    return type(x) is tensor_type or type(x) is parameter_type
+
+
+cdef fl_dtype dtype_of_tensor(const fl_dl_tensor *tensor) noexcept:
+    """The dtype code of a tensor's elements; FL_NO_DTYPE for bool, uint16 and what is no number.
+
+    Elsewhere in the torch front uint16 are the bits of bfloat16.
+    """
+    if tensor.lanes != 1:
+        return FL_NO_DTYPE
+    if tensor.code == DL_FLOAT:
+        if tensor.bits == 64:
+            return FL_FLOAT64
+        return FL_FLOAT32 if tensor.bits == 32 else FL_FLOAT16 if tensor.bits == 16 else FL_NO_DTYPE
+    if tensor.code == DL_BFLOAT:
+        return FL_BFLOAT16 if tensor.bits == 16 else FL_NO_DTYPE
+    if tensor.code == DL_INT:
+        if tensor.bits == 64:
+            return FL_INT64
+        if tensor.bits == 32:
+            return FL_INT32
+        return FL_INT16 if tensor.bits == 16 else FL_INT8 if tensor.bits == 8 else FL_NO_DTYPE
+    if tensor.code == DL_UINT:
+        if tensor.bits == 64:
+            return FL_UINT64
+        return FL_UINT32 if tensor.bits == 32 else FL_UINT8 if tensor.bits == 8 else FL_NO_DTYPE
+    return FL_NO_DTYPE
+
+
+cdef bint take_tensor(object x, Array *array) noexcept:
+    """`take` of a tensor in this machine's memory. What is copied here outlives changes of it."""
+    cdef fl_dl_tensor tensor
+    cdef Py_buffer *view = &array.view
+    cdef bint elements = True
+    cdef Py_ssize_t d
+    try:
+        # A negative view holds the numbers with the other sign, and DLPack does not say so.
+        if x.is_neg():
+            return False
+        if exchange == NULL:
+            return take_array_of_tensor(x, array)
+    except Exception:
+        return False
+    if exchange.describe(<void *>x, &tensor) != 0:
+        PyErr_Clear()
+        return False
+    array.dtype = dtype_of_tensor(&tensor)
+    if tensor.device_type != DL_CPU or tensor.ndim > FL_MAX_DIMS or array.dtype == FL_NO_DTYPE:
+        return False
+    memset(view, 0, sizeof(Py_buffer))
+    view.itemsize = tensor.bits // 8
+    view.ndim = tensor.ndim
+    view.readonly = False
+    view.shape = array.shape
+    view.strides = array.strides
+    for d in range(tensor.ndim):
+        array.shape[d] = tensor.shape[d]
+        array.strides[d] = tensor.strides[d] * view.itemsize
+        elements = elements and tensor.shape[d] != 0
+    if tensor.data == NULL and elements:
+        return False  # a tensor of zeros, say, that has no memory
+    view.buf = <char *>tensor.data + tensor.byte_offset if tensor.data else <char *>array
+    array.held = True
+    return <uintptr_t>view.buf % <size_t>view.itemsize == 0
+
+
+cdef bint take_array_of_tensor(object x, Array *array) except -1:
+    bfloat16 = x.element_size() == 2 and x.is_floating_point()
+    if not take(tensor_as_array(x), array):
+        return False
+    if bfloat16 and array.dtype == FL_UINT16:
+        array.dtype = FL_BFLOAT16
+    return True
+
+
+cdef object new_array(object like, tuple shape, bint wide):
+    """Make an array or a tensor, as `like` is, of its dtype or of the one it is computed in."""
+    dtype = like.dtype
+    if is_tensor(like):
+        if wide:
+            dtype = tensor_float64 if dtype is tensor_float64 else tensor_float32
+        return tensor_empty(shape, dtype=dtype)
+    if wide:
+        dtype = float64 if dtype == float64 else float32
+    return empty(shape, dtype)
