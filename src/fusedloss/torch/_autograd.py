@@ -240,26 +240,27 @@ class _Attached(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the forward pass, once; compute them otherwise."""
         call, wanted, count = ctx.state
-        if is_grad_enabled() or overridden(grad_output) or transformed():
+        given: Any = None
+        if not (is_grad_enabled() or overridden(grad_output) or transformed()):
+            try:
+                given = grad_output.detach() if call.reduction == "none" else grad_output.item()
+            except RuntimeError:  # a batch of them
+                pass
+        if given is None:
             return None, *_differentiated(call, ctx.saved_tensors[:count], wanted, grad_output)
-        if call.reduction != "none" and ctx.fresh:
+        fresh = []
+        if ctx.fresh:
             # After their first use the memory is someone else's.
             ctx.fresh = False
             fresh = [x.unpack().data for x in ctx._raw_saved_tensors[count:]]
-            scale = grad_output.item()
-            if scale == 1:
+            if given == 1:
                 return None, *fresh
-            if _may_be_scaled(ctx, fresh, scale):
-                return None, *[x.mul_(scale) for x in fresh]
-        else:
-            fresh = []
+            if _may_be_scaled(ctx, fresh, given):
+                return None, *[x.mul_(given) for x in fresh]
         tensors = ctx.saved_tensors[:count]
         try:
-            given: Any
             if call.reduction == "none":
-                (given,) = _taken(call, (grad_output.detach(),))
-            else:
-                given = grad_output.item()
+                (given,) = _taken(call, (given,))
             out = fresh or [_empty_like(tensors[k]) for k in wanted]
             if call.run(tensors, wanted, given, _taken(call, tuple(out))) is not None:
                 return None, *out
