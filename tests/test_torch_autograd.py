@@ -209,10 +209,15 @@ def test_changing_an_argument_in_place(
     """The first gradients of mean and sum are right; whatever needs the old values raises."""
 
     def loss() -> tuple[dict[str, Tensor], Tensor]:
-        given = {"logits": logits(4, 3) * 1, "target": Y.clone(), "weight": W.clone()}
-        weight = V.clone()
-        value = F.cross_entropy(*given.values(), sample_weight=weight, reduction=reduction)
-        return {**given, "sample_weight": weight}, value
+        given: dict[str, Any] = {
+            "logits": logits(4, 3) * 1,
+            "target": Y.clone(),
+            "weight": W.clone(),
+            "sample_weight": V.clone(),
+        }
+        options = {name: given[name] for name in ("weight", "sample_weight")}
+        value = F.cross_entropy(given["logits"], given["target"], reduction=reduction, **options)
+        return given, value
 
     given, value = loss()
     (expected,) = torch.autograd.grad(value.sum() * 3, given["logits"])

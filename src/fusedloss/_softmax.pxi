@@ -100,8 +100,8 @@ cdef bint scales_are_floats(const fl_softmax_args *args) noexcept:
 cdef object new_output(
     fl_output *output, Array *array, object like, tuple shape, bint wide, bint bits
 ):
-    """Make an array of one value per position for the kernels to fill: see `new_array`."""
-    made = new_array(like, shape, wide)
+    """Make an array of one value per position for the kernels to fill: see `new_values`."""
+    made = new_values(like, shape, wide)
     take_real(made, array, bits)
     set_output(output, array, -1)
     return made

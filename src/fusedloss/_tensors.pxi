@@ -155,7 +155,7 @@ cdef bint take_array_of_tensor(object x, Array *array) except -1:
     return True
 
 
-cdef object new_array(object like, tuple shape, bint wide):
+cdef object new_values(object like, tuple shape, bint wide):
     """Make an array or a tensor, as `like` is, of its dtype or of the one it is computed in."""
     dtype = like.dtype
     if is_tensor(like):
