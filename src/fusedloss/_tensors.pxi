@@ -113,7 +113,6 @@ cdef bint take_tensor(object x, Array *array) noexcept:
     """`take` of a tensor in this machine's memory. What is copied here outlives changes of it."""
     cdef fl_dl_tensor tensor
     cdef Py_buffer *view = &array.view
-    cdef bint elements = True
     cdef Py_ssize_t d
     try:
         # A negative view holds the numbers with the other sign, and DLPack does not say so.
@@ -133,13 +132,14 @@ cdef bint take_tensor(object x, Array *array) noexcept:
     view.itemsize = tensor.bits // 8
     view.ndim = tensor.ndim
     view.readonly = False
+    view.len = view.itemsize
     view.shape = array.shape
     view.strides = array.strides
     for d in range(tensor.ndim):
         array.shape[d] = tensor.shape[d]
         array.strides[d] = tensor.strides[d] * view.itemsize
-        elements = elements and tensor.shape[d] != 0
-    if tensor.data == NULL and elements:
+        view.len *= tensor.shape[d]
+    if tensor.data == NULL and view.len:
         return False  # a tensor of zeros, say, that has no memory
     view.buf = <char *>tensor.data + tensor.byte_offset if tensor.data else <char *>array
     array.held = True

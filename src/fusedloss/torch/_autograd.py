@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -242,10 +243,8 @@ class _Attached(torch.autograd.Function):
         call, wanted, count = ctx.state
         given: Any = None
         if not (is_grad_enabled() or overridden(grad_output) or transformed()):
-            try:
+            with suppress(RuntimeError):  # of a batch of them
                 given = grad_output.detach() if call.reduction == "none" else grad_output.item()
-            except RuntimeError:  # a batch of them
-                pass
         if given is None:
             return None, *_differentiated(call, ctx.saved_tensors[:count], wanted, grad_output)
         fresh = []
