@@ -180,7 +180,7 @@ def _pair_cases() -> list[Case]:
         if not hasattr(getattr(fl, name), "__fusedloss__"):
             continue
         parameters = inspect.signature(getattr(fl, name)).parameters
-        if "ref_embeddings" not in parameters:
+        if not {"ref_embeddings", "sample_weight"} <= set(parameters):
             continue
         metrics = ("euclidean", "squared_euclidean", "cosine", "lp")
         default = parameters["distance"].default if "distance" in parameters else None
