@@ -198,7 +198,7 @@ def norm_statistics(
     What does not fit together is left to `margin_head`.
     """
     x, y = as_prediction("embeddings", embeddings), as_array("target", target)
-    if y.shape != x.shape[:-1]:
+    if y.shape != x.shape[:-1] or y.dtype.kind not in "iu":
         return 0.0, 0.0
     counted = y != ignore_index
     if sample_weight is not None:
