@@ -15,9 +15,6 @@ from counted_cases import Call, Case
 from fusedloss.torch import functional
 from parts import Array
 from test_counted import CONTENTS, TABLE, filled, silent_positions, weight_of
-from torch_parts import kernels_at_any_size
-
-__all__ = ["kernels_at_any_size"]  # a fixture
 
 SHAPES = ((67, 17), (9, 300))
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}

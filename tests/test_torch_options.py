@@ -17,7 +17,7 @@ from fusedloss.torch.modules._fields import Module  # noqa: E402
 from fusedloss.torch.modules.margin import Head  # noqa: E402
 from fusedloss.torch.modules.mining import Miner  # noqa: E402
 from module_cases import MODULES, P, W, Y, Z  # noqa: E402
-from torch_parts import kernels_at_any_size, outcome  # noqa: E402, F401
+from torch_parts import outcome  # noqa: E402
 
 nn = torch.nn
 
