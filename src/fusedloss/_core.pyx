@@ -430,6 +430,7 @@ cdef fl_dtype dtype_of(const Py_buffer *view) noexcept:
 cdef struct Array:
     Py_buffer view
     bint held
+    bint tensors  # `take` takes them: only the torch front hands tensors on
     fl_dtype dtype
     Py_ssize_t shape[FL_MAX_DIMS]  # of a tensor, and the view's strides
     Py_ssize_t strides[FL_MAX_DIMS]
@@ -445,6 +446,14 @@ cdef bint is_bfloat16(object x) noexcept:
         return False
 
 
+cdef void clear(Array *each, size_t count, bint tensors) noexcept:
+    """Hold nothing; tensors: whether tensors may be taken, too."""
+    cdef size_t i
+    for i in range(count):
+        each[i].held = False
+        each[i].tensors = tensors
+
+
 cdef bint take(object x, Array *array) noexcept:
     """Hold the buffer of a plain, aligned ndarray of native dtype, or a tensor's memory.
 
@@ -452,7 +461,7 @@ cdef bint take(object x, Array *array) noexcept:
     """
     cdef Py_ssize_t d
     if type(x) is not ndarray:
-        return is_tensor(x) and take_tensor(x, array)
+        return array.tensors and is_tensor(x) and take_tensor(x, array)
     try:
         PyObject_GetBuffer(x, &array.view, PyBUF_STRIDES | PyBUF_FORMAT)
         array.dtype = dtype_of(&array.view)

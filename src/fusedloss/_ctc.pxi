@@ -10,8 +10,7 @@ def ctc(call, grad_output=1.0, gradient=None):
     cdef CTCArrays arrays
     cdef Array *each = <Array *>&arrays
     cdef size_t i
-    for i in range(sizeof(CTCArrays) // sizeof(Array)):
-        each[i].held = False
+    clear(each, sizeof(CTCArrays) // sizeof(Array), False)
     try:
         return ctc_on_arrays(call, grad_output, gradient, &arrays)
     finally:

@@ -29,8 +29,7 @@ def linear_cross_entropy(call, gradient=False, grad_output=None, out=None, bint 
     cdef LinearArrays arrays
     cdef Array *each = <Array *>&arrays
     cdef size_t i
-    for i in range(sizeof(LinearArrays) // sizeof(Array)):
-        each[i].held = False
+    clear(each, sizeof(LinearArrays) // sizeof(Array), False)
     gradients = _check.LinearGradients(call, gradient, grad_output, out)
     try:
         value = linear_on_arrays(call, gradients, bits, &arrays)

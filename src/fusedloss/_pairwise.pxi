@@ -22,8 +22,7 @@ def pairwise(call, gradient=False, grad_output=None, out=None):
     cdef PairwiseArrays arrays
     cdef Array *each = <Array *>&arrays
     cdef size_t i
-    for i in range(sizeof(PairwiseArrays) // sizeof(Array)):
-        each[i].held = False
+    clear(each, sizeof(PairwiseArrays) // sizeof(Array), False)
     plan = call.plan(gradient, grad_output, out)
     try:
         value, slopes = pairwise_on_arrays(call, plan, &arrays)

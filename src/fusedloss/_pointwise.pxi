@@ -50,8 +50,7 @@ def pointwise_plain(
     cdef PointwiseArrays arrays
     cdef Array *each = <Array *>&arrays
     cdef size_t i
-    for i in range(sizeof(PointwiseArrays) // sizeof(Array)):
-        each[i].held = False
+    clear(each, sizeof(PointwiseArrays) // sizeof(Array), bits)
     try:
         return pointwise_on_arrays(
             name, operands, weight, parameters, reduction, divisor, weighted_mean, num_threads,

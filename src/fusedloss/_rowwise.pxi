@@ -48,8 +48,7 @@ def rowwise_plain(
     cdef RowwiseArrays arrays
     cdef Array *each = <Array *>&arrays
     cdef size_t i
-    for i in range(sizeof(RowwiseArrays) // sizeof(Array)):
-        each[i].held = False
+    clear(each, sizeof(RowwiseArrays) // sizeof(Array), bits)
     try:
         return rowwise_on_arrays(
             name, operands, roles, weight, sample_weight, parameters, reduction, axis, num_threads,

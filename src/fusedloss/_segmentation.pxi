@@ -32,8 +32,7 @@ cdef object segmentation(
     cdef SegmentationArrays arrays
     cdef Array *each = <Array *>&arrays
     cdef size_t i
-    for i in range(sizeof(SegmentationArrays) // sizeof(Array)):
-        each[i].held = False
+    clear(each, sizeof(SegmentationArrays) // sizeof(Array), False)
     try:
         return segmentation_on_arrays(
             logits, target, ignore_index, num_threads, slopes, entropy_slope, out, bits, &arrays

@@ -51,8 +51,7 @@ def softmax_plain(
     cdef SoftmaxArrays arrays
     cdef Array *each = <Array *>&arrays
     cdef size_t i
-    for i in range(sizeof(SoftmaxArrays) // sizeof(Array)):
-        each[i].held = False
+    clear(each, sizeof(SoftmaxArrays) // sizeof(Array), bits)
     try:
         return softmax_on_arrays(
             kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction,

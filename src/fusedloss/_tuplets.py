@@ -197,7 +197,7 @@ def angular(
         count += times * len(a)
         nonzero += times * np.count_nonzero(losses)
     divisor = {"mean_nonzero": nonzero, "mean": count, "sum": 1.0}[call.reduction]
-    value = total / divisor if divisor else 0.0
+    value = float(total / divisor) if divisor else 0.0
     if not places.wanted:
         return value
     return value, places.delivered((anchor, other), divisor)
@@ -300,7 +300,7 @@ def lifted(
         by_lse[a] += (x * np.exp(lse[a] - of_both))[some].sum()
         np.add.at(by_lse, p[some], (x * np.exp(others - of_both))[some])
     divisor = 1.0 if call.reduction == "sum" else nonzero if call.nonzero else count
-    value = total / divisor if divisor else 0.0
+    value = float(total / divisor) if divisor else 0.0
     if not places.wanted:
         return value
     for a, (p, x) in zip(rows, xs, strict=True):

@@ -130,7 +130,7 @@ class Softmax(NamedTuple):
         if _has_classes(target) or target.shape != shape:
             return silent
         silent = silent | (target == self.ignore_index)
-        if weight is None or weight.shape != prediction.shape[axis : axis + 1]:
+        if weight is None or weight.dim() != 1 or weight.shape != prediction.shape[axis : axis + 1]:
             return silent
         labels = target.masked_fill(silent, 0).long().clamp(0, len(weight) - 1)
         return silent | (weight[labels] == 0) if self.label_smoothing == 0 else silent
