@@ -151,8 +151,9 @@ def links(program: str, flags: tuple[str, ...]) -> bool:
 def has_openmp() -> bool:
     """Whether the compiler takes -fopenmp and links a program with it.
 
-    FUSEDLOSS_OPENMP=0 builds serial. On macOS two OpenMP runtimes in one process crash, so the
-    build is serial there unless FUSEDLOSS_OPENMP=1 promises a shared one.
+    The package's threads are its own. OpenMP's runtime is asked whether a call comes from inside
+    one of its regions, and to end its workers before a fork. FUSEDLOSS_OPENMP=0 does without, as
+    does macOS, where two runtimes in one process crash, unless FUSEDLOSS_OPENMP=1 promises one.
     """
     wanted = os.environ.get("FUSEDLOSS_OPENMP", "0" if sys.platform == "darwin" else "auto")
     if wanted in ("0", "1"):

@@ -2,8 +2,6 @@
  * The policy: which threads run a loop.
  *
  *   one thread       where fl_threads_enter says so;
- *   a region         of the shared OpenMP runtime where its workers spin: they answer at once, and
- *                    threads of our own would have to take the cores from them (team.c);
  *   own threads      otherwise. Whoever keeps the other cores, the caller takes the tasks itself
  *                    and waits for nobody who has not begun: at worst it runs all of them (pool.c).
  *
@@ -11,8 +9,8 @@
  */
 #include "engine.h"
 
+#include "openmp.h"
 #include "pool.h"
-#include "team.h"
 #include "threads.h"
 
 #include <stddef.h>
@@ -21,36 +19,18 @@
 #include <pthread.h>
 #endif
 
-static _Atomic int64_t serial_loops, pool_loops, team_loops, retreats, shared_tasks, tasks_by_others;
-static atomic_int last_engine; /* 0: none yet */
+static _Atomic int64_t serial_loops, pool_loops, retreats, shared_tasks, tasks_by_others;
 static atomic_uint forks;
-
-enum { OWN_THREADS = 1, REGION };
 
 static void add(_Atomic int64_t *count, int64_t n) {
     atomic_fetch_add_explicit(count, n, memory_order_relaxed);
 }
 
-static void count_shared(int engine, const fl_outcome *outcome) {
-    add(engine == REGION ? &team_loops : &pool_loops, 1);
+static void count_shared(const fl_outcome *outcome) {
+    add(&pool_loops, 1);
     if (outcome->by_others == 0) add(&retreats, 1);
     add(&shared_tasks, outcome->blocks);
     add(&tasks_by_others, outcome->by_others);
-    atomic_store_explicit(&last_engine, engine, memory_order_relaxed);
-}
-
-static bool run_region(int64_t tasks, int threads, fl_body body, void *context, fl_poll poll,
-                       fl_outcome *outcome) {
-    const int awake = fl_team_awake(threads);
-    if (awake < 2) return false;
-    fl_job job;
-    fl_job_fill(&job, tasks, awake, body, context);
-    int64_t dropped = 0;
-    int stopped = 0;
-    const int64_t taken = fl_team_run(&job, awake, poll, &dropped, &stopped);
-    const int64_t run = fl_job_blocks(&job) - dropped;
-    *outcome = (fl_outcome){run, run - taken, stopped != 0};
-    return true;
 }
 
 static int run_alone(int64_t tasks, fl_body body, void *context, fl_poll poll) {
@@ -69,12 +49,9 @@ static int run_alone(int64_t tasks, fl_body body, void *context, fl_poll poll) {
 int fl_parallel(int64_t tasks, int threads, fl_body body, void *context, fl_poll poll) {
     if (threads > tasks) threads = (int)tasks;
     fl_outcome outcome;
-    if (threads > 1) {
-        const bool region = run_region(tasks, threads, body, context, poll, &outcome);
-        if (region || fl_pool_run(tasks, threads, body, context, poll, &outcome)) {
-            count_shared(region ? REGION : OWN_THREADS, &outcome);
-            return outcome.stopped;
-        }
+    if (threads > 1 && fl_pool_run(tasks, threads, body, context, poll, &outcome)) {
+        count_shared(&outcome);
+        return outcome.stopped;
     }
     add(&serial_loops, 1);
     return run_alone(tasks, body, context, poll);
@@ -84,22 +61,10 @@ fl_engine_counts fl_engine_count(void) {
     return (fl_engine_counts){
         .serial = atomic_load(&serial_loops),
         .pool = atomic_load(&pool_loops),
-        .team = atomic_load(&team_loops),
         .retreats = atomic_load(&retreats),
         .tasks = atomic_load(&shared_tasks),
         .tasks_by_others = atomic_load(&tasks_by_others),
     };
-}
-
-const char *fl_engine_name(void) {
-    const char *names[] = {"", "own threads", "OpenMP region"};
-    return names[atomic_load(&last_engine)];
-}
-
-const char *fl_engine_reason(void) {
-    const char *reasons[] = {"", "the OpenMP runtime's workers sleep, or are not this thread's",
-                             "the OpenMP runtime's workers of this thread were awake"};
-    return reasons[atomic_load(&last_engine)];
 }
 
 unsigned fl_engine_forks(void) { return atomic_load_explicit(&forks, memory_order_relaxed); }
@@ -108,7 +73,6 @@ unsigned fl_engine_forks(void) { return atomic_load_explicit(&forks, memory_orde
 static void after_fork_in_child(void) {
     atomic_fetch_add(&forks, 1);
     fl_threads_forget();
-    fl_team_forget();
     fl_pool_forget();
 }
 
@@ -116,8 +80,7 @@ void fl_engine_init(void) {
     static bool done;
     if (done) return;
     fl_pool_init();
-    fl_team_init();
 #if defined(__unix__) || defined(__APPLE__)
-    done = pthread_atfork(fl_team_before_fork, NULL, after_fork_in_child) == 0;
+    done = pthread_atfork(fl_openmp_before_fork, NULL, after_fork_in_child) == 0;
 #endif
 }

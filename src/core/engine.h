@@ -14,16 +14,12 @@ int fl_parallel(int64_t tasks, int threads, fl_body body, void *context, fl_poll
 
 /* What has run the loops of this process since it began. A forked child counts on. */
 typedef struct fl_engine_counts {
-    int64_t serial, pool, team;     /* loops run on the caller alone, with own threads, as regions */
-    int64_t retreats;               /* of the loops with own threads: those where none came in time */
+    int64_t serial, pool;           /* loops run on the caller alone, and with own threads */
+    int64_t retreats;               /* of the latter: those where no thread came in time */
     int64_t tasks, tasks_by_others; /* of the loops on several threads */
 } fl_engine_counts;
 
 fl_engine_counts fl_engine_count(void);
-
-/* The engine of the last loop on several threads, and why it was chosen; "" and "" before one. */
-const char *fl_engine_name(void);
-const char *fl_engine_reason(void);
 
 /* How many times this process is a forked child's: changes in the child. */
 unsigned fl_engine_forks(void);

@@ -6,7 +6,7 @@
 #include "threads.h"
 #include "cgroup.h"
 
-#include "team.h"
+#include "openmp.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -175,7 +175,7 @@ int fl_threads_enter(int requested, double work, int64_t tasks) {
     if (atomic_load_explicit(&callers, memory_order_relaxed) >
         atomic_load_explicit(&cores, memory_order_relaxed))
         return 1;
-    return fl_team_inside() ? 1 : threads;
+    return fl_openmp_inside() ? 1 : threads;
 }
 
 int fl_openmp_version(void) {

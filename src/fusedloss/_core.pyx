@@ -256,11 +256,9 @@ cdef extern from "engine.h" nogil:
     ctypedef void (*fl_body)(void *, int64_t, int) noexcept nogil
     ctypedef int (*fl_poll)() noexcept nogil
     ctypedef struct fl_engine_counts:
-        int64_t serial, pool, team, retreats, tasks, tasks_by_others
+        int64_t serial, pool, retreats, tasks, tasks_by_others
     int fl_parallel(int64_t tasks, int threads, fl_body body, void *context, fl_poll poll)
     fl_engine_counts fl_engine_count()
-    const char *fl_engine_name()
-    const char *fl_engine_reason()
     unsigned fl_engine_forks()
     void fl_engine_init()
 
@@ -801,18 +799,13 @@ def num_threads_source():
 
 
 def engine_counts():
-    """Return what ran the loops of this process: loops by engine, retreats, and tasks."""
+    """Return what ran the loops of this process: loops, retreats to the caller, and tasks."""
     cdef fl_engine_counts counts = fl_engine_count()
     return {
-        "serial": counts.serial, "pool": counts.pool, "team": counts.team,
-        "retreats": counts.retreats, "tasks": counts.tasks,
+        "serial": counts.serial, "pool": counts.pool, "retreats": counts.retreats,
+        "tasks": counts.tasks,
         "tasks_by_others": counts.tasks_by_others,
     }
-
-
-def engine():
-    """Return the engine of the last loop on several threads, and why; empty before one."""
-    return fl_engine_name().decode(), fl_engine_reason().decode()
 
 
 cdef list start():

@@ -227,10 +227,10 @@ def show_config(mode: str = "stdout") -> dict[str, dict[str, Any]] | None:
         For "dicts", a dict of strings, numbers and lists for each section. ``versions``: of
         fusedloss, Python and NumPy, and the compiler of the kernels. ``instruction_sets``: those
         compiled in, those that this machine runs, the one in use and what chose it. ``cpu``: the
-        features found. ``threads``: what `get_num_threads` returns, and what decided it; which
-        threads ran the last loop on several and why, how many loops ran on own threads and in
-        regions of the shared OpenMP runtime, how many the caller ran alone since no other thread
-        came in time, and the share of the tasks that other threads ran.
+        features found. ``threads``: what `get_num_threads` returns, and what decided it; how many
+        loops were too small for several threads, how many ran on the package's own, how many of
+        these the caller ran alone since no other thread came in time, and the share of their
+        tasks that other threads ran.
         ``memory``: whether the memory of large results is kept (`empty_cache`); the bytes in use,
         idle, and at most idle; how many results found memory that was there, and how many did not.
         ``openmp``: the version compiled against, and the runtime libraries loaded in this process
@@ -292,21 +292,18 @@ def _configuration() -> dict[str, dict[str, Any]]:
         },
         "memory": {"kept": _core.keeps_memory(), **_core.memory_counts()},
         "openmp": {
-            "version": str(openmp) if openmp else "none: serial build",
+            "version": str(openmp) if openmp else "none",
             "runtimes": _openmp_runtimes(),
         },
     }
 
 
 def _engine() -> dict[str, Any]:
-    """Say which threads run loops, why, and how often each way was taken."""
-    engine, reason = _core.engine()
+    """Say which threads ran loops, and how often."""
     counts = _core.engine_counts()
     return {
-        "engine": engine or "none yet",
-        "because": reason or "no call has used several threads",
+        "loops_on_the_caller": counts["serial"],
         "loops_on_own_threads": counts["pool"],
-        "loops_in_openmp_regions": counts["team"],
         "retreats_to_the_caller": counts["retreats"],
         "share_of_other_threads": round(counts["tasks_by_others"] / max(counts["tasks"], 1), 2),
     }
