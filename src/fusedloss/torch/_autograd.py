@@ -20,7 +20,7 @@ from torch.compiler import is_compiling
 from torch.overrides import has_torch_function_variadic
 
 from fusedloss import _core
-from fusedloss._loss import Array
+from fusedloss._loss import Array, lookup
 
 #: The tensors of a call, its prediction first; None where one is absent.
 Tensors: TypeAlias = tuple[Any, ...]
@@ -84,6 +84,13 @@ def expect_tensors(*tensors: Any) -> None:
     for tensor in tensors:
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"expected a torch.Tensor, not {type(tensor).__name__}: {tensor!r}")
+
+
+def expect_arguments(loss: Callable[..., Any], *tensors: Any) -> None:
+    """Raise TypeError for an argument that is absent, by its name in the loss of arrays."""
+    for name, tensor in zip(lookup(loss).parameters, tensors, strict=False):
+        if tensor is None:
+            raise TypeError(f"{name} is None: expected a torch.Tensor")
 
 
 def wide(tensor: Tensor) -> Tensor:

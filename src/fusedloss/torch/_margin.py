@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from fusedloss import _check
 from fusedloss._loss import Array, lookup
-from fusedloss.torch._autograd import Tensors, array, detached, evaluate
+from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_arguments
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._unit import unit_rows
 
@@ -318,5 +318,6 @@ def head(
         options,
         differentiable=len(lookup(loss).differentiable),
     )
+    expect_arguments(loss, *tensors[: call.differentiable + 1])
     value: Tensor = evaluate(call, *tensors)
     return value

@@ -16,7 +16,7 @@ from torch import Tensor
 from fusedloss import _check
 from fusedloss._core import pointwise_plain
 from fusedloss._loss import lookup
-from fusedloss.torch._autograd import Tensors, evaluate, expect_tensors
+from fusedloss.torch._autograd import Tensors, evaluate, expect_arguments, expect_tensors
 
 
 class Pointwise(NamedTuple):
@@ -90,6 +90,7 @@ def own_loss(
     operands of one dtype in torch's operations.
     """
     expect_tensors(*operands, weight)
+    expect_arguments(loss, *operands)
     operands = tuple(map(numbers, operands))
     if not operands[0].is_floating_point():
         raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")

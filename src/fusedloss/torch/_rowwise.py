@@ -16,7 +16,13 @@ from torch import Tensor
 from fusedloss import _check
 from fusedloss._core import rowwise_plain
 from fusedloss._loss import lookup
-from fusedloss.torch._autograd import Tensors, evaluate, expect_tensors, in_computing_type
+from fusedloss.torch._autograd import (
+    Tensors,
+    evaluate,
+    expect_arguments,
+    expect_tensors,
+    in_computing_type,
+)
 from fusedloss.torch._pointwise import numbers, reduced, replace_silent
 
 
@@ -94,6 +100,7 @@ def own_row_loss(
     """
     named = named or {}
     expect_tensors(*operands, *named.values(), sample_weight)
+    expect_arguments(loss, *operands)
     operands = tuple(map(numbers, operands))
     named = {name: numbers(x) for name, x in named.items()}
     if not operands[0].is_floating_point():

@@ -12,7 +12,14 @@ from torch import Tensor
 from fusedloss import _check
 from fusedloss._loss import Array, lookup
 from fusedloss.torch import _original as functional
-from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_tensors
+from fusedloss.torch._autograd import (
+    Tensors,
+    array,
+    detached,
+    evaluate,
+    expect_arguments,
+    expect_tensors,
+)
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 
 
@@ -101,6 +108,7 @@ def loss_of_images(
 ) -> Tensor:
     """Compute a loss of tensors: `loss` is the same of arrays, `losses` that of pixels in torch."""
     expect_tensors(logits, target)
+    expect_arguments(loss, logits, target)
     if not logits.is_floating_point():
         raise TypeError(f"logits has dtype {logits.dtype}: expected floating point")
     _check.integer("ignore_index", ignore_index)
