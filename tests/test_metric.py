@@ -846,3 +846,42 @@ print(peak() - before)
 def test_memory_is_that_of_the_workspace(run_python: Callable[..., str]) -> None:
     """One matrix of all pairs would take 144 MB; the workspace is 64 MiB."""
     assert int(run_python(MEMORY)) < 64 * 1024
+
+
+# ---- Gradients where no peer has one -------------------------------------------------------------
+
+
+def differences(function: Callable[[Array], float], x: Array, step: float = 1e-6) -> Array:
+    """Central differences, good to some 1e-9 of the function's size."""
+    made = np.zeros_like(x)
+    for at in np.ndindex(x.shape):
+        ahead, behind = x.copy(), x.copy()
+        ahead[at] += step
+        behind[at] -= step
+        made[at] = (function(ahead) - function(behind)) / (2 * step)
+    return made
+
+
+@pytest.mark.usefixtures("isa")
+def test_an_embedding_may_be_anchor_and_positive(rng: np.random.Generator) -> None:
+    """In one pair or in two: its gradients add up."""
+    embeddings, labels = rng.normal(size=(8, 5)), np.arange(8) // 2
+    pairs = [np.array(x) for x in ((0, 2, 4), (0, 3, 5), (0, 0, 2), (2, 4, 0))]
+
+    def loss(x: Array) -> float:
+        return float(fl.n_pairs_loss(x, labels, indices_tuple=tuple(pairs)))
+
+    _, gradient = fl.value_and_grad(fl.n_pairs_loss)(embeddings, labels, indices_tuple=tuple(pairs))
+    np.testing.assert_allclose(gradient, differences(loss, embeddings), rtol=0, atol=1e-8)
+
+
+@pytest.mark.usefixtures("isa")
+def test_no_angle_has_a_cosine_beyond_1(rng: np.random.Generator) -> None:
+    """Of embeddings as they are, whose products are no cosines, the sine is a constant."""
+    embeddings, labels = 4 * rng.normal(size=(8, 5)), np.arange(8) // 2
+
+    def loss(x: Array) -> float:
+        return float(fl.tuplet_margin_loss(x, labels, normalize=False))
+
+    _, gradient = fl.value_and_grad(fl.tuplet_margin_loss)(embeddings, labels, normalize=False)
+    np.testing.assert_allclose(gradient, differences(loss, embeddings), rtol=1e-6, atol=1e-4)

@@ -50,7 +50,7 @@ def n_pairs(
     inputs = {"grad_output": grad_output}
     made = _check.zeros_like("embeddings", np.asarray(given), out, inputs)
     for rows, slope in zip(at, slopes, strict=True):
-        made[rows] = slope
+        np.add.at(made, rows, slope)  # an embedding may be an anchor here, a positive there
     return value, made
 
 

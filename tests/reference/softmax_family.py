@@ -250,8 +250,11 @@ def _cross_entropy_part(
     )
 
 
-def _z_part(s: Softmax, counted: Array) -> Part:
-    """The square of lse = log sum_k exp(a_k): gradient 2 lse p_c."""
+def _z_part(s: Softmax, counted: Array, weighed: Array) -> Part:
+    """The square of lse = log sum_k exp(a_k): gradient 2 lse p_c.
+
+    A position that is not `weighed`, whose class has no weight, has none, and counts in a mean.
+    """
     lse, size, moved = (x[..., np.newaxis] for x in s.log_sum)
     square = Quantity(lse**2, 2 * np.abs(lse) * size, 2 * np.abs(lse) * moved)
     first = Quantity(2 * lse * s.p, 2 * size * s.p, 2 * s.p * (moved + np.abs(lse) * s.moved))
@@ -259,6 +262,10 @@ def _z_part(s: Softmax, counted: Array) -> Part:
         2 * s.p * (s.p + lse * s.rest),
         2 * s.p * (s.p + size),  # 1 - p is a difference
         2 * s.p * (moved + (2 + np.abs(lse)) * s.moved),
+    )
+    square, first, second = (
+        Quantity(*(np.where(weighed[..., np.newaxis], x, 0) for x in quantity))
+        for quantity in (square, first, second)
     )
     value = Quantity(*(x[..., 0] for x in square))
     return _part(s, value, first, second, counted, counted.astype(s.p.dtype))
@@ -382,7 +389,8 @@ def _cross_entropy(
     t, counted, share = _smoothed(z, target, axis, weight, ignore_index, label_smoothing)
     separate = np.shape(target) != np.moveaxis(z, -1, axis).shape and not label_smoothing
     parts = [_cross_entropy_part(s, t, counted, share, separate)]
-    return [*parts, _z_part(s, counted).times(z_loss)] if z_loss else parts
+    weighed = share != 0 if separate else np.ones_like(counted)
+    return [*parts, _z_part(s, counted, weighed).times(z_loss)] if z_loss else parts
 
 
 def _focal_loss(
@@ -400,7 +408,8 @@ def _focal_loss(
     one_hot, counted = _one_hot(target, z, ignore_index)
     weights = np.broadcast_to(np.asarray(1 if alpha is None else alpha).astype(z.dtype), z.shape)
     parts = [_focal_part(s, one_hot, weights, gamma, counted)]
-    return [*parts, _z_part(s, counted).times(z_loss)] if z_loss else parts
+    weighed = np.where(one_hot, weights, 0).any(axis=-1)
+    return [*parts, _z_part(s, counted, weighed).times(z_loss)] if z_loss else parts
 
 
 def _soft_cross_entropy(

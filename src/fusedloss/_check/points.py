@@ -36,7 +36,8 @@ def raise_bad_value(loss: str, operands: tuple[Any, ...]) -> NoReturn:
     """Raise the ValueError of the first value that is outside of a loss's domain."""
     for k, (name, lowest, highest) in DOMAINS[loss].items():
         array = np.asarray(operands[k])
-        bad = ~((array >= lowest) & (array <= highest))
+        with np.errstate(invalid="ignore"):
+            bad = ~((array >= lowest) & (array <= highest))
         if bad.any():
             where, value = first_bad(name, array, bad)
             limits = (

@@ -10,7 +10,13 @@ from torch.nn.functional import one_hot
 
 from fusedloss import proxy_anchor_loss
 from fusedloss._loss import Array, lookup
-from fusedloss.torch._autograd import Tensors, array, detached, evaluate
+from fusedloss.torch._autograd import (
+    Tensors,
+    array,
+    detached,
+    evaluate,
+    expect_arguments,
+)
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._margin import expect_labels, expect_one_dtype, expect_options
 from fusedloss.torch._pairs import LEAST_NORM, log_sum_exp, softplus
@@ -72,5 +78,6 @@ def proxy_anchor(
     embeddings: Tensor, weight: Tensor, target: Tensor, margin: float, alpha: float
 ) -> Tensor:
     """Compute proxy_anchor_loss."""
+    expect_arguments(proxy_anchor_loss, embeddings, weight, target)
     loss: Tensor = evaluate(ProxyAnchorCall(margin, alpha), embeddings, weight, target)
     return loss

@@ -8,11 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import _reduction
 
-from fusedloss import _check, _core
+from fusedloss import _check, _core, classification
 from fusedloss._loss import Extras
 from fusedloss.torch import _original as functional
 from fusedloss.torch import _softmax
-from fusedloss.torch._autograd import evaluate, fused, overridden, transformed
+from fusedloss.torch._autograd import (
+    evaluate,
+    expect_arguments,
+    fused,
+    overridden,
+    transformed,
+)
 from fusedloss.torch._softmax import Distillation, Softmax
 from fusedloss.torch.functional._types import Loss, Outputs, Reduction
 
@@ -374,6 +380,7 @@ def soft_cross_entropy(
     >>> F.soft_cross_entropy(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0]]))
     tensor(0.4325)
     """
+    expect_arguments(classification.soft_cross_entropy, logits, target_logits)
     call = Distillation(temperature, 1.0, -100, reduction, False, reduction == "none")
     loss: Tensor = evaluate(call.checked(logits), logits, None, sample_weight, target_logits)
     return loss
@@ -428,6 +435,7 @@ def distillation_loss(
     tensor(0.2093)
     """
     teacher = teacher_logits if isinstance(teacher_logits, tuple) else (teacher_logits,)
+    expect_arguments(classification.distillation_loss, student_logits, teacher_logits)
     call = Distillation(temperature, alpha, ignore_index, reduction, True, reduction == "none")
     loss: Tensor = evaluate(
         call.checked(student_logits), student_logits, target, sample_weight, *teacher
