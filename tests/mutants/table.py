@@ -43,18 +43,11 @@ FAULTS = (
         "vexp_nonpositive(-a)",
         POINTWISE,
     ),
-    Fault(
-        "kernels/regression.inc", "blend(e > 0, above, blend(«e < 0», below", "e <= 0", POINTWISE
-    ),
+    Fault("kernels/regression.inc", "blend(«e > 0», above, below)", "e < 0", POINTWISE),
     Fault("kernels/regression.inc", "dt = blend(«t < least», splat(0), -(e", "t < 0", POINTWISE),
     Fault("kernels/regression.inc", "const ivec above = «t > 1»;", "t >= 1", POINTWISE),
     Fault("kernels/regression.inc", "(real)0.5 / «t», splat(0)", "log_t", POINTWISE),
-    Fault(
-        "kernels/regression.inc",
-        "sign_of(vec x) { return blend(x > 0, splat(1), blend(«x < 0»",
-        "x <= 0",
-        POINTWISE,
-    ),
+    Fault("kernels/regression.inc", "positive, blend(«x < 0», negative, x)", "x <= 0", POINTWISE),
     # ---- Rows
     Fault("kernels/multiclass.inc", "return (double)share * «sum»;", "once", ROWWISE),
     Fault("kernels/multiclass.inc", "(squared ? «2» : 1)", "1", ROWWISE),
@@ -76,12 +69,10 @@ FAULTS = (
         ROWWISE,
     ),
     Fault("kernels/multiclass.inc", "const ivec positive = «x >= 0»;", "x >= 1", ROWWISE),
-    Fault("kernels/similarity.inc", "splat(«by_x < most» ?", "1", ROWWISE),
-    Fault("kernels/similarity.inc", "splat(«by_t < most» ?", "1", ROWWISE),
+    Fault("kernels/similarity.inc", "(row, x, t, f_x, f_t, «f_x < most» ?", "1", ROWWISE),
+    Fault("kernels/similarity.inc", "cosine : 0, «f_t < most» ?", "1", ROWWISE),
     Fault("kernels/similarity.inc", "!(«above < 0») ? 1", "above <= 0", ROWWISE),
-    Fault(
-        "kernels/similarity.inc", "ROW_SUM(n, load(t + i) * load(t + i)) + «1e-12»;", "0", ROWWISE
-    ),
+    Fault("kernels/similarity.inc", "f_t = 1 / hypot(t.length, «1e-6»);", "0", ROWWISE),
     Fault(
         "kernels/similarity.inc",
         "return «load(d->a + i) - load(d->b + i) + d->eps»;",
@@ -206,7 +197,7 @@ FAULTS = (
         METRIC,
     ),
     Fault("kernels/contrastive.inc", "if (!(«at > 0»)) bin = 0;", "at > 1", METRIC),
-    Fault("kernels/contrastive.inc", "lane_sum(products) - «mean»;", "0", METRIC),
+    Fault("kernels/contrastive.inc", "row->slopes[0] += «lane_sum(products)»;", "0", METRIC),
     Fault("kernels/triplets.inc", "(d > positive) & («x >= 0»);", "x > 0", METRIC),
     # ---- Heads
     Fault("kernels/margin.inc", "kept = ~(s < best) & «~found»;", "(found | ~found)", HEADS),
