@@ -523,9 +523,13 @@ def test_autocast(case: Case, dtype: torch.dtype) -> None:
     if not isinstance(expected, Tensor):
         assert loss == expected
         return
-    assert by_kernel(loss) == (dtype.itemsize > 2)
-    assert loss.dtype is expected.dtype
-    torch.testing.assert_close(loss, expected)
+    # torch computes gaussian_nll_loss in 16 bits, with their errors: docs/differences.md says so
+    alike = dtype.itemsize > 2 or case.name != "gaussian_nll_loss"
+    assert by_kernel(loss) == (dtype.itemsize > 2 or not alike)
+    assert loss.dtype is (expected.dtype if alike else torch.float32)
+    torch.testing.assert_close(
+        loss, expected, check_dtype=alike, **({} if alike else {"rtol": 2e-2, "atol": 2e-2})
+    )
 
 
 # ---- Signatures, and what there is --------------------------------------------------------------

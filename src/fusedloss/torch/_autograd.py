@@ -259,6 +259,7 @@ class _Attached(torch.autograd.Function):
             # After their first use the memory is someone else's.
             ctx.fresh = False
             fresh = [x.unpack().data for x in ctx._raw_saved_tensors[count:]]
+        if fresh and call.reduction != "none":
             if given == 1:
                 return None, *fresh
             if _may_be_scaled(ctx, fresh, given):
