@@ -140,7 +140,7 @@ $(VENV)/with-demo: pyproject.toml $(VENV)/pyvenv.cfg | $(VENV)/installed
 	@$(PIP) install "$$(echo $(VENV)/wheel/*.whl)[demo]"
 	@touch $@
 
-# The others are dependency groups: for who works on the package, not for its users.
+# The others are dependency groups: for those who work on the package, not for its users.
 $(VENV)/with-%: pyproject.toml $(VENV)/with-demo
 	@echo 'Installing what "$*" takes'
 	@$(PIP) install --group $*

@@ -21,7 +21,7 @@ Hessian: TypeAlias = Literal["auto", "exact", "positive", "gauss_newton", "const
 
 HESSIANS = ("auto", "exact", "positive", "gauss_newton", "constant")
 
-#: A Hessian that is floored is no less, in shares of the largest that the loss has.
+#: The least value of the "positive" Hessian, as a share of the largest that the loss has.
 FLOOR = 1e-6
 
 #: Both libraries multiply the Hessian of counts by exp(max_delta_step): steps stay small.
@@ -61,8 +61,8 @@ class _Kind:
     auto: Hessian = "exact"
     #: The largest second derivative, by the loss's options; None where there is no bound.
     curvature: Callable[[dict[str, Any]], float] | None = None
-    #: Of a loss that has kinks instead of curvature: from the gradient, and the options, to what
-    #: makes a leaf move by one spread of the targets at the median, and the Hessian beside it.
+    #: For a loss with kinks instead of curvature: scales the gradient so that a leaf at the median
+    #: can move by one spread of the targets, and gives the Hessian to go with it.
     kinked: Callable[[Array, dict[str, Any]], tuple[Array, Array]] | None = None
     #: What targets may be: "real", "share", "sign", "count", "positive" or "class".
     target: str = "real"
