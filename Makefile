@@ -7,10 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-SOURCES := $(shell find include src -name '_core.c' -prune -o -type f \
+SOURCES := $(shell find include src -name core.c -prune -o -type f \
 	-name '*.[ch]' -print -o -name '*.inc' -print -o -name '*.p[xy]*' -print -o -name 'py.typed' -print \
 	| grep -v __pycache__)
-C_SOURCES := $(shell find include src tests benchmarks -name '_core.c' -prune -o -type f \
+C_SOURCES := $(shell find include src tests benchmarks -name core.c -prune -o -type f \
 	-name '*.[ch]' -print -o -name '*.inc' -print)
 
 .PHONY: help demo test check fuzz sanitize mutants ulp bench docs lint format wheel clean
@@ -116,7 +116,7 @@ wheel: $(VENV)/pyvenv.cfg
 	@echo 'Source distribution and wheel are in dist/'
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info src/*.egg-info src/fusedloss/_core.c
+	rm -rf $(VENV) build dist *.egg-info src/*.egg-info src/fusedloss/_core/core.c
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
 	rm -rf fusedloss-*.png $(RESULTS) docs/_build docs/generated
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -r {} +

@@ -84,7 +84,7 @@ STRIP = ("-Wl,--strip-all",) if sys.platform == "linux" else ()
 
 HEADERS = ["include/fusedloss.h", *sorted(glob("src/core/*.h") + glob("src/kernels/*.h"))]
 KERNEL_PARTS = sorted(glob("src/kernels/*.inc"))
-CYTHON_PARTS = sorted(glob("src/fusedloss/*.pxi"))
+CYTHON_PARTS = sorted(glob("src/fusedloss/_core/*.pxi"))
 
 
 def losses(macro: str) -> str:
@@ -231,7 +231,7 @@ def main() -> None:
             library["cflags"] = [flag for flag in library["cflags"] if flag not in GCC_FLAGS]
     core = Extension(
         "fusedloss._core",
-        ["src/fusedloss/_core.pyx"],
+        ["src/fusedloss/_core/core.pyx"],
         include_dirs=["include", "src/core"],
         depends=[*CYTHON_PARTS, *HEADERS, *KERNEL_PARTS, *sorted(glob("src/core/*.c"))],
         define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited_api else [],

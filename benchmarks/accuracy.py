@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import reference
-from fusedloss._loss import Array
+from fusedloss._types import Array
 from fusedloss.cli import _peers
 from fusedloss.cli._contenders import (
     COMPILE,

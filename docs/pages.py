@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 
 import fusedloss
-from fusedloss._loss import Loss, lookup
+from fusedloss._lower.loss import Loss, lookup
 from fusedloss.torch import functional
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import fusedloss as fl
-from fusedloss._loss import lookup
+from fusedloss._lower.loss import lookup
 from parts import Array
 from pointwise_cases import CASES as POINTWISE_CASES
 from rowwise_cases import CASES as ROWWISE_CASES

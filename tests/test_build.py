@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -147,7 +148,7 @@ def test_one_parallel_loop() -> None:
                 if pattern.search(line):
                     found[name].append(path.name)
     assert found == {
-        "fl_parallel(": ["_core.pyx"],
+        "fl_parallel(": ["core.pyx"],
         "pthread_create(": ["pool.c"],
         "omp": [],
     }
@@ -173,13 +174,34 @@ def test_instruction_set_flags_live_in_one_table() -> None:
             assert "distutils:" not in text
 
 
+def imported(path: Path) -> set[str]:
+    """The modules of this package that a file imports, or imports names from."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "fusedloss"}
+
+
+def test_private_modules_import_no_public_ones() -> None:
+    """Public modules stand on private ones: _lower on _check, both on _core and _types."""
+    package = SOURCES / "fusedloss"
+    public = {f"fusedloss.{path.stem}" for path in package.glob("[a-z]*.py")}
+    private = [package / "_types.py", *package.glob("_lower/*.py"), *package.glob("_check/*.py")]
+    assert len(private) > 20
+    upwards = {path.name: imported(path) & public for path in private}
+    assert {name: modules for name, modules in upwards.items() if modules} == {}
+
+
 def test_nothing_generated_is_tracked() -> None:
     if shutil.which("git") is None or not (REPOSITORY / ".git").exists():
         pytest.skip("needs a git checkout")
     tracked = subprocess.run(
         ["git", "-C", str(REPOSITORY), "ls-files"], check=True, capture_output=True, text=True
     ).stdout.split()
-    generated = re.compile(r"\.(so|o|a|pyc|pyd|whl|egg-info)$|(^|/)(build|dist|\.venv)/|_core\.c$")
+    generated = re.compile(r"\.(so|o|a|pyc|pyd|whl|egg-info)$|(^|/)(build|dist|\.venv)/|core\.c$")
     assert [name for name in tracked if generated.search(name)] == []
 
 
@@ -246,7 +268,7 @@ def test_source_distribution_has_what_is_kept_beside_the_package(tmp_path: Path)
             str(path.relative_to(REPOSITORY))
             for path in (REPOSITORY / folder).rglob("*")
             if path.suffix in (".py", ".c", ".h", ".inc", ".pyx", ".pxi", ".pyi")
-            and path.name != "_core.c"
+            and path.name != "core.c"
         }
         assert kept
         assert kept <= names, sorted(kept - names)

@@ -12,7 +12,7 @@ import fusedloss as fl
 from checks import DTYPES
 from conftest import ISAS, instruction_set
 from counted_cases import CASES, SHAPES, WITHOUT_WEIGHTS, Call, Case
-from fusedloss._loss import lookup
+from fusedloss._lower.loss import lookup
 from parts import Array
 from reference.margin import centers_of
 

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 import fusedloss as fl
 from conftest import REPOSITORY
-from fusedloss._loss import Call, lookup, loss
+from fusedloss._lower.loss import lookup, loss
+from fusedloss._types import Call
 from fusedloss.torch import functional
 
 DOCS = REPOSITORY / "docs"

@@ -17,7 +17,7 @@ import pointwise_cases
 import rowwise_cases
 import segmentation_cases
 from checks import assert_same_bits
-from fusedloss._pairs import PairCall
+from fusedloss._lower.pairs import PairCall
 from pair_cases import (
     EVERY,
     EXACT,

@@ -10,7 +10,7 @@ import torch
 
 import fusedloss as fl
 from checks import DTYPES
-from fusedloss._pairs import PairCall
+from fusedloss._lower.pairs import PairCall
 from fusedloss.torch import functional as F
 from pair_cases import EVERY, EXACT, OF_DISTANCES, OF_SIMILARITIES, TUPLETS, assert_same, batch
 from parts import Array

@@ -26,7 +26,7 @@ from checks import (
 )
 from conftest import ISAS, instruction_set
 from fusedloss._check import linear_layer
-from fusedloss.classification import Output
+from fusedloss._types import Output
 from parts import Array, Quantity
 from reference.linear import evaluate_linear
 

@@ -13,7 +13,7 @@ import torch
 from pytorch_metric_learning import losses, reducers
 
 import fusedloss as fl
-from fusedloss._pairs import PairCall
+from fusedloss._lower.pairs import PairCall
 from pair_cases import (
     BATCHES,
     DISTANCES,

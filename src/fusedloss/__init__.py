@@ -1,7 +1,7 @@
 """Loss functions and their gradients in one cache-friendly pass, on the CPU."""
 
 from fusedloss import _core as _core  # before what it uses, which uses it
-from fusedloss import _environment as _environment  # before anything else
+from fusedloss._check import environment as _environment  # noqa: F401  # before anything else
 from fusedloss.binary import (
     asymmetric_loss,
     binary_cross_entropy,

@@ -3,8 +3,8 @@ from typing import Any
 import numpy as np
 
 from fusedloss._check import CTCCall, LinearCall
-from fusedloss._loss import Array, Extras
-from fusedloss._pairs import PairCall
+from fusedloss._lower.pairs import PairCall
+from fusedloss._types import Array, Extras
 
 CROSS_ENTROPY: int
 INDEX_TARGET: int

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core
-from fusedloss._loss import Array, Call, Extras, loss
-from fusedloss._pointwise import pointwise
-
-Reduction = Literal["none", "mean", "sum"]
+from fusedloss._lower.loss import loss
+from fusedloss._lower.pointwise import pointwise
+from fusedloss._types import Array, Call, Extras, Reduction
 
 #: The alpha of the kernel of the focal loss that stands for none.
 OFF = -1.0

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusedloss._check.operands import first_bad
-from fusedloss._loss import Array, lookup
+from fusedloss._lower.loss import lookup
+from fusedloss._types import Array
 from fusedloss.classification import softmax
 from fusedloss.transform import grad_and_hess, value_and_grad
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core
-from fusedloss._distillation import distillation
-from fusedloss._loss import Call, Extras, loss
-
-Reduction = Literal["none", "mean", "sum"]
-Output = Literal["lse", "entropy", "accuracy"]
+from fusedloss._lower import softmax as lowered
+from fusedloss._lower.distillation import distillation
+from fusedloss._lower.loss import loss
+from fusedloss._types import Call, Extras, Output, Reduction
 
 
 @loss("logits", hessian=True)
@@ -570,75 +568,6 @@ def distillation_loss(
 # ---- The softmax helpers ----------------------------------------------------------------------
 
 
-def _family(
-    kind: int,
-    logits: Any,
-    target: Any,
-    reduction: Reduction,
-    axis: int,
-    num_threads: int | None,
-    gradient: bool,
-    grad_output: Any,
-    out: Any,
-) -> Any:
-    """Call the kernel of the softmax family without the options of cross-entropy."""
-    options = (None, None, -100, 0.0, reduction, axis, num_threads, None)
-    return _core.softmax(kind, logits, target, *options, gradient, grad_output, out)
-
-
-def _logsumexp(
-    logits: Any,
-    axis: int,
-    num_threads: int | None,
-    gradient: bool = False,
-    grad_output: Any = None,
-    out: Any = None,
-) -> Any:
-    return _family(
-        _core.LOGSUMEXP, logits, None, "none", axis, num_threads, gradient, grad_output, out
-    )
-
-
-def _log_softmax(
-    logits: Any,
-    axis: int,
-    num_threads: int | None,
-    gradient: bool = False,
-    grad_output: Any = None,
-    out: Any = None,
-) -> Any:
-    _, value = _family(_core.LOG_SOFTMAX, logits, None, "sum", axis, num_threads, True, None, None)
-    if not gradient:
-        return value
-    # g - p sum(g) is the gradient of -sum(g log p): that of cross-entropy against -g.
-    cotangent = _check.cotangent(grad_output, value, out)
-    kind = _core.PROBABILITY_TARGET
-    return value, _family(kind, logits, cotangent, "sum", axis, num_threads, True, -1.0, out)[1]
-
-
-def _softmax(
-    logits: Any,
-    axis: int,
-    num_threads: int | None,
-    gradient: bool = False,
-    grad_output: Any = None,
-    out: Any = None,
-) -> Any:
-    # The softmax is the gradient of the log-sum-exp.
-    _, value = _family(_core.LOGSUMEXP, logits, None, "sum", axis, num_threads, True, None, None)
-    if not gradient:
-        return value
-    # p (g - sum(g p)) is the gradient of sum(g p log p), p g being held fixed.
-    wide = value
-    if value.itemsize == 2:
-        # What is rounded to 16 bits is rounded once: the product takes the probabilities before.
-        z, wide = _check.plain_prediction("logits", logits), np.empty(value.shape, np.float32)
-        _family(_core.LOGSUMEXP, z, None, "sum", axis, num_threads, True, None, wide)
-    cotangent = wide * _check.cotangent(grad_output, wide, out)
-    kind = _core.PROBABILITY_TARGET
-    return value, _family(kind, logits, cotangent, "sum", axis, num_threads, True, -1.0, out)[1]
-
-
 @loss("logits", returns="np.ndarray")
 def softmax(logits: ArrayLike, *, axis: int = -1, num_threads: int | None = None) -> Call:
     r"""Softmax along one axis: :math:`p_c = e^{z_c} / \sum_k e^{z_k}`.
@@ -674,7 +603,7 @@ def softmax(logits: ArrayLike, *, axis: int = -1, num_threads: int | None = None
     >>> fl.softmax([0.0, 0.0])
     array([0.5, 0.5])
     """
-    return _softmax, (logits, axis, num_threads)
+    return lowered.softmax, (logits, axis, num_threads)
 
 
 @loss("logits", returns="np.ndarray")
@@ -712,7 +641,7 @@ def log_softmax(logits: ArrayLike, *, axis: int = -1, num_threads: int | None = 
     >>> fl.log_softmax([0.0, 0.0]).round(4)
     array([-0.6931, -0.6931])
     """
-    return _log_softmax, (logits, axis, num_threads)
+    return lowered.log_softmax, (logits, axis, num_threads)
 
 
 @loss("logits", returns="np.ndarray")
@@ -751,4 +680,4 @@ def logsumexp(logits: ArrayLike, *, axis: int = -1, num_threads: int | None = No
     >>> fl.logsumexp([[0.0, 0.0], [1.0, 1.0]]).round(4)
     array([0.6931, 1.6931])
     """
-    return _logsumexp, (logits, axis, num_threads)
+    return lowered.logsumexp, (logits, axis, num_threads)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from fusedloss import _check, _core, _pairs
-from fusedloss._loss import Call, loss
-from fusedloss.metric import Distance, Indices, Reduction
-
-TowerReduction = Literal["mean", "sum", "none"]
+from fusedloss import _check, _core
+from fusedloss._lower import pairs
+from fusedloss._lower.loss import loss
+from fusedloss._types import Call, Distance, PairReduction, Reduction
+from fusedloss.metric import Indices
 
 # ---- Embeddings and their labels ---------------------------------------------------------------
 
@@ -30,7 +29,7 @@ def ntxent_loss(
     ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""Cross-entropy at a temperature of each positive pair against the anchor's negatives.
@@ -101,8 +100,8 @@ def ntxent_loss(
     >>> round(fl.ntxent_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     1.4566
     """
-    factor = 1 / _pairs.scale("temperature", temperature, embeddings)
-    call = _pairs.batch(
+    factor = 1 / pairs.scale("temperature", temperature, embeddings)
+    call = pairs.batch(
         "ntxent_loss",
         embeddings,
         labels,
@@ -110,11 +109,11 @@ def ntxent_loss(
         ref_labels,
         sample_weight,
         (factor,),
-        distance=_pairs.similarity(distance, p, power),
+        distance=pairs.similarity(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
-        learnable={"temperature": _pairs.Learnable(temperature, 0, -(factor**2))},
+        learnable={"temperature": pairs.Learnable(temperature, 0, -(factor**2))},
         indices_tuple=indices_tuple,
     )
     return _core.pairwise, (call,)
@@ -134,7 +133,7 @@ def supcon_loss(
     ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean_nonzero",
+    reduction: PairReduction = "mean_nonzero",
     num_threads: int | None = None,
 ) -> Call:
     r"""Supervised contrastive loss: an anchor's positives against all other embeddings.
@@ -205,9 +204,9 @@ def supcon_loss(
     >>> round(fl.supcon_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     1.0647
     """
-    alone = indices_tuple is not None or _pairs.any_negative(labels, ref_labels)
-    factor = 1 / _pairs.scale("temperature", temperature, embeddings)
-    call = _pairs.batch(
+    alone = indices_tuple is not None or pairs.any_negative(labels, ref_labels)
+    factor = 1 / pairs.scale("temperature", temperature, embeddings)
+    call = pairs.batch(
         "supcon_loss",
         embeddings,
         labels,
@@ -215,11 +214,11 @@ def supcon_loss(
         ref_labels,
         sample_weight,
         (factor, float(alone)),
-        distance=_pairs.similarity(distance, p, power),
+        distance=pairs.similarity(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
-        learnable={"temperature": _pairs.Learnable(temperature, 0, -(factor**2))},
+        learnable={"temperature": pairs.Learnable(temperature, 0, -(factor**2))},
         indices_tuple=indices_tuple,
         listing="both",
     )
@@ -242,7 +241,7 @@ def multi_similarity_loss(
     ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""Multi-similarity loss: soft maxima of an anchor's far positives and near negatives.
@@ -319,8 +318,8 @@ def multi_similarity_loss(
     >>> round(fl.multi_similarity_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     0.3994
     """
-    kind = _pairs.similarity(distance, p, power)
-    call = _pairs.batch(
+    kind = pairs.similarity(distance, p, power)
+    call = pairs.batch(
         "multi_similarity_loss",
         embeddings,
         labels,
@@ -354,7 +353,7 @@ def circle_loss(
     ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean_nonzero",
+    reduction: PairReduction = "mean_nonzero",
     num_threads: int | None = None,
 ) -> Call:
     r"""Circle loss: every similarity weighted by how far it is from its optimum.
@@ -423,7 +422,7 @@ def circle_loss(
     >>> round(fl.circle_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     19.2
     """
-    call = _pairs.batch(
+    call = pairs.batch(
         "circle_loss",
         embeddings,
         labels,
@@ -453,7 +452,7 @@ def tuplet_margin_loss(
     ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""Tuplet margin loss: each positive pair, its angle less a margin, against the negatives.
@@ -521,7 +520,7 @@ def tuplet_margin_loss(
     >>> round(fl.tuplet_margin_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     3.9402
     """
-    call = _pairs.batch(
+    call = pairs.batch(
         "tuplet_margin_loss",
         embeddings,
         labels,
@@ -549,7 +548,7 @@ def info_nce_loss(
     temperature: float = 0.1,
     normalize: bool = True,
     sample_weight: ArrayLike | None = None,
-    reduction: TowerReduction = "mean",
+    reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""Cross-entropy of each query's key against all other keys (InfoNCE).
@@ -608,13 +607,13 @@ def info_nce_loss(
     >>> round(fl.info_nce_loss([[1.0, 0.0], [0.0, 1.0]], [[0.8, 0.6], [0.6, 0.8]]), 4)
     0.1269
     """
-    factor = 1 / _pairs.scale("temperature", temperature, query)
-    call = _pairs.towers(
+    factor = 1 / pairs.scale("temperature", temperature, query)
+    call = pairs.towers(
         "info_nce_loss",
         {"query": query, "key": key},
         sample_weight,
         (factor,),
-        learnable={"temperature": _pairs.Learnable(temperature, 0, -factor * factor)},
+        learnable={"temperature": pairs.Learnable(temperature, 0, -factor * factor)},
         square=False,
         normalize=normalize,
         reduction=reduction,
@@ -631,7 +630,7 @@ def clip_loss(
     *,
     normalize: bool = True,
     sample_weight: ArrayLike | None = None,
-    reduction: TowerReduction = "mean",
+    reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""CLIP's loss: the mean of InfoNCE of images against texts and of texts against images.
@@ -692,12 +691,12 @@ def clip_loss(
     >>> round(fl.clip_loss([[1.0, 0.0], [0.0, 1.0]], [[0.8, 0.6], [0.6, 0.8]], 2.0), 4)
     0.513
     """
-    call = _pairs.towers(
+    call = pairs.towers(
         "clip_loss",
         {"image_features": image_features, "text_features": text_features},
         sample_weight,
-        (_pairs.scale("logit_scale", logit_scale, image_features),),
-        learnable={"logit_scale": _pairs.Learnable(logit_scale, 0, 1.0)},
+        (pairs.scale("logit_scale", logit_scale, image_features),),
+        learnable={"logit_scale": pairs.Learnable(logit_scale, 0, 1.0)},
         square=True,
         normalize=normalize,
         reduction=reduction,
@@ -715,7 +714,7 @@ def siglip_loss(
     *,
     normalize: bool = True,
     sample_weight: ArrayLike | None = None,
-    reduction: TowerReduction = "mean",
+    reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""SigLIP's loss: the logistic loss of every pair of an image and a text.
@@ -778,14 +777,14 @@ def siglip_loss(
     >>> round(fl.siglip_loss([[1.0, 0.0], [0.0, 1.0]], [[0.8, 0.6], [0.6, 0.8]], 2.0, -1.0), 4)
     1.2356
     """
-    call = _pairs.towers(
+    call = pairs.towers(
         "siglip_loss",
         {"image_features": image_features, "text_features": text_features},
         sample_weight,
-        (_pairs.scalar("logit_scale", logit_scale), _pairs.scalar("logit_bias", logit_bias)),
+        (pairs.scalar("logit_scale", logit_scale), pairs.scalar("logit_bias", logit_bias)),
         learnable={
-            "logit_scale": _pairs.Learnable(logit_scale, 0, 1.0),
-            "logit_bias": _pairs.Learnable(logit_bias, 1, 1.0),
+            "logit_scale": pairs.Learnable(logit_scale, 0, 1.0),
+            "logit_bias": pairs.Learnable(logit_bias, 1, 1.0),
         },
         square=True,
         normalize=normalize,

@@ -7,10 +7,9 @@ from typing import Literal
 from numpy.typing import ArrayLike
 
 from fusedloss import _check
-from fusedloss._loss import Call, loss
-from fusedloss._pointwise import pointwise
-
-Reduction = Literal["none", "mean", "sum"]
+from fusedloss._lower.loss import loss
+from fusedloss._lower.pointwise import pointwise
+from fusedloss._types import Call, Reduction
 
 
 @loss("log_probs", "target")

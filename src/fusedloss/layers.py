@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusedloss import _check
-from fusedloss._loss import Array, Call, loss
-from fusedloss._pointwise import pointwise
+from fusedloss._lower.loss import loss
+from fusedloss._lower.pointwise import pointwise
+from fusedloss._types import Array, Call
 
 ZERO = np.zeros((), np.float32)
 

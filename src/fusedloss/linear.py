@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core
-from fusedloss._loss import Call, loss
-from fusedloss.classification import Output, Reduction
-
-Precision = Literal["highest", "high", "medium"]
+from fusedloss._lower.loss import loss
+from fusedloss._types import Call, Output, Precision, Reduction
 
 
 @loss("input", "linear_weight", "linear_bias")

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core
 from fusedloss._check import Margin
-from fusedloss._heads import Gradient, head
-from fusedloss._loss import Call, loss
-from fusedloss.classification import Reduction
+from fusedloss._lower.heads import head
+from fusedloss._lower.loss import loss
+from fusedloss._types import Call, Gradient, Reduction
 
 
 @loss("embeddings", "weight")

@@ -6,12 +6,10 @@ from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from fusedloss import _check, _core, _pairs, _tuplets
-from fusedloss._loss import Call, loss
-
-Reduction = Literal["mean_nonzero", "mean", "sum", "none"]
-Distance = Literal["euclidean", "squared_euclidean", "cosine", "lp"]
-Mining = Literal["all", "hard", "semihard", "semihard_closest", "easy"]
+from fusedloss import _check, _core
+from fusedloss._lower import pairs, tuplets
+from fusedloss._lower.loss import loss
+from fusedloss._types import Call, Distance, Mining, PairReduction
 
 #: (anchors, positives, negatives), or (anchors, positives, anchors, negatives).
 Indices = tuple[ArrayLike, ...] | None
@@ -35,7 +33,7 @@ def triplet_loss(
     ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean_nonzero",
+    reduction: PairReduction = "mean_nonzero",
     num_threads: int | None = None,
 ) -> Call:
     r"""Triplet loss over the triplets of a batch, exact and without listing them.
@@ -126,8 +124,8 @@ def triplet_loss(
     >>> fl.triplet_loss([[0.0], [1.0], [1.5]], [0, 0, 1], margin=1.0)
     1.0
     """
-    mined = _pairs.choice("mining", mining, MININGS if indices_tuple is None else ("all",))
-    call = _pairs.batch(
+    mined = pairs.choice("mining", mining, MININGS if indices_tuple is None else ("all",))
+    call = pairs.batch(
         f"triplet_{mined}",
         embeddings,
         labels,
@@ -135,7 +133,7 @@ def triplet_loss(
         ref_labels,
         sample_weight,
         (_check.finite("margin", margin), float(bool(soft))),
-        distance=_pairs.metric(distance, p, power),
+        distance=pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -160,7 +158,7 @@ def contrastive_loss(
     ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean_nonzero",
+    reduction: PairReduction = "mean_nonzero",
     num_threads: int | None = None,
 ) -> Call:
     r"""Contrastive loss: positive pairs nearer than one margin, negative ones beyond another.
@@ -232,7 +230,7 @@ def contrastive_loss(
     >>> round(fl.contrastive_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     1.262
     """
-    call = _pairs.batch(
+    call = pairs.batch(
         "contrastive_loss",
         embeddings,
         labels,
@@ -240,7 +238,7 @@ def contrastive_loss(
         ref_labels,
         sample_weight,
         (_check.finite("pos_margin", pos_margin), _check.finite("neg_margin", neg_margin)),
-        distance=_pairs.metric(distance, p, power),
+        distance=pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -264,7 +262,7 @@ def margin_loss(
     ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean_nonzero",
+    reduction: PairReduction = "mean_nonzero",
     num_threads: int | None = None,
 ) -> Call:
     r"""Margin loss: positive pairs nearer than a boundary, negative ones farther, by a margin.
@@ -335,21 +333,21 @@ def margin_loss(
     >>> round(fl.margin_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     0.7675
     """
-    call = _pairs.batch(
+    call = pairs.batch(
         "margin_loss",
         embeddings,
         labels,
         ref_embeddings,
         ref_labels,
         sample_weight,
-        (_check.finite("margin", margin), _pairs.scalar("beta", beta)),
-        distance=_pairs.metric(distance, p, power),
+        (_check.finite("margin", margin), pairs.scalar("beta", beta)),
+        distance=pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
         indices_tuple=indices_tuple,
         listing="triplets",
-        learnable={"beta": _pairs.Learnable(beta, 1, 1.0)},
+        learnable={"beta": pairs.Learnable(beta, 1, 1.0)},
     )
     return _core.pairwise, (call,)
 
@@ -438,7 +436,7 @@ def lifted_structure_loss(
     >>> round(fl.lifted_structure_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     1.3428
     """
-    call = _pairs.batch(
+    call = pairs.batch(
         "lifted_structure_loss",
         embeddings,
         labels,
@@ -446,14 +444,14 @@ def lifted_structure_loss(
         ref_labels,
         None,
         (_check.finite("neg_margin", neg_margin), _check.finite("pos_margin", pos_margin)),
-        distance=_pairs.metric(distance, p, power),
+        distance=pairs.metric(distance, p, power),
         normalize=normalize,
-        reduction=_pairs.choice("reduction", reduction, ("mean_nonzero", "mean", "sum")),
+        reduction=pairs.choice("reduction", reduction, ("mean_nonzero", "mean", "sum")),
         num_threads=num_threads,
         indices_tuple=indices_tuple,
         listing="mutual" if ref_embeddings is None else "pairs",
     )
-    return _core.pairwise if ref_embeddings is None else _tuplets.lifted, (call,)
+    return _core.pairwise if ref_embeddings is None else tuplets.lifted, (call,)
 
 
 @loss("embeddings", "ref_embeddings")
@@ -471,7 +469,7 @@ def generalized_lifted_structure_loss(
     ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""Generalized lifted structure loss: soft maxima of far positives and near negatives.
@@ -545,7 +543,7 @@ def generalized_lifted_structure_loss(
     >>> round(fl.generalized_lifted_structure_loss(embeddings, labels), 4)
     0.8288
     """
-    call = _pairs.batch(
+    call = pairs.batch(
         "generalized_lifted_structure_loss",
         embeddings,
         labels,
@@ -553,7 +551,7 @@ def generalized_lifted_structure_loss(
         ref_labels,
         sample_weight,
         (_check.finite("neg_margin", neg_margin), _check.finite("pos_margin", pos_margin)),
-        distance=_pairs.metric(distance, p, power),
+        distance=pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -577,7 +575,7 @@ def nca_loss(
     ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""Neighbourhood component analysis: the probability of a neighbour of the anchor's label.
@@ -648,7 +646,7 @@ def nca_loss(
     >>> round(fl.nca_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     0.5881
     """
-    call = _pairs.batch(
+    call = pairs.batch(
         "nca_loss",
         embeddings,
         labels,
@@ -656,7 +654,7 @@ def nca_loss(
         ref_labels,
         sample_weight,
         (_check.scale("softmax_scale", softmax_scale, embeddings),),
-        distance=_pairs.metric(distance, p, power),
+        distance=pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -683,7 +681,7 @@ def ranked_list_loss(
     ref_embeddings: ArrayLike | None = None,
     ref_labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""Ranked list loss: weighted means of how far positives and how near negatives are.
@@ -759,7 +757,7 @@ def ranked_list_loss(
     >>> round(fl.ranked_list_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     0.2207
     """
-    call = _pairs.batch(
+    call = pairs.batch(
         "ranked_list_loss",
         embeddings,
         labels,
@@ -773,7 +771,7 @@ def ranked_list_loss(
             _check.finite("alpha", 1 + margin / 2 if alpha is None else alpha),
             _check.finite("Tp", Tp),
         ),
-        distance=_pairs.metric(distance, p, power),
+        distance=pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -792,7 +790,7 @@ def fast_ap_loss(
     ref_labels: ArrayLike | None = None,
     indices_tuple: Indices = None,
     sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""FastAP: one minus the average precision of an anchor's neighbours, by a soft histogram.
@@ -858,14 +856,14 @@ def fast_ap_loss(
     >>> round(fl.fast_ap_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     0.25
     """
-    call = _pairs.batch(
+    call = pairs.batch(
         "fast_ap_loss",
         embeddings,
         labels,
         ref_embeddings,
         ref_labels,
         sample_weight,
-        (float(_pairs.bins("num_bins", num_bins)),),
+        (float(pairs.bins("num_bins", num_bins)),),
         distance=_core.SQUARED_EUCLIDEAN,
         normalize=normalize,
         reduction=reduction,

@@ -13,9 +13,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusedloss import _check, _core, _pairs
-from fusedloss._loss import Array, quietly
-from fusedloss.metric import Distance
+from fusedloss import _check, _core
+from fusedloss._lower import pairs
+from fusedloss._lower.loss import quietly
+from fusedloss._types import Array, Distance
 
 Triplets = tuple[Array, Array, Array]
 Pairs = tuple[Array, Array, Array, Array]
@@ -43,7 +44,7 @@ class Batch(NamedTuple):
     references: Array
     labels: Array
     reference_labels: Array
-    metric: _pairs.Metric
+    metric: pairs.Metric
     apart: bool  # the references are not the anchors
 
     def blocks(self) -> Iterator[Block]:
@@ -65,11 +66,11 @@ def _batch(
     labels: Any,
     ref_embeddings: Any,
     ref_labels: Any,
-    metric: _pairs.Metric,
+    metric: pairs.Metric,
     normalize: Any,
 ) -> Batch:
-    e = _pairs.embeddings_of("embeddings", embeddings)
-    y, r, z = _pairs.labels_and_references(e, labels, ref_embeddings, ref_labels)
+    e = pairs.embeddings_of("embeddings", embeddings)
+    y, r, z = pairs.labels_and_references(e, labels, ref_embeddings, ref_labels)
     root = (metric.p if metric.distance == _core.LP else 2.0) if normalize else None
     anchors = _wide(e, root)
     if r is None or z is None:
@@ -85,7 +86,7 @@ def _wide(x: Array, root: float | None) -> Array:
     return wide
 
 
-def _distances(a: Array, b: Array, metric: _pairs.Metric) -> Array:
+def _distances(a: Array, b: Array, metric: pairs.Metric) -> Array:
     if metric.distance == _core.LP:
         sums = np.zeros((len(a), len(b)))
         for x, y in zip(a.T, b.T, strict=True):
@@ -216,8 +217,8 @@ def mine_triplets(
         "semihard": lambda p, n: (n - p <= m) & (n > p),
         "easy": lambda p, n: n - p > m,
     }
-    chosen = kinds[_pairs.choice("type_of_triplets", type_of_triplets, tuple(kinds))]
-    metric = _pairs.metric(distance, p, power)
+    chosen = kinds[pairs.choice("type_of_triplets", type_of_triplets, tuple(kinds))]
+    metric = pairs.metric(distance, p, power)
     batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
     anchors, positives, negatives = _collected("triplets", limit, _triplets_where(batch, chosen), 3)
     return anchors, positives, negatives
@@ -424,8 +425,8 @@ def mine_easy_hard(
     (array([0]), array([1]), array([0]), array([2]))
     """
     strategies = ("hard", "semihard", "easy", "all")
-    pos = _pairs.choice("pos_strategy", pos_strategy, strategies)
-    neg = _pairs.choice("neg_strategy", neg_strategy, strategies)
+    pos = pairs.choice("pos_strategy", pos_strategy, strategies)
+    neg = pairs.choice("neg_strategy", neg_strategy, strategies)
     if "semihard" in (pos, neg) and {pos, neg} <= {"semihard", "all"}:
         raise ValueError(
             f"neg_strategy is {neg!r}: expected 'hard' or 'easy' or no 'semihard' beside "
@@ -435,7 +436,7 @@ def mine_easy_hard(
         _range("allowed_pos_range", allowed_pos_range),
         _range("allowed_neg_range", allowed_neg_range),
     )
-    metric = _pairs.metric(distance, p, power)
+    metric = pairs.metric(distance, p, power)
     batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
     found = _easy_hard(batch, pos, neg, ranges)
     a1, positives, a2, negatives = _collected("pairs", limit, found, 4)
@@ -605,7 +606,7 @@ def mine_multi_similarity(
         farthest = np.where(block.positive, d, -np.inf).max(axis=1, keepdims=True)
         return block.positive & (d + e > nearest), block.negative & (d - e < farthest)
 
-    metric = _pairs.metric(distance, p, power)
+    metric = pairs.metric(distance, p, power)
     batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
     a1, positives, a2, negatives = _collected("pairs", limit, _pairs_where(batch, chosen), 4)
     return a1, positives, a2, negatives
@@ -680,7 +681,7 @@ def mine_pair_margin(
         d = block.distances
         return block.positive & (d > most), block.negative & (d < least)
 
-    metric = _pairs.metric(distance, p, power)
+    metric = pairs.metric(distance, p, power)
     batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
     a1, positives, a2, negatives = _collected("pairs", limit, _pairs_where(batch, chosen), 4)
     return a1, positives, a2, negatives
@@ -774,14 +775,14 @@ def mine_distance_weighted(
         _check.finite("nonzero_loss_cutoff", nonzero_loss_cutoff),
     )
     rng = np.random.default_rng(seed)
-    metric = _pairs.Metric(_core.EUCLIDEAN)
+    metric = pairs.Metric(_core.EUCLIDEAN)
     batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, True)
     a, p, n = _collected("triplets", limit, _weighted(batch, least, reach, rng), 3)
     return a, p, n
 
 
 def _angular(batch: Batch, tangent: float) -> Iterator[tuple[Array, ...]]:
-    euclidean = _pairs.Metric(_core.EUCLIDEAN)
+    euclidean = pairs.Metric(_core.EUCLIDEAN)
     for block in batch.blocks():
         for row, d in enumerate(block.distances):
             negatives = np.flatnonzero(block.negative[row])
@@ -858,7 +859,7 @@ def mine_angular(
     (array([0, 1]), array([1, 0]), array([2, 2]))
     """
     tangent = math.tan(math.radians(_check.in_range("angle", angle, 0, 90)))
-    metric = _pairs.Metric(_core.EUCLIDEAN)
+    metric = pairs.Metric(_core.EUCLIDEAN)
     batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
     a, p, n = _collected("triplets", limit, _angular(batch, tangent), 3)
     return a, p, n
@@ -949,7 +950,7 @@ def mine_hardest_share(
     """
     share = _check.in_range("filter_percentage", filter_percentage, 0, 1)
     most = _limit(limit)
-    metric = _pairs.metric(distance, p, power)
+    metric = pairs.metric(distance, p, power)
     batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
     values, counts = np.unique(batch.reference_labels, return_counts=True)
     same = int(counts[np.searchsorted(values, batch.labels[np.isin(batch.labels, values)])].sum())
@@ -1045,7 +1046,7 @@ def mine_uniform_histogram(
     draws = _check.count("pos_per_bin", pos_per_bin), _check.count("neg_per_bin", neg_per_bin)
     most = _limit(limit)
     rng = np.random.default_rng(seed)
-    metric = _pairs.metric(distance, p, power)
+    metric = pairs.metric(distance, p, power)
     batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
     ends = [[math.inf, -math.inf], [math.inf, -math.inf]]
     for kinds in _kinds(batch):
@@ -1084,7 +1085,7 @@ def mine_uniform_histogram(
             places = np.searchsorted(numbers, wanted[kind])
             inside = places < len(numbers)
             inside[inside] = numbers[places[inside]] == wanted[kind][inside]
-            pairs = order[places[inside]]
-            chosen[kind][:, inside] = found.anchors[pairs], found.others[pairs]
+            found_at = order[places[inside]]
+            chosen[kind][:, inside] = found.anchors[found_at], found.others[found_at]
             seen[kind] += here
     return *chosen[0], *chosen[1]

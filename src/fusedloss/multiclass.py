@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from numpy.typing import ArrayLike
 
 from fusedloss import _check
-from fusedloss._loss import Call, loss
-from fusedloss._rowwise import rowwise
-
-Reduction = Literal["none", "mean", "sum"]
+from fusedloss._lower.loss import loss
+from fusedloss._lower.rowwise import rowwise
+from fusedloss._types import Call, Reduction
 
 
 @loss("scores")

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusedloss import _check, _core, _pairs
+from fusedloss import _check, _core
 from fusedloss._check import Margin
-from fusedloss._heads import Gradient, head
-from fusedloss._loss import Call, loss
-from fusedloss.classification import Reduction
+from fusedloss._lower import pairs
+from fusedloss._lower.heads import head
+from fusedloss._lower.loss import loss
+from fusedloss._types import Call, Gradient, Reduction
 
 
 @loss("embeddings", "weight")
@@ -268,7 +269,7 @@ def proxy_anchor_loss(
     x, w, y = _check.embeddings_of_classes(embeddings, weight, target)
     proxies = np.arange(len(w))
     pulls = 1 / max(len(np.unique(y)), 1)
-    call = _pairs.PairCall(
+    call = pairs.PairCall(
         loss="proxy_anchor_loss",
         given={"weight": weight, "embeddings": embeddings, "target": target},
         embeddings=w,
@@ -291,7 +292,7 @@ def proxy_anchor_loss(
 
 
 def _of_proxies(
-    call: _pairs.PairCall,
+    call: pairs.PairCall,
     gradient: bool | tuple[int, ...] = False,
     grad_output: Any = None,
     out: Any = None,

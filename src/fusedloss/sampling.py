@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusedloss import _check
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 
 def sample_classes(

@@ -7,10 +7,9 @@ from typing import Literal
 from numpy.typing import ArrayLike
 
 from fusedloss import _check
-from fusedloss._loss import Call, loss
-from fusedloss._segmentation import Overlap, lovasz, overlap
-
-Reduction = Literal["none", "mean", "sum"]
+from fusedloss._lower.loss import loss
+from fusedloss._lower.segmentation import Overlap, lovasz, overlap
+from fusedloss._types import Call, Reduction
 
 
 @loss("logits")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from numpy.typing import ArrayLike
 
-from fusedloss._ctc import ctc
-from fusedloss._loss import Call, loss
-
-Reduction = Literal["none", "mean", "sum"]
+from fusedloss._lower.ctc import ctc
+from fusedloss._lower.loss import loss
+from fusedloss._types import Call, Reduction
 
 
 @loss("log_probs")

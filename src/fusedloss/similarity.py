@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from fusedloss import _check
-from fusedloss._loss import Call, lookup, loss
-from fusedloss._rowwise import rowwise
-from fusedloss._triplets import triplets
-
-Reduction = Literal["none", "mean", "sum"]
+from fusedloss._lower.loss import lookup, loss
+from fusedloss._lower.rowwise import rowwise
+from fusedloss._lower.triplets import triplets
+from fusedloss._types import Call, Reduction
 
 
 @loss("input", "target")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusedloss import _check, _core, _indices, _pairs, _tuplets
-from fusedloss._loss import Call, loss
+from fusedloss import _check, _core
+from fusedloss._lower import indices, pairs, tuplets
+from fusedloss._lower.loss import loss
+from fusedloss._types import Call, TupletReduction
 from fusedloss.metric import Indices
 
 #: Losses here are of pairs of anchors, and have no value of an anchor alone.
-TupletReduction = Literal["mean_nonzero", "mean", "sum"]
 
 REDUCTIONS = ("mean_nonzero", "mean", "sum")
 
@@ -78,11 +78,11 @@ def n_pairs_loss(
     >>> round(fl.n_pairs_loss(e, [0, 0, 1, 1]), 4)
     0.4782
     """
-    e = _pairs.embeddings_of("embeddings", embeddings)
-    y = _pairs.labels_of("labels", labels, "embeddings", len(e))
-    anchors, positives = _tuplets.first_pairs(y, indices_tuple)
-    choice = _pairs.choice("reduction", reduction, REDUCTIONS)
-    call = _pairs.towers(
+    e = pairs.embeddings_of("embeddings", embeddings)
+    y = pairs.labels_of("labels", labels, "embeddings", len(e))
+    anchors, positives = tuplets.first_pairs(y, indices_tuple)
+    choice = pairs.choice("reduction", reduction, REDUCTIONS)
+    call = pairs.towers(
         "info_nce_loss",
         {"anchors": e[anchors], "positives": e[positives]},
         None,
@@ -94,7 +94,7 @@ def n_pairs_loss(
         num_threads=num_threads,
     )
     call = dataclasses.replace(call, nonzero=choice == "mean_nonzero")
-    return _tuplets.n_pairs, (embeddings, (anchors, positives), call)
+    return tuplets.n_pairs, (embeddings, (anchors, positives), call)
 
 
 @loss("embeddings", "ref_embeddings")
@@ -168,17 +168,17 @@ def angular_loss(
     >>> round(fl.angular_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     0.8026
     """
-    e = _pairs.embeddings_of("embeddings", embeddings)
-    y, reference, reference_labels = _pairs.labels_and_references(
+    e = pairs.embeddings_of("embeddings", embeddings)
+    y, reference, reference_labels = pairs.labels_and_references(
         e, labels, ref_embeddings, ref_labels
     )
     listed = None
     if indices_tuple is not None:
         references = len(e if reference is None else reference)
-        found = _indices.lists(indices_tuple, len(e), references, "pairs")
+        found = indices.lists(indices_tuple, len(e), references, "pairs")
         a, p = (np.asarray(x, np.int64) for x in indices_tuple[:2])
         listed = (a, p) if found.negative.at.size else (a[:0], p[:0])
-    call = _tuplets.Angular(
+    call = tuplets.Angular(
         {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
         e,
         y,
@@ -187,10 +187,10 @@ def angular_loss(
         listed,
         math.radians(_check.in_range("alpha", alpha, 0, 90)),
         bool(normalize),
-        _pairs.choice("reduction", reduction, REDUCTIONS),
+        pairs.choice("reduction", reduction, REDUCTIONS),
         _check.num_threads(num_threads),
     )
-    return _tuplets.angular, (call,)
+    return tuplets.angular, (call,)
 
 
 @loss("embeddings")
@@ -250,14 +250,14 @@ def histogram_loss(
     >>> round(fl.histogram_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     0.5
     """
-    call = _pairs.batch(
+    call = pairs.batch(
         "histogram_loss",
         embeddings,
         labels,
         None,
         None,
         None,
-        (float(_pairs.bins("n_bins", n_bins)),),
+        (float(pairs.bins("n_bins", n_bins)),),
         distance=_core.DOT_PRODUCT,
         normalize=True,
         reduction="sum",

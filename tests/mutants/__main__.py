@@ -56,7 +56,7 @@ def build() -> None:
     for name in ("src", "include"):
         target = source / name
         for file in sorted((REPOSITORY / name).rglob("*")):
-            if not file.is_file() or file.suffix in (".so", ".pyc") or file.name == "_core.c":
+            if not file.is_file() or file.suffix in (".so", ".pyc") or file.name == "core.c":
                 continue
             text = file.read_bytes()
             relative = str(file.relative_to(REPOSITORY / "src")) if name == "src" else ""

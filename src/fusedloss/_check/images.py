@@ -8,7 +8,7 @@ from typing import Any
 from fusedloss._check.labels import axis_of_classes, class_target
 from fusedloss._check.operands import MOST_DIMENSIONS, as_plain, as_prediction
 from fusedloss._check.results import as_output
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 
 def several_classes(shape: tuple[int, ...]) -> None:

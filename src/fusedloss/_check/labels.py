@@ -17,7 +17,7 @@ from fusedloss._check.operands import (
     is_real,
 )
 from fusedloss._check.options import integer
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 NOTHING_IGNORED = -(2**63)  # an ignore_index that is no class of anybody
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fusedloss._check.operands import as_numbers, as_prediction, broadcast
 from fusedloss._check.results import as_output
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 
 def arrays(name: str, x: Any) -> list[Any]:

@@ -21,7 +21,7 @@ from fusedloss._check.options import (
     workspace_size,
 )
 from fusedloss._check.results import as_output, loss_cotangent, takes_output
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 PRECISIONS = ("highest", "high", "medium")
 

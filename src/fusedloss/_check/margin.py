@@ -32,7 +32,8 @@ from fusedloss._check.options import (
     reduction,
     workspace_size,
 )
-from fusedloss._loss import Array, quietly
+from fusedloss._lower.loss import quietly
+from fusedloss._types import Array
 
 GRADIENTS = ("analytic", "detached")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 MOST_DIMENSIONS = 8  #: of the kernels, into which more are folded

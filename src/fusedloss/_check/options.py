@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fusedloss._loss import Extras
+from fusedloss._types import Extras
 
 REDUCTIONS = ("none", "mean", "sum")
 OUTPUTS = ("lse", "entropy", "accuracy")

@@ -23,7 +23,7 @@ from fusedloss._check.operands import (
 )
 from fusedloss._check.options import REDUCTIONS, num_threads, one_of, reduction
 from fusedloss._check.results import delivered, gradient_places, loss_cotangent
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 #: Of operands that a loss is not defined everywhere in: name, lowest and highest value.
 DOMAINS: dict[str, dict[int, tuple[str, float, float]]] = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from fusedloss import _core
 from fusedloss._check.operands import as_array, as_floats, as_plain, compute_dtype, is_real
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 
 def cotangent(grad_output: Any, value: Array, out: Any) -> Array:

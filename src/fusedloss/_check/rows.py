@@ -27,7 +27,7 @@ from fusedloss._check.operands import (
 from fusedloss._check.options import num_threads, reduction
 from fusedloss._check.results import delivered, gradient_places, loss_cotangent
 from fusedloss._check.softmax_family import fold, unfold
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 #: What an operand of a loss of rows is, after the first: a row for each of the first's, one number
 #: for each row, one class index, either an index or a row, or a row of class indices ended by -1.

@@ -8,7 +8,7 @@ import numpy as np
 
 from fusedloss._check.operands import as_array, as_plain, as_prediction, first_bad
 from fusedloss._check.options import integer, num_threads, reduction
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 
 class CTCCall(NamedTuple):

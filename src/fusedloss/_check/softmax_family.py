@@ -16,7 +16,7 @@ from fusedloss._check.labels import (
 from fusedloss._check.operands import MOST_DIMENSIONS, as_plain, as_prediction
 from fusedloss._check.options import checked_extras, in_range, integer, num_threads, reduction
 from fusedloss._check.results import as_output, loss_cotangent, takes_output
-from fusedloss._loss import Extras
+from fusedloss._types import Extras
 
 TARGETLESS = (2, 3)  # kinds, by fusedloss.h: log-sum-exp and log-softmax
 PREDICTIONS = ("logits", "log_probs", "probs")  # by Extras.prediction

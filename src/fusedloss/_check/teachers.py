@@ -14,7 +14,7 @@ from fusedloss._check.labels import (
 )
 from fusedloss._check.operands import as_array, as_floats, as_plain, as_prediction
 from fusedloss._check.results import as_output
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 
 def distillation(

@@ -10,7 +10,8 @@ import numpy as np
 
 from fusedloss._check.operands import as_prediction, is_real
 from fusedloss._check.results import gradient_places
-from fusedloss._loss import Array, Loss
+from fusedloss._lower.loss import Loss
+from fusedloss._types import Array
 
 
 def triplets(

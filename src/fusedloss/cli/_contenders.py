@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 import fusedloss as fl
-from fusedloss._loss import Array
+from fusedloss._types import Array
 from fusedloss.cli import _peers, _plain_numpy
 
 Mode = Literal["value + gradient", "forward"]

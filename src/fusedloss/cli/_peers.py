@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 
 def to_tensor(torch: Any, value: Any) -> Any:

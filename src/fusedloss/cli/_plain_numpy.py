@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 
 def cross_entropy(logits: Array, target: Array) -> float:

@@ -20,7 +20,8 @@ from torch.compiler import is_compiling
 from torch.overrides import has_torch_function_variadic
 
 from fusedloss import _core
-from fusedloss._loss import Array, lookup
+from fusedloss._lower.loss import lookup
+from fusedloss._types import Array
 
 #: The tensors of a call, its prediction first; None where one is absent.
 Tensors: TypeAlias = tuple[Any, ...]

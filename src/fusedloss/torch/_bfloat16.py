@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 try:
     from ml_dtypes import bfloat16

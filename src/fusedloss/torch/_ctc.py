@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor, get_num_threads
 
 from fusedloss import sequences
-from fusedloss._loss import Array, lookup
+from fusedloss._lower.loss import lookup
+from fusedloss._types import Array
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import Tensors, array, detached
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusedloss import _check
 from fusedloss._core import linear_cross_entropy
-from fusedloss._loss import Array
+from fusedloss._types import Array
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import Tensors, array, detached
 from fusedloss.torch._softmax import NO_EXTRAS, Softmax, expect_shape

@@ -17,7 +17,8 @@ from torch.compiler import is_compiling
 from torch.nn.functional import cross_entropy
 
 from fusedloss import _check
-from fusedloss._loss import Array, lookup
+from fusedloss._lower.loss import lookup
+from fusedloss._types import Array
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_arguments
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._unit import unit_rows

@@ -18,10 +18,11 @@ from torch._C import _DisableFuncTorch
 from torch.nn.functional import logsigmoid, pad
 
 from fusedloss import _check, _core
-from fusedloss._indices import Lists, PairList
-from fusedloss._loss import Array, lookup
-from fusedloss._pairs import PairCall
-from fusedloss._tuplets import Angular
+from fusedloss._lower.indices import Lists, PairList
+from fusedloss._lower.loss import lookup
+from fusedloss._lower.pairs import PairCall
+from fusedloss._lower.tuplets import Angular
+from fusedloss._types import Array
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_tensors
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._unit import unit_rows

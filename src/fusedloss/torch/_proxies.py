@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from fusedloss import proxy_anchor_loss
-from fusedloss._loss import Array, lookup
+from fusedloss._lower.loss import lookup
+from fusedloss._types import Array
 from fusedloss.torch._autograd import (
     Tensors,
     array,

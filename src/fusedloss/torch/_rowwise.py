@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fusedloss import _check
 from fusedloss._core import rowwise_plain
-from fusedloss._loss import lookup
+from fusedloss._lower.loss import lookup
 from fusedloss.torch._autograd import (
     Tensors,
     evaluate,

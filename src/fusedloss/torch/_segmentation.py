@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fusedloss import _check
-from fusedloss._loss import Array, lookup
+from fusedloss._lower.loss import lookup
+from fusedloss._types import Array
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import (
     Tensors,

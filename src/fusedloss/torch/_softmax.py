@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fusedloss import _check
 from fusedloss._core import softmax_plain
-from fusedloss._distillation import distillation
-from fusedloss._loss import Array, Extras
+from fusedloss._lower.distillation import distillation
+from fusedloss._types import Array, Extras
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import Tensors, array, detached, expect_tensors, in_computing_type
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits

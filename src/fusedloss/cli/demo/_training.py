@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 PIXELS = 64
 BATCH = 64

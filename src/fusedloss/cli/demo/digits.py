@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import fusedloss as fl
-from fusedloss._loss import Array
+from fusedloss._types import Array
 from fusedloss.cli import _plain_numpy, _plot
 from fusedloss.cli._arguments import output_path, positive, whole
 from fusedloss.cli._format import format_ratio, format_seconds

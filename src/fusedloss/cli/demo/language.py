@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import fusedloss as fl
-from fusedloss._loss import Array
+from fusedloss._types import Array
 from fusedloss.cli import _plot
 from fusedloss.cli._arguments import output_path, positive, whole
 from fusedloss.cli._memory import peak_of

@@ -21,7 +21,8 @@ from torch.autograd.function import once_differentiable
 
 from fusedloss import _core
 from fusedloss._check import LinearCall, Shard
-from fusedloss._loss import Array, lookup
+from fusedloss._lower.loss import lookup
+from fusedloss._types import Array
 from fusedloss.torch._autograd import detached
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._unit import unit_rows

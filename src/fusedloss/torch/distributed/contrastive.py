@@ -10,7 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fusedloss import _core, _pairs
+from fusedloss import _core
+from fusedloss._lower import pairs
 from fusedloss.torch._autograd import as_autocast
 from fusedloss.torch.distributed._group import (
     DTYPES,
@@ -23,7 +24,7 @@ from fusedloss.torch.distributed._group import (
 from fusedloss.torch.distributed._sharded import apply, gather_differentiably, numbers, tensor
 
 #: What a kernel is given: two towers, and the parameters.
-Call = Callable[..., _pairs.PairCall]
+Call = Callable[..., pairs.PairCall]
 
 
 def sharded_clip_loss(
@@ -79,13 +80,13 @@ def sharded_clip_loss(
     >>> dist.destroy_process_group()
     """
 
-    def call(query: Any, key: Any, scale: float) -> _pairs.PairCall:
-        return _pairs.towers(
+    def call(query: Any, key: Any, scale: float) -> pairs.PairCall:
+        return pairs.towers(
             "info_nce_loss",
             {"query": query, "key": key},
             None,
-            (_pairs.scalar("logit_scale", scale, positive=True),),
-            learnable={"logit_scale": _pairs.Learnable(scale, 0, 1.0)},
+            (pairs.scalar("logit_scale", scale, positive=True),),
+            learnable={"logit_scale": pairs.Learnable(scale, 0, 1.0)},
             square=False,
             normalize=normalize,
             reduction="sum",
@@ -151,15 +152,15 @@ def sharded_siglip_loss(
     >>> dist.destroy_process_group()
     """
 
-    def call(query: Any, key: Any, scale: float, bias: float) -> _pairs.PairCall:
-        return _pairs.towers(
+    def call(query: Any, key: Any, scale: float, bias: float) -> pairs.PairCall:
+        return pairs.towers(
             "siglip_loss",
             {"query": query, "key": key},
             None,
-            (_pairs.scalar("logit_scale", scale), _pairs.scalar("logit_bias", bias)),
+            (pairs.scalar("logit_scale", scale), pairs.scalar("logit_bias", bias)),
             learnable={
-                "logit_scale": _pairs.Learnable(scale, 0, 1.0),
-                "logit_bias": _pairs.Learnable(bias, 1, 1.0),
+                "logit_scale": pairs.Learnable(scale, 0, 1.0),
+                "logit_bias": pairs.Learnable(bias, 1, 1.0),
             },
             square=False,
             normalize=normalize,

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 import fusedloss
-from fusedloss.linear import Precision
+from fusedloss._types import Precision
 from fusedloss.torch._margin import HEADS
 from fusedloss.torch.distributed._call import sharded
 from fusedloss.torch.distributed._group import Group

@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor, Shard
 
 import fusedloss
 from fusedloss import _check
-from fusedloss.linear import Precision
+from fusedloss._types import Precision
 from fusedloss.torch import modules as unsharded
 from fusedloss.torch._autograd import as_autocast
 from fusedloss.torch._margin import expect_options

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from torch import Tensor
 
-Reduction: TypeAlias = Literal["none", "mean", "sum"]
+from fusedloss._types import Output
+
 Loss: TypeAlias = Tensor | tuple[Tensor, dict[str, Tensor]]
-Outputs: TypeAlias = tuple[Literal["lse", "entropy", "accuracy"], ...]
+Outputs: TypeAlias = tuple[Output, ...]
 Indices: TypeAlias = tuple[Tensor, ...] | None

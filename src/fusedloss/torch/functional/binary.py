@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from fusedloss import _check, binary
+from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, expect_tensors, fused
 from fusedloss.torch._pointwise import Pointwise, own_loss, reduced
 from fusedloss.torch.functional._recognition import recognised
-from fusedloss.torch.functional._types import Reduction
 
 # ---- Losses of torch -----------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import _reduction
 
 from fusedloss import _check, _core, classification
-from fusedloss._loss import Extras
+from fusedloss._types import Extras, Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch import _softmax
 from fusedloss.torch._autograd import (
@@ -20,7 +20,7 @@ from fusedloss.torch._autograd import (
     transformed,
 )
 from fusedloss.torch._softmax import Distillation, Softmax
-from fusedloss.torch.functional._types import Loss, Outputs, Reduction
+from fusedloss.torch.functional._types import Loss, Outputs
 
 _LOG_PROBABILITIES = Extras(prediction=_core.LOG_PROBABILITIES)
 _PROBABILITIES = Extras(prediction=_core.PROBABILITIES)

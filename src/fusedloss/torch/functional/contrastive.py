@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fusedloss import contrastive
-from fusedloss.contrastive import TowerReduction
-from fusedloss.metric import Distance, Reduction
+from fusedloss._types import Distance, PairReduction, Reduction
 from fusedloss.torch._pairs import pair_loss
 from fusedloss.torch.functional._types import Indices
 
@@ -24,7 +23,7 @@ def ntxent_loss(
     ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
 ) -> Tensor:
     """Cross-entropy of each positive pair against negatives: `fusedloss.ntxent_loss`.
 
@@ -81,7 +80,7 @@ def supcon_loss(
     ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
-    reduction: Reduction = "mean_nonzero",
+    reduction: PairReduction = "mean_nonzero",
 ) -> Tensor:
     """Supervised contrastive loss: `fusedloss.supcon_loss`.
 
@@ -140,7 +139,7 @@ def multi_similarity_loss(
     ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
 ) -> Tensor:
     """Multi-similarity loss: `fusedloss.multi_similarity_loss`.
 
@@ -194,7 +193,7 @@ def circle_loss(
     ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
-    reduction: Reduction = "mean_nonzero",
+    reduction: PairReduction = "mean_nonzero",
 ) -> Tensor:
     """Circle loss: `fusedloss.circle_loss`.
 
@@ -244,7 +243,7 @@ def tuplet_margin_loss(
     ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
 ) -> Tensor:
     """Tuplet margin loss: `fusedloss.tuplet_margin_loss`.
 
@@ -290,7 +289,7 @@ def info_nce_loss(
     temperature: float | Tensor = 0.1,
     normalize: bool = True,
     sample_weight: Tensor | None = None,
-    reduction: TowerReduction = "mean",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """Cross-entropy of each query's key: `fusedloss.info_nce_loss`.
 
@@ -332,7 +331,7 @@ def clip_loss(
     *,
     normalize: bool = True,
     sample_weight: Tensor | None = None,
-    reduction: TowerReduction = "mean",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """CLIP's loss of images and texts: `fusedloss.clip_loss`.
 
@@ -379,7 +378,7 @@ def siglip_loss(
     *,
     normalize: bool = True,
     sample_weight: Tensor | None = None,
-    reduction: TowerReduction = "mean",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """SigLIP's logistic loss of images and texts: `fusedloss.siglip_loss`.
 

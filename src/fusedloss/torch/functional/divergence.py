@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from fusedloss import divergence
+from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import fused
 from fusedloss.torch._pointwise import Pointwise, own_loss
 from fusedloss.torch.functional._recognition import recognised
-from fusedloss.torch.functional._types import Reduction
 
 _NOTHING = torch.empty(0)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusedloss import _check, layers, regression
-from fusedloss._loss import lookup
+from fusedloss._lower.loss import lookup
 from fusedloss.torch._autograd import expect_tensors
 from fusedloss.torch._pointwise import own_loss
 from fusedloss.torch.functional.regression import l1_loss, mse_loss

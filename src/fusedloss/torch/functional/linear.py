@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fusedloss import _check, _core
-from fusedloss._loss import Extras
+from fusedloss._types import Extras
 from fusedloss.torch import _original as functional
 from fusedloss.torch import _softmax
 from fusedloss.torch._autograd import (

@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from fusedloss import margin as heads
-from fusedloss._heads import Gradient
+from fusedloss._types import Gradient, Reduction
 from fusedloss.torch._margin import head
-from fusedloss.torch.functional._types import Reduction
 
 
 def arcface_loss(

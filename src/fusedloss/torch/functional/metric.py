@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from fusedloss import metric
-from fusedloss.metric import Distance, Mining, Reduction
+from fusedloss._types import Distance, Mining, PairReduction
 from fusedloss.torch._pairs import pair_loss
 from fusedloss.torch.functional._types import Indices
 
@@ -27,7 +27,7 @@ def triplet_loss(
     ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
-    reduction: Reduction = "mean_nonzero",
+    reduction: PairReduction = "mean_nonzero",
 ) -> Tensor:
     """Triplet loss over the triplets of a batch: `fusedloss.triplet_loss`.
 
@@ -84,7 +84,7 @@ def contrastive_loss(
     ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
-    reduction: Reduction = "mean_nonzero",
+    reduction: PairReduction = "mean_nonzero",
 ) -> Tensor:
     """Contrastive loss of pairs' distances: `fusedloss.contrastive_loss`.
 
@@ -140,7 +140,7 @@ def margin_loss(
     ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
-    reduction: Reduction = "mean_nonzero",
+    reduction: PairReduction = "mean_nonzero",
 ) -> Tensor:
     """Margin loss of distances around a boundary: `fusedloss.margin_loss`.
 
@@ -250,7 +250,7 @@ def generalized_lifted_structure_loss(
     ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
 ) -> Tensor:
     """Generalized lifted structure loss: `fusedloss.generalized_lifted_structure_loss`.
 
@@ -305,7 +305,7 @@ def nca_loss(
     ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
 ) -> Tensor:
     """Neighbourhood component analysis: `fusedloss.nca_loss`.
 
@@ -362,7 +362,7 @@ def ranked_list_loss(
     ref_embeddings: Tensor | None = None,
     ref_labels: Tensor | None = None,
     sample_weight: Tensor | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
 ) -> Tensor:
     """Ranked list loss: `fusedloss.ranked_list_loss`.
 
@@ -416,7 +416,7 @@ def fast_ap_loss(
     ref_labels: Tensor | None = None,
     indices_tuple: Indices = None,
     sample_weight: Tensor | None = None,
-    reduction: Reduction = "mean",
+    reduction: PairReduction = "mean",
 ) -> Tensor:
     """Average precision by a soft histogram: `fusedloss.fast_ap_loss`.
 

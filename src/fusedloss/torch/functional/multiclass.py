@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from fusedloss import _check, multiclass
+from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, fused
 from fusedloss.torch._rowwise import Rowwise, own_row_loss
 from fusedloss.torch.functional._recognition import is_number, recognised_rows
-from fusedloss.torch.functional._types import Reduction
 
 # ---- Losses of torch -----------------------------------------------------------------------------
 

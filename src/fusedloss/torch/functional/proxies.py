@@ -5,10 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from fusedloss import proxies
-from fusedloss._heads import Gradient
+from fusedloss._types import Gradient, Reduction
 from fusedloss.torch import _proxies
 from fusedloss.torch._margin import head
-from fusedloss.torch.functional._types import Reduction
 
 
 def proxy_nca_loss(

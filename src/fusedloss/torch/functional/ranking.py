@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from fusedloss import ranking
+from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import fused
 from fusedloss.torch._pointwise import Pointwise
 from fusedloss.torch._rowwise import own_row_loss
 from fusedloss.torch.functional._recognition import is_number, recognised
-from fusedloss.torch.functional._types import Reduction
 
 
 def margin_ranking_loss(

@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 
 from fusedloss import regression
+from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, fused
 from fusedloss.torch._pointwise import Pointwise, own_loss
@@ -14,7 +15,6 @@ from fusedloss.torch.functional._recognition import (
     is_number,
     recognised,
 )
-from fusedloss.torch.functional._types import Reduction
 
 #: Numbers whose logarithms are taken, or that are divided by, are no less (as in Keras).
 EPSILON = 1e-7

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from fusedloss import segmentation
+from fusedloss._types import Reduction
 from fusedloss.torch._pointwise import reduced
 from fusedloss.torch._segmentation import Pixels, loss_of_images
-from fusedloss.torch.functional._types import Reduction
 
 
 def dice_loss(

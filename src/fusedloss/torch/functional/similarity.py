@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import PairwiseDistance
 
 from fusedloss import _check, similarity
+from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, fused
 from fusedloss.torch._rowwise import Rowwise, own_row_loss
 from fusedloss.torch.functional._recognition import is_number, recognised_rows
-from fusedloss.torch.functional._types import Reduction
 
 #: No length counts as less (as in Keras).
 LEAST_LENGTH = 1e-7

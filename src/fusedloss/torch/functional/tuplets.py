@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from fusedloss import tuplets
+from fusedloss._types import TupletReduction
 from fusedloss.torch._pairs import pair_loss
 from fusedloss.torch.functional._types import Indices
-from fusedloss.tuplets import TupletReduction
 
 
 def n_pairs_loss(

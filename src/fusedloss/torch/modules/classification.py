@@ -7,8 +7,9 @@ from dataclasses import KW_ONLY, InitVar
 from torch import Tensor, nn
 from torch.nn._reduction import legacy_get_string
 
+from fusedloss._types import Reduction
 from fusedloss.torch import functional
-from fusedloss.torch.functional._types import Outputs, Reduction
+from fusedloss.torch.functional._types import Outputs
 from fusedloss.torch.modules._fields import Module, labels, of_torch, ones, with_options
 
 

@@ -6,8 +6,7 @@ from dataclasses import KW_ONLY
 
 from torch import Tensor
 
-from fusedloss.contrastive import TowerReduction
-from fusedloss.metric import Distance, Reduction
+from fusedloss._types import Distance, PairReduction, Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, ones, with_options
 from fusedloss.torch.modules.metric import Labelled, OfDistances
@@ -63,7 +62,7 @@ class SupConLoss(OfDistances):
     temperature: float | Tensor = 0.1
     _: KW_ONLY
     distance: Distance = "cosine"
-    reduction: Reduction = "mean_nonzero"
+    reduction: PairReduction = "mean_nonzero"
 
 
 @with_options
@@ -117,7 +116,7 @@ class CircleLoss(Labelled):
     gamma: float = 80.0
     _: KW_ONLY
     normalize: bool = True
-    reduction: Reduction = "mean_nonzero"
+    reduction: PairReduction = "mean_nonzero"
 
 
 @with_options
@@ -144,7 +143,7 @@ class TupletMarginLoss(Labelled):
     scale: float = 64.0
     _: KW_ONLY
     normalize: bool = True
-    reduction: Reduction = "mean"
+    reduction: PairReduction = "mean"
 
 
 @with_options
@@ -172,7 +171,7 @@ class InfoNCELoss(Module):
     temperature: float | Tensor = 0.1
     _: KW_ONLY
     normalize: bool = True
-    reduction: TowerReduction = "mean"
+    reduction: Reduction = "mean"
 
     def forward(
         self,
@@ -208,7 +207,7 @@ class CLIPLoss(Module):
 
     _: KW_ONLY
     normalize: bool = True
-    reduction: TowerReduction = "mean"
+    reduction: Reduction = "mean"
 
     def forward(
         self,
@@ -245,7 +244,7 @@ class SigLIPLoss(Module):
 
     _: KW_ONLY
     normalize: bool = True
-    reduction: TowerReduction = "mean"
+    reduction: Reduction = "mean"
 
     def forward(
         self,

@@ -13,7 +13,7 @@ from torch.nn.functional import embedding, linear, normalize
 
 import fusedloss
 from fusedloss import _check
-from fusedloss._heads import Gradient
+from fusedloss._types import Gradient, Reduction
 from fusedloss.sampling import sample_classes
 from fusedloss.torch import functional
 from fusedloss.torch._autograd import wide
@@ -25,7 +25,6 @@ from fusedloss.torch._margin import (
     of_classes,
     scale_of,
 )
-from fusedloss.torch.functional._types import Reduction
 from fusedloss.torch.modules._fields import Module, with_options
 
 

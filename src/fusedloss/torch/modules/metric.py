@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from fusedloss.metric import Distance, Mining, Reduction
+from fusedloss._types import Distance, Mining, PairReduction
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Indices
 from fusedloss.torch.modules._fields import Module, labels, ones, with_options
@@ -58,7 +58,7 @@ class OfDistances(Labelled):
     p: float = 2.0
     power: float = 1.0
     normalize: bool = True
-    reduction: Reduction = "mean"
+    reduction: PairReduction = "mean"
 
 
 @with_options
@@ -86,7 +86,7 @@ class TripletLoss(OfDistances):
     mining: Mining = "all"
     soft: bool = False
     normalize: bool = False
-    reduction: Reduction = "mean_nonzero"
+    reduction: PairReduction = "mean_nonzero"
 
 
 @with_options
@@ -112,7 +112,7 @@ class ContrastiveLoss(OfDistances):
     pos_margin: float = 0.0
     neg_margin: float = 1.0
     _: KW_ONLY
-    reduction: Reduction = "mean_nonzero"
+    reduction: PairReduction = "mean_nonzero"
 
 
 @with_options
@@ -139,7 +139,7 @@ class MarginLoss(OfDistances):
     margin: float = 0.2
     beta: float | Tensor = 1.2
     _: KW_ONLY
-    reduction: Reduction = "mean_nonzero"
+    reduction: PairReduction = "mean_nonzero"
 
 
 @with_options
@@ -266,4 +266,4 @@ class FastAPLoss(Labelled):
     num_bins: int = 10
     _: KW_ONLY
     normalize: bool = True
-    reduction: Reduction = "mean"
+    reduction: PairReduction = "mean"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fusedloss import mining
-from fusedloss.metric import Distance
+from fusedloss._types import Distance
 from fusedloss.mining import Range, Strategy
 from fusedloss.torch._autograd import array, expect_tensors
 from fusedloss.torch._bfloat16 import numbers_of_bits

@@ -6,8 +6,8 @@ from dataclasses import KW_ONLY
 
 from torch import Tensor, nn
 
+from fusedloss._types import Reduction
 from fusedloss.torch import functional
-from fusedloss.torch.functional._types import Reduction
 from fusedloss.torch.modules._fields import Module, of_torch, ones, with_options
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from fusedloss._types import Reduction
 from fusedloss.torch import functional
-from fusedloss.torch.functional._types import Reduction
 from fusedloss.torch.modules._fields import Module, labels, ones, with_options
 
 

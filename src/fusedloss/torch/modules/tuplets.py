@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY
 
+from fusedloss._types import TupletReduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import with_options
 from fusedloss.torch.modules.metric import Labelled
-from fusedloss.tuplets import TupletReduction
 
 
 @with_options

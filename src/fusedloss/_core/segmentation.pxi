@@ -1,4 +1,4 @@
-# The losses of images: what `_core.pyx` includes for them.
+# The losses of images: what core.pyx includes for them.
 
 cdef struct SegmentationArrays:
     Array logits, target, slopes, output

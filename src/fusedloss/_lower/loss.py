@@ -11,32 +11,11 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
-
-Value: TypeAlias = float | Array
-
-
-class Extras(NamedTuple):
-    """What few calls of the softmax family ask for."""
-
-    prediction: int = 0  # what the first argument holds: LOGITS, LOG_PROBABILITIES, PROBABILITIES
-    mean_of_positions: bool = False  # a mean counts positions, not class weights
-    gamma: float = 0.0
-    temperature: float = 1.0
-    softcap: float | None = None
-    z_loss: float = 0.0
-    outputs: tuple[str, ...] = ()
-    wide: bool = False  # losses per position have the compute dtype
-
-
-#: A kernel takes its own arguments, then (gradient, grad_output, out) when a gradient is wanted and
-#: (gradient, grad_output, out, hessian) when a Hessian is.
-Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
+from fusedloss._types import Call
 
 P = ParamSpec("P")
 R = TypeVar("R")

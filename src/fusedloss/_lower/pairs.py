@@ -12,8 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fusedloss import _check, _core
-from fusedloss._indices import Listing, Lists, PairList, lists, weights
-from fusedloss._loss import Array
+from fusedloss._lower.indices import Listing, Lists, PairList, lists, weights
+from fusedloss._types import Array
 
 #: What a loss is given of two embeddings.
 DISTANCES = {

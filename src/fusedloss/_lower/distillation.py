@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from fusedloss import _check, _core
-from fusedloss._loss import Array, Extras, quietly
+from fusedloss._lower.loss import quietly
+from fusedloss._types import Array, Extras
 
 #: Elements of a block: a few megabytes, and enough work for all threads.
 BLOCK_ELEMENTS = 1 << 20

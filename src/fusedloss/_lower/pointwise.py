@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fusedloss import _check, _core
-from fusedloss._loss import Call
+from fusedloss._types import Call
 
 
 def pointwise(

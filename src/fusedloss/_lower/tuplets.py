@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusedloss import _check, _core, _pairs
-from fusedloss._indices import lists
-from fusedloss._loss import Array, quietly
+from fusedloss import _check, _core
+from fusedloss._lower import pairs
+from fusedloss._lower.indices import lists
+from fusedloss._lower.loss import quietly
+from fusedloss._types import Array
 
 #: So many listed pairs are worked on at a time.
 CHUNK = 4096
@@ -38,7 +40,7 @@ def first_pairs(labels: Array, indices_tuple: Any) -> tuple[Array, Array]:
 def n_pairs(
     given: Any,
     at: tuple[Array, Array],
-    call: _pairs.PairCall,
+    call: pairs.PairCall,
     gradient: bool = False,
     grad_output: Any = None,
     out: Any = None,
@@ -78,9 +80,9 @@ class Angular(NamedTuple):
             first = np.searchsorted(y, self.labels)
             ends = (np.searchsorted(y, self.labels, "right") - first).cumsum()
             for i in range(0, ends[-1] if len(ends) else 0, CHUNK):
-                pairs = np.arange(i, min(i + CHUNK, ends[-1]))
-                a = np.searchsorted(ends, pairs, "right")
-                yield a, order[first[a] + pairs - np.where(a, ends[a - 1], 0)], 1.0
+                chosen = np.arange(i, min(i + CHUNK, ends[-1]))
+                a = np.searchsorted(ends, chosen, "right")
+                yield a, order[first[a] + chosen - np.where(a, ends[a - 1], 0)], 1.0
         else:
             order, y = _sorted(self.labels)
             for apart in range(1, len(y)):
@@ -122,7 +124,7 @@ class _Places:
 
     def __init__(
         self,
-        call: Angular | _pairs.PairCall,
+        call: Angular | pairs.PairCall,
         gradient: bool | tuple[int, ...],
         grad_output: Any,
         out: Any,
@@ -172,7 +174,7 @@ def angular(
     for a, p, times in call.chunks():
         unit_a, unit_p = anchor.unit[a], other.unit[p]
         dots = (unit_a * unit_p).sum(axis=1, keepdims=True)
-        of_pairs = _pairs.batch(
+        of_pairs = pairs.batch(
             "softplus_of_negatives",
             np.concatenate([by_sum * (unit_a + unit_p), by_product * dots], axis=1),
             call.labels[a],
@@ -227,7 +229,7 @@ def _add_rows(to: Array, at: Array, rows: Array) -> None:
 class _Distances:
     """Distances of an anchor to all references, and the gradients through them."""
 
-    def __init__(self, call: _pairs.PairCall) -> None:
+    def __init__(self, call: pairs.PairCall) -> None:
         assert call.reference is not None
         of_units = call.normalize, (call.p if call.distance == _core.LP else 2.0)
         self.anchors = _Units(call.embeddings, *of_units)
@@ -264,7 +266,7 @@ class _Distances:
 
 @quietly
 def lifted(
-    call: _pairs.PairCall,
+    call: pairs.PairCall,
     gradient: bool | tuple[int, ...] = False,
     grad_output: Any = None,
     out: Any = None,
@@ -278,16 +280,16 @@ def lifted(
     neg_margin, pos_margin = call.parameters
     places, distances = _Places(call, gradient, grad_output, out), _Distances(call)
     rows = range(len(call.embeddings))
-    pairs = [_pairs_of(call, a) for a in rows]
-    both = sum(len(p) for p, _ in pairs) and sum(len(n) for _, n in pairs)
+    both_kinds = [_pairs_of(call, a) for a in rows]
+    both = sum(len(p) for p, _ in both_kinds) and sum(len(n) for _, n in both_kinds)
     lse = np.full(len(distances.references.x) + len(rows), -np.inf)
     for a in rows:
-        z = neg_margin - distances(a)[pairs[a][1]]
+        z = neg_margin - distances(a)[both_kinds[a][1]]
         lse[a] = np.logaddexp.reduce(z, initial=-np.inf)
     total = count = nonzero = 0.0
     xs, by_lse = [], np.zeros_like(lse)
     for a in rows:
-        p = pairs[a][0] if both else pairs[a][0][:0]
+        p = both_kinds[a][0] if both else both_kinds[a][0][:0]
         others = np.where(p == a, -np.inf, lse[p])
         of_both = np.logaddexp(lse[a], others)
         some = of_both > -np.inf
@@ -304,7 +306,7 @@ def lifted(
     if not places.wanted:
         return value
     for a, (p, x) in zip(rows, xs, strict=True):
-        d, n = distances(a), pairs[a][1]
+        d, n = distances(a), both_kinds[a][1]
         slopes = np.zeros_like(d)
         np.add.at(slopes, p, x)
         if by_lse[a]:
@@ -313,7 +315,7 @@ def lifted(
     return value, places.delivered((distances.anchors, distances.references), divisor)
 
 
-def _pairs_of(call: _pairs.PairCall, anchor: int) -> tuple[Array, Array]:
+def _pairs_of(call: pairs.PairCall, anchor: int) -> tuple[Array, Array]:
     """Return the numbers of an anchor's positives and of its negatives."""
     if call.listed is not None:
         positive, negative = (

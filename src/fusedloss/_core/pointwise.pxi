@@ -1,4 +1,4 @@
-# The pointwise losses: what `_core.pyx` includes for them.
+# The pointwise losses: what core.pyx includes for them.
 
 cdef struct PointwiseArrays:
     Array operands[FL_MAX_OPERANDS]

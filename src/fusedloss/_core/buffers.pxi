@@ -1,4 +1,4 @@
-# Arrays for results, large ones on memory that is already there: what `_core.pyx` includes.
+# Arrays for results, large ones on memory that is already there: what core.pyx includes.
 
 cdef object empty = numpy.empty
 cdef object empty_like = numpy.empty_like

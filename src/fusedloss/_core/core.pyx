@@ -434,7 +434,7 @@ cdef struct Array:
     Py_ssize_t strides[FL_MAX_DIMS]
 
 
-include "_tensors.pxi"
+include "tensors.pxi"
 
 
 cdef bint is_bfloat16(object x) noexcept:
@@ -582,7 +582,7 @@ cdef bint overlaps_itself(const Py_buffer *view) noexcept:
     return False
 
 
-include "_buffers.pxi"
+include "buffers.pxi"
 
 
 cdef void set_input(fl_input *to, const Array *array, Py_ssize_t axis) noexcept:
@@ -720,13 +720,13 @@ cdef int32_t loss_number(str name, int32_t (*number_of)(const char *) noexcept n
 
 
 
-include "_softmax.pxi"
-include "_pointwise.pxi"
-include "_rowwise.pxi"
-include "_linear.pxi"
-include "_pairwise.pxi"
-include "_segmentation.pxi"
-include "_ctc.pxi"
+include "softmax.pxi"
+include "pointwise.pxi"
+include "rowwise.pxi"
+include "linear.pxi"
+include "pairwise.pxi"
+include "segmentation.pxi"
+include "ctc.pxi"
 
 
 # ---- The machine ------------------------------------------------------------------------------

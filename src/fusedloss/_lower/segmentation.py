@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusedloss import _check, _core
-from fusedloss._loss import Array
-from fusedloss.classification import softmax
-from fusedloss.transform import value_and_grad
+from fusedloss._lower.softmax import softmax
+from fusedloss._types import Array
 
 
 class Overlap(NamedTuple):
@@ -125,7 +124,7 @@ def lovasz(
         g = _check.loss_cotangent(grad_output, reduction, z, (classes,))
 
     counted = y != ignored
-    probabilities = np.moveaxis(softmax(wide, axis=1, num_threads=threads), 1, 0)
+    probabilities = np.moveaxis(softmax(wide, 1, threads), 1, 0)
     slopes = np.zeros(wide.shape, wide.dtype)
     losses = np.zeros(classes)
     present = np.zeros(classes, bool)
@@ -145,7 +144,7 @@ def lovasz(
         return value
     factors = np.broadcast_to(np.asarray(g / divisor if divisor else 0.0, wide.dtype), (classes,))
     slopes *= factors.reshape(-1, *(1,) * (z.ndim - 2))
-    made = value_and_grad(softmax)(wide, axis=1, num_threads=threads, grad_output=slopes)[1]
+    made = softmax(wide, 1, threads, True, slopes)[1]
     np.copyto(made, 0, where=~counted[:, np.newaxis])
     return value, delivered(made.astype(z.dtype, copy=False), shape, out)
 

@@ -1,4 +1,4 @@
-# The softmax family: what `_core.pyx` includes for it.
+# The softmax family: what core.pyx includes for it.
 
 cdef double MOST_GAMMA = _check.MOST_GAMMA
 cdef double MOST_SCALE = _check.MOST_SCALES["float32"]

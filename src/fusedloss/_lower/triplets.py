@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fusedloss import _check
-from fusedloss._loss import quietly
-from fusedloss.transform import value_and_grad
+from fusedloss._lower.loss import quietly
+from fusedloss._lower.transform import ValueAndGrad
 
 
 @quietly
@@ -53,7 +53,7 @@ def triplets(
     slope = np.where(hinge >= 0, g / divisor if divisor else 0.0, 0.0)
     own = np.where(far < other, 1.0, np.where(far > other, 0.0, 0.5)) if swap else 1.0
     made = [np.zeros_like(x) for x in arrays]
-    differentiated = value_and_grad(distance, argnums=(0, 1))
+    differentiated = ValueAndGrad(distance, (0, 1))
     for (i, j), by_distance in zip(pairs, (slope, -own * slope, (own - 1) * slope), strict=False):
         _, (by_first, by_second) = differentiated(
             arrays[i], arrays[j], grad_output=by_distance.astype(arrays[0].dtype), **options

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fusedloss import _core
-from fusedloss._loss import Call
+from fusedloss._types import Call
 
 
 def rowwise(

@@ -1,4 +1,4 @@
-# The losses of rows: what `_core.pyx` includes for them.
+# The losses of rows: what core.pyx includes for them.
 
 # What an operand after the first is.
 cdef int VALUES = _check.VALUES

@@ -1,4 +1,4 @@
-# Tensors of torch as arrays: what `_core.pyx` includes for them.
+# Tensors of torch as arrays: what core.pyx includes for them.
 #
 # torch exports DLPack's table of C functions, one of which describes a tensor in tens of
 # nanoseconds. The structs are declared here by their layout, so that nothing of torch is needed to

@@ -1,4 +1,4 @@
-# The losses of pairs of embeddings: what `_core.pyx` includes for them.
+# The losses of pairs of embeddings: what core.pyx includes for them.
 
 DOT_PRODUCT = FL_DOT_PRODUCT
 COSINE_DISTANCE = FL_COSINE_DISTANCE

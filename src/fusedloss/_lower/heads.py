@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core
 from fusedloss._check import Margin
-from fusedloss._loss import Call
-from fusedloss.classification import Reduction
-
-Gradient = Literal["analytic", "detached"]
+from fusedloss._types import Call, Gradient, Reduction
 
 #: Of every head: ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
 #: workspace, num_threads.

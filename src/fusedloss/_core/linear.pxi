@@ -1,4 +1,4 @@
-# Linear layer and cross-entropy: a part of _core.pyx.
+# Linear layer and cross-entropy: a part of core.pyx.
 
 COMBINED_MARGIN = <int>FL_COMBINED_MARGIN
 ARCFACE_MARGIN = <int>FL_ARCFACE_MARGIN

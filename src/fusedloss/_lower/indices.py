@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from fusedloss import _check
-from fusedloss._loss import Array
+from fusedloss._types import Array
 
 #: What a loss makes of an index tuple: pairs, each as often as it is listed; every pair once; the
 #: same, and nothing unless there are both kinds; triplets; pairs and, of positive ones, also those

@@ -1,4 +1,4 @@
-# Connectionist temporal classification: what `_core.pyx` includes for it.
+# Connectionist temporal classification: what core.pyx includes for it.
 
 cdef struct CTCArrays:
     Array log_probs, labels, first_labels, input_lengths, target_lengths, grad_output

@@ -1,0 +1,1 @@
+"""How the public functions become calls of kernels, a module a family of losses."""

@@ -1,0 +1,133 @@
+"""Functions of losses: the gradient beside the value, or beside the Hessian."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fusedloss._lower.loss import Loss, lookup
+
+#: What a loss is asked for, but not its gradient and Hessian.
+OF_THE_VALUE = ("reduction", "outputs")
+
+
+def _argument_numbers(record: Loss, argnums: int | Sequence[int]) -> tuple[int, ...]:
+    """Return argnums as a tuple of positions in which the loss is differentiable."""
+    numbers = tuple(map(operator.index, argnums if isinstance(argnums, Sequence) else (argnums,)))
+    choices = {record.parameters.index(name): name for name in record.differentiable}
+    for number in numbers:
+        if number not in choices:
+            listed = ", ".join(f"{n} ({name})" for n, name in choices.items())
+            raise ValueError(
+                f"argnums holds {number}: {record.name} is differentiable in argument {listed}"
+            )
+    if len(set(numbers)) != len(numbers) or not numbers:
+        raise ValueError(f"argnums is {argnums!r}: expected distinct argument positions")
+    return numbers
+
+
+class _Transform:
+    """A function of a loss: pickled as the loss and how it was made, with the loss's signature."""
+
+    def __init__(self, loss: Callable[..., Any], name: str, made_by: tuple[Any, ...]) -> None:
+        self._made_by = made_by
+        self._record = lookup(loss)
+        self._lower = self._record.lower
+        self.__name__ = self.__qualname__ = f"{name}_of_{self._record.name}"
+        self.__module__ = __name__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_by
+
+    def __repr__(self) -> str:
+        return f"<function {self.__name__}>"
+
+    @property
+    def _parameters(self) -> list[inspect.Parameter]:
+        return list(inspect.signature(self._lower).parameters.values())
+
+
+def _by_keyword(name: str) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+
+
+class ValueAndGrad(_Transform):
+    def __init__(self, loss: Callable[..., Any], argnums: int | Sequence[int]) -> None:
+        super().__init__(loss, "value_and_grad", (loss, argnums))
+        record = self._record
+        numbers = _argument_numbers(record, argnums)
+        self._names = tuple(record.parameters[number] for number in numbers)
+        self._several = isinstance(argnums, Sequence)
+        # A loss of several differentiable arguments takes the numbers of those that are wanted.
+        is_plain = len(record.differentiable) == 1 or argnums == 0
+        self._wanted: Any = is_plain or tuple(map(record.differentiable.index, self._names))
+        # The usual call: of one gradient, which the kernel returns as such.
+        self._direct = is_plain and not self._several
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.Signature([*self._parameters, *map(_by_keyword, ("grad_output", "out"))])
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        name = self._record.name
+        return (
+            f"Return (value, gradient) of `{name}`, by {', '.join(self._names)}.\n\n"
+            f"It takes the arguments of `{name}`, and by keyword `grad_output`, which the\n"
+            "gradient is multiplied by, and `out`, where it goes."
+        )
+
+    def __call__(self, *args: Any, grad_output: Any = None, out: Any = None, **options: Any) -> Any:
+        """Return the value and the gradient."""
+        kernel, arguments = self._lower(*args, **options)
+        if self._direct:
+            return kernel(*arguments, True, grad_output, out)
+        if self._several:
+            out = self._places(out)
+        if self._wanted is True:
+            value, gradient = kernel(*arguments, True, grad_output, out[0])
+            return value, (gradient,)
+        if self._several:
+            return kernel(*arguments, self._wanted, grad_output, out)
+        out = None if out is None else (out,)
+        value, gradients = kernel(*arguments, self._wanted, grad_output, out)
+        return value, gradients[0]
+
+    def _places(self, out: Any) -> tuple[Any, ...]:
+        if out is None:
+            return (None,) * len(self._names)
+        if not isinstance(out, tuple) or len(out) != len(self._names):
+            raise ValueError(
+                f"out is {out!r}: expected a tuple of {len(self._names)} arrays or None"
+            )
+        return out
+
+
+class GradAndHess(_Transform):
+    def __init__(self, loss: Callable[..., Any]) -> None:
+        super().__init__(loss, "grad_and_hess", (loss,))
+        record = self._record
+        if not record.hessian:
+            raise ValueError(f"loss is {record.name}: it has no Hessian")
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.Signature([p for p in self._parameters if p.name not in OF_THE_VALUE])
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        name = self._record.name
+        return (
+            f"Return (gradient, hessian) of the sum of `{name}`.\n\n"
+            f"It takes the arguments of `{name}` but `reduction` and `outputs`."
+        )
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Return the gradient and the Hessian."""
+        for name in OF_THE_VALUE:
+            if name in options:
+                raise TypeError(f"{name} is given: gradient and Hessian are those of the sum")
+        kernel, arguments = self._lower(*args, reduction="sum", **options)
+        return kernel(*arguments, True, None, None, True)
