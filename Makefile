@@ -88,7 +88,7 @@ lint: $(VENV)/with-lint $(VENV)/with-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	MYPYPATH=src $(MYPY_TESTS) tests
+	MYPYPATH=src $(MYPY_TESTS) --exclude tests/typed/ tests
 	MYPYPATH=src:tests $(MYPY_TESTS) benchmarks tools/wheel
 	MYPYPATH=src $(MYPY_TESTS) docs/*.py
 	$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)

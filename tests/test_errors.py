@@ -362,9 +362,9 @@ def test_unknown_keyword() -> None:
     with pytest.raises(TypeError, match="dim"):
         fl.softmax(VALID["logits"], dim=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
-        fl.cross_entropy(VALID["logits"], VALID["target"], VALID["weight"])  # type: ignore[misc]
+        fl.cross_entropy(VALID["logits"], VALID["target"], VALID["weight"])  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="target"):
-        fl.cross_entropy(VALID["logits"])  # type: ignore[call-arg]
+        fl.cross_entropy(VALID["logits"])  # type: ignore[call-overload]
 
 
 # ---- softmax's axis ----------------------------------------------------------------------------
@@ -406,7 +406,7 @@ def test_argnums_that_are_no_integers(argnums: Any) -> None:
 
 def test_value_takes_no_out() -> None:
     with pytest.raises(TypeError, match="out"):
-        fl.cross_entropy(VALID["logits"], VALID["target"], out=np.empty((4, 3)))  # type: ignore[call-arg]
+        fl.cross_entropy(VALID["logits"], VALID["target"], out=np.empty((4, 3)))  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

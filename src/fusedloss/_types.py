@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from numpy.typing import NDArray
 
@@ -47,3 +47,44 @@ Gradient: TypeAlias = Literal["analytic", "detached"]
 Output: TypeAlias = Literal["lse", "entropy", "accuracy"]
 
 Precision: TypeAlias = Literal["highest", "high", "medium"]
+
+P = ParamSpec("P")
+G_co = TypeVar("G_co", covariant=True)
+
+
+# An overload that names one option leaves the others unchecked: between a ParamSpec's positional
+# and keyword arguments there is no room for a parameter. Type checkers call that an overlap.
+
+
+class LossFunction(Protocol[P]):
+    """A loss: a float, an array for reduction "none", with a dict of what `outputs` asks for."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, *args: Any, outputs: Sequence[Output], **options: Any
+    ) -> tuple[Any, dict[str, Array]]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, *args: Any, reduction: Literal["none"], **options: Any
+    ) -> Array: ...
+    @overload
+    def __call__(self, *args: P.args, **options: P.kwargs) -> float: ...
+
+
+class ValueAndGradFunction(Protocol[P, G_co]):
+    """What `value_and_grad` makes of a loss."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, *args: Any, outputs: Sequence[Output], **options: Any
+    ) -> tuple[tuple[Any, dict[str, Array]], G_co]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, *args: Any, reduction: Literal["none"], **options: Any
+    ) -> tuple[Array, G_co]: ...
+    @overload
+    def __call__(self, *args: P.args, **options: P.kwargs) -> tuple[float, G_co]: ...
+    @overload
+    def __call__(self, *args: Any, out: Any, **options: Any) -> tuple[float, G_co]: ...
+    @overload
+    def __call__(self, *args: Any, grad_output: Any, **options: Any) -> tuple[float, G_co]: ...

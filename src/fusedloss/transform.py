@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 from fusedloss._lower.transform import GradAndHess, ValueAndGrad
+from fusedloss._types import Array, LossFunction, P, ValueAndGradFunction
 
 
+@overload
+def value_and_grad(loss: LossFunction[P], argnums: int = 0) -> ValueAndGradFunction[P, Array]: ...
+@overload
 def value_and_grad(
-    loss: Callable[..., Any], argnums: int | Sequence[int] = 0
-) -> Callable[..., tuple[Any, Any]]:
+    loss: LossFunction[P], argnums: Sequence[int]
+) -> ValueAndGradFunction[P, tuple[Array, ...]]: ...
+@overload
+def value_and_grad(
+    loss: Callable[P, Array], argnums: int = 0
+) -> Callable[..., tuple[Array, Array]]: ...
+@overload
+def value_and_grad(
+    loss: Callable[P, Array], argnums: Sequence[int]
+) -> Callable[..., tuple[Array, tuple[Array, ...]]]: ...
+def value_and_grad(loss: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Any:
     """Return a function that computes a loss and its gradient in one pass.
 
     The gradient is a vector-Jacobian product: ``sum(grad_output * d loss / d argument)``.
@@ -60,7 +73,7 @@ def value_and_grad(
     return ValueAndGrad(loss, argnums)
 
 
-def grad_and_hess(loss: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+def grad_and_hess(loss: Callable[..., Any]) -> Callable[..., tuple[Array, Array]]:
     """Return a function that computes a loss's gradient and diagonal Hessian in one pass.
 
     Both are of the loss summed over all positions, with respect to its first argument: what

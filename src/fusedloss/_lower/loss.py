@@ -11,13 +11,12 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 
-from fusedloss._types import Call
+from fusedloss._types import Array, Call, LossFunction, P
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
@@ -43,12 +42,20 @@ class Loss:
     hessian: bool
 
 
+@overload
+def loss(
+    *differentiable: str, returns: Literal["np.ndarray"]
+) -> Callable[[Callable[P, Call]], Callable[P, Array]]: ...
+@overload
+def loss(
+    *differentiable: str, returns: Literal["float", "float | np.ndarray"] = ..., hessian: bool = ...
+) -> Callable[[Callable[P, Call]], LossFunction[P]]: ...
 def loss(
     *differentiable: str, returns: str = "float | np.ndarray", hessian: bool = False
-) -> Callable[[Callable[P, Call]], Callable[P, Any]]:
+) -> Callable[[Callable[P, Call]], Any]:
     """Make a public loss of a function that lowers its arguments to a kernel call."""
 
-    def register(lower: Callable[P, Call]) -> Callable[P, Any]:
+    def register(lower: Callable[P, Call]) -> Any:
         @functools.wraps(lower)
         def value(*args: P.args, **options: P.kwargs) -> Any:
             kernel, arguments = lower(*args, **options)

@@ -278,6 +278,34 @@ def categorical_cross_entropy(
     return loss
 
 
+@overload
+def focal_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    alpha: float | Tensor | None = None,
+    gamma: float = 2.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    sample_weight: Tensor | None = None,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    outputs: tuple[()] = (),
+) -> Tensor: ...
+@overload
+def focal_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    alpha: float | Tensor | None = None,
+    gamma: float = 2.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    sample_weight: Tensor | None = None,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    outputs: Outputs,
+) -> Loss: ...
 def focal_loss(
     logits: Tensor,
     target: Tensor,
