@@ -1,7 +1,7 @@
-"""What happens when a check in `_core` fails: find the fault and word it, or mend what is only odd.
+"""Report invalid arguments, and convert valid but unusual ones, after a check in `_core` failed.
 
-Valid arguments that the kernels do not take as they are (lists, byte-swapped or misaligned arrays,
-other float dtypes) are brought into the form that they do take. Every error text of the NumPy API
+The kernels do not read lists, byte-swapped or misaligned arrays, or every float dtype: such
+arguments are converted first. Every error text of the NumPy API
 lives here.
 """
 

@@ -1,4 +1,4 @@
-"""What is wrong with the environment variables: an error at import, except for `fusedloss info`."""
+"""Raise an error for invalid environment variables at import, except for `fusedloss info`."""
 
 import os
 import sys

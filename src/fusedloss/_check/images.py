@@ -23,7 +23,7 @@ def several_classes(shape: tuple[int, ...]) -> None:
 def segmentation(
     logits: Any, target: Any, out: Any, soft: bool
 ) -> tuple[Array, Array, tuple[int, ...]]:
-    """Return logits and target as the kernels take them, with pixels, and the logits' own shape.
+    """Return logits and target as the kernels take them, with pixel axes, and the logits' shape.
 
     soft: whether the target may be probabilities. An `out` is checked, too.
     """

@@ -23,7 +23,7 @@ NOTHING_IGNORED = -(2**63)  # an ignore_index that is no class of anybody
 
 
 def classes(name: str, x: Any) -> int:
-    """Return the number of classes of a prediction whose axis of classes is the usual one."""
+    """Return the number of classes of a prediction with the usual class axis."""
     array = as_prediction(name, x)
     return int(array.shape[axis_of_classes(name, array, None)])
 
@@ -83,7 +83,7 @@ def weight_of_samples(weight: Any, logits: Array, positions: tuple[int, ...]) ->
 
 
 def identities(*labels: Array) -> tuple[Array, ...]:
-    """Return integer labels as arrays that can be compared: equal exactly where the numbers are.
+    """Return integer labels of any dtypes as arrays that compare like the numbers they hold.
 
     No dtype holds every int64 and uint64. Labels without uint64 among them are returned as given.
     """
@@ -100,7 +100,7 @@ def identities(*labels: Array) -> tuple[Array, ...]:
 
 
 def raise_bad_index(target: Any, classes: int, ignore_index: int, shift: int = 0) -> NoReturn:
-    """Raise the IndexError of the first class index that is out of range.
+    """Raise IndexError for the first class index out of range.
 
     The first `shift` of each sequence are not used.
     """
@@ -121,7 +121,7 @@ def _raise_bad_index(
 
 
 def class_indices(name: str, indices: Array, classes: int, ignore_index: int | None) -> None:
-    """Raise the IndexError of a class index out of range, if there is one."""
+    """Raise IndexError if a class index is out of range."""
     bad = (indices < 0) | (indices >= classes)
     if ignore_index is not None:
         bad &= indices != ignore_index
@@ -130,7 +130,7 @@ def class_indices(name: str, indices: Array, classes: int, ignore_index: int | N
 
 
 def class_labels(target: Any, num_classes: Any, ignore_index: Any) -> Array:
-    """Return class indices, all of them in range or ignored."""
+    """Return class indices; raise IndexError if one is neither in range nor ignored."""
     y, ignored = as_array("target", target), integer("ignore_index", ignore_index)
     if y.dtype.kind not in "iu":
         raise TypeError(f"target has dtype {y.dtype}: expected integer class indices")

@@ -19,7 +19,7 @@ def arrays(name: str, x: Any) -> list[Any]:
 
 
 def same_length(name: str, x: Any, of_name: str, of: list[Any]) -> list[Any]:
-    """Return a list or tuple as a list, if it is as long as another."""
+    """Return a list or tuple as a list; raise ValueError unless it has another's length."""
     listed = arrays(name, x)
     if len(listed) != len(of):
         raise ValueError(f"{name} holds {len(listed)}: expected {len(of)}, as many as {of_name}")
@@ -29,7 +29,7 @@ def same_length(name: str, x: Any, of_name: str, of: list[Any]) -> list[Any]:
 def places(
     out: Any, layers: list[dict[str, Any]], wanted: tuple[int, ...], several: bool
 ) -> list[tuple[Any, ...] | None]:
-    """Check the lists of arrays where gradients go; return what each layer's kernel takes.
+    """Check the output arrays of gradients; return what each layer's kernel takes.
 
     Then no layer may fail after another's gradient is written: each is checked whole.
     """

@@ -25,7 +25,7 @@ from fusedloss._types import Array
 
 PRECISIONS = ("highest", "high", "medium")
 
-#: What the loss of a linear layer is differentiable in.
+#: Arguments in which the loss of a linear layer is differentiable.
 LINEAR_DIFFERENTIABLE = ("input", "linear_weight", "linear_bias")
 
 
@@ -45,7 +45,7 @@ class Margin(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """What makes the classes of a call a part of all: see fl_shard in fusedloss.h.
+    """The part of all classes that a call has: see fl_shard in fusedloss.h.
 
     `sums`, of float64 and shape (positions, 6), have fl_row_sums of each position.
     """
@@ -128,7 +128,7 @@ def linear(
         if bias.shape != (classes,):
             raise ValueError(f"linear_bias has shape {bias.shape}: expected ({classes},)")
 
-    # The logits' shape and dtype, without memory.
+    # An array of the logits' shape and dtype that holds no memory for them.
     logits = np.broadcast_to(np.zeros((), x.dtype), (*x.shape[:-1], classes))
     axis = x.ndim - 1
     target = class_target(given["target"], logits, axis, -1)
@@ -175,7 +175,7 @@ def _same_dtype(name: str, array: Array, like: Array) -> None:
 
 
 def shifted_by(shift: Any, shape: tuple[int, ...]) -> int:
-    """Check the number of positions that targets are shifted by; `shape` is the input's."""
+    """Check `shift`, by how many positions targets are shifted; `shape` is the input's."""
     steps = integer("shift", shift)
     if steps < 0:
         raise ValueError(f"shift is {steps}: expected a number of at least 0")
@@ -187,7 +187,7 @@ def shifted_by(shift: Any, shape: tuple[int, ...]) -> int:
 
 
 class LinearGradients:
-    """Where the gradients of a call of linear_cross_entropy go."""
+    """The output arrays of a call's gradients."""
 
     def __init__(
         self, call: LinearCall, gradient: bool | tuple[int, ...], grad_output: Any, out: Any
@@ -221,7 +221,7 @@ class LinearGradients:
             self.input = self.input[..., : -call.shift, :]
 
     def finish(self) -> Array | tuple[Array, ...]:
-        """Return the gradients in the order in which they are wanted."""
+        """Return the gradients in the requested order."""
         if self._without_targets is not None:
             self._without_targets[...] = 0
         for result, written in zip(self._results, self._written.values(), strict=True):

@@ -38,11 +38,11 @@ from fusedloss._types import Array
 GRADIENTS = ("analytic", "detached")
 
 
-# ---- Margins: of no sense is what no angle or cosine could make up for --------------------------
+# ---- Margins: a value that no angle or cosine can reach is an error -----------------------------
 
 
 def angle(name: str, x: Any, least: float = -math.pi) -> float:
-    """Return a margin in radians: beyond pi it comes round again, and may have been degrees."""
+    """Return a margin in radians; more than pi is an error, and may have been meant in degrees."""
     value = number(name, x)
     if not least <= value <= math.pi:
         lowest = "-pi" if least else "0"
@@ -51,12 +51,12 @@ def angle(name: str, x: Any, least: float = -math.pi) -> float:
 
 
 def cosine_margin(name: str, x: Any) -> float:
-    """Return a margin of a cosine: two cosines are no further apart than 2."""
+    """Return a margin of a cosine; more than 2, the largest difference of cosines, is an error."""
     return in_range(name, x, -2, 2)
 
 
 def factor(name: str, x: Any) -> float:
-    """Return the factor of an angle that is continued beyond pi."""
+    """Return the factor that multiplies an angle, which may then exceed pi."""
     value = number(name, x)
     if not 1 <= value < math.inf:
         raise ValueError(f"{name} is {value}: expected a factor of at least 1")
@@ -64,7 +64,7 @@ def factor(name: str, x: Any) -> float:
 
 
 def whole_factor(name: str, x: Any) -> float:
-    """Return a factor that is defined for integers."""
+    """Return the factor of an angle that must be an integer."""
     value = number(name, x)
     if not (value >= 1 and value.is_integer()):
         raise ValueError(f"{name} is {value}: expected a positive integer")
@@ -79,7 +79,7 @@ def three_margins(m1: Any, m2: Any, m3: Any) -> tuple[float, float, float]:
 def norm_margins(
     l_a: Any, u_a: Any, l_margin: Any, u_margin: Any, lambda_g: Any
 ) -> tuple[float, ...]:
-    """Return the parameters of a margin that grows with the norm."""
+    """Return the parameters of a margin that grows with the embedding's norm."""
     least, most = positive("l_a", l_a), positive("u_a", u_a)
     if not least < most:
         raise ValueError(f"l_a is {least} and u_a {most}: expected l_a < u_a")
@@ -90,7 +90,7 @@ def norm_margins(
 
 
 def sample_share(name: str, x: Any) -> float:
-    """Return the share of the classes to train on."""
+    """Return the share of classes to train on."""
     value = number(name, x)
     if not 0 < value <= 1:
         raise ValueError(f"{name} is {value}: expected a number greater than 0 and up to 1")
@@ -110,7 +110,7 @@ def margin_head(
     workspace: Any,
     threads: Any,
 ) -> LinearCall:
-    """Check a call of a margin-softmax head, its margin apart; `given` are its arrays.
+    """Check a call of a margin-softmax head, except its margin; `given` holds its arrays.
 
     They hold embeddings and weight, or the cosine of both.
     """
@@ -180,7 +180,7 @@ def _embeddings(embeddings: Any, weight: Any, centers: int) -> tuple[Array, Arra
 
 
 def embeddings_of_classes(embeddings: Any, weight: Any, target: Any) -> tuple[Array, Array, Array]:
-    """Return rows of embeddings, the weights of classes and class indices, all of them in range."""
+    """Return embeddings, class weights and class indices, all of them in range."""
     x, w = _embeddings(embeddings, weight, 1)
     if x.ndim != 2:
         raise ValueError(f"embeddings has shape {x.shape}: expected (N, {w.shape[1]})")

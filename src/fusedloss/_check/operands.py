@@ -1,4 +1,4 @@
-"""Arrays that come in: as the kernels take them, without a copy where none is needed."""
+"""Convert input arrays to what the kernels take, copying only where needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_ARRAY_DIMENSIONS = 32  #: that NumPy broadcasts
 
 
 def as_array(name: str, x: Any) -> Array:
-    """Return x as an ndarray without copying one; TypeError where that would lose a meaning."""
+    """Return x as an ndarray, without a copy if it is one; TypeError if that would lose meaning."""
     if x is None:
         raise TypeError(f"{name} is None: expected an array")
     front = type(x).__module__.partition(".")[0]
@@ -77,7 +77,7 @@ def as_numbers(name: str, x: Any) -> Array:
 
 
 def as_plain(array: Array, dtype: Any = None) -> Array:
-    """Return the array as the kernels take it: native, aligned, of whole-element strides."""
+    """Return the array in native byte order, aligned, with strides of whole elements."""
     dtype = array.dtype.newbyteorder("=") if dtype is None else dtype
     whole = all(stride % array.dtype.itemsize == 0 for stride in array.strides)
     if array.dtype == dtype and array.dtype.isnative and array.flags.aligned and whole:
@@ -86,7 +86,7 @@ def as_plain(array: Array, dtype: Any = None) -> Array:
 
 
 def first_bad(name: str, array: Array, bad: Array) -> tuple[str, Any]:
-    """Return where the first bad element of an array is, as an expression, and the element."""
+    """Return the first bad element of an array, and an expression for its place."""
     if not bad.any():
         raise IndexError(f"{name} held a value out of range, and was changed during the call")
     position = tuple(int(i) for i in np.argwhere(bad)[0])

@@ -18,7 +18,7 @@ MOST_POWER = 64.0
 MOST_THREADS = 1 << 20
 MOST_SCALES = {name: float(np.finfo(name).max) for name in ("float32", "float64")}
 
-#: What `float` takes, but no option: text, and arrays of complex numbers, objects, text or times.
+#: Rejected although `float` takes them: text, and arrays of complex numbers, objects or times.
 NO_NUMBERS = (str, bytes, bytearray)
 NO_NUMBER_KINDS = "cOSUmM"
 
@@ -39,7 +39,7 @@ def number(name: str, x: Any) -> float:
 
 
 def _shown(x: Any) -> str:
-    """Return a number as text, unless it is an integer that fills lines, or that Python refuses."""
+    """Return a number as text, shortened if it is a very long integer."""
     bits = x.bit_length() if isinstance(x, int) else 0
     return f"an integer of {bits} bits" if bits > 256 else repr(x)
 
@@ -146,7 +146,7 @@ def outputs(names: Any) -> tuple[str, ...]:
 
 
 def checked_extras(extras: Extras | None, logits: Any) -> Extras | None:
-    """Return the options of few calls, checked."""
+    """Return the less common options, checked."""
     if extras is None:
         return None
     return extras._replace(

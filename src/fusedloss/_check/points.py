@@ -25,7 +25,7 @@ from fusedloss._check.options import REDUCTIONS, num_threads, one_of, reduction
 from fusedloss._check.results import delivered, gradient_places, loss_cotangent
 from fusedloss._types import Array
 
-#: Of operands that a loss is not defined everywhere in: name, lowest and highest value.
+#: The domains of operands of losses that are not defined everywhere: name, lowest, highest.
 DOMAINS: dict[str, dict[int, tuple[str, float, float]]] = {
     "binary_cross_entropy": {0: ("probs", 0, 1), 1: ("target", 0, 1)},
     "gaussian_nll_loss": {2: ("var", 0, np.inf)},
@@ -33,7 +33,7 @@ DOMAINS: dict[str, dict[int, tuple[str, float, float]]] = {
 
 
 def raise_bad_value(loss: str, operands: tuple[Any, ...]) -> NoReturn:
-    """Raise the ValueError of the first value that is outside of a loss's domain."""
+    """Raise ValueError for the first value outside a loss's domain."""
     for k, (name, lowest, highest) in DOMAINS[loss].items():
         array = np.asarray(operands[k])
         with np.errstate(invalid="ignore"):
@@ -62,7 +62,7 @@ def pointwise(
     out: Any,
     hessian: bool,
 ) -> Any:
-    """Check a call of a pointwise loss, mend what is only odd, and run the kernel on it."""
+    """Check a call of a pointwise loss, convert unusual arguments, and run the kernel."""
     names = tuple(operands)
     given = {names[0]: as_prediction(names[0], operands[names[0]])}
     given |= {name: as_array(name, operands[name]) for name in names[1:]}
@@ -77,7 +77,7 @@ def pointwise(
     inputs = operands | {"weight": weight, "grad_output": grad_output}
     wanted, places = gradient_places(gradient, out, given, inputs)
 
-    # The kernels write gradients of the broadcast shape, in the dtype that they compute in.
+    # The kernels write gradients of the broadcast shape, in the compute dtype.
     full = tuple(_flat(np.broadcast_to(y, shape)) for y in plain.values())
     dtype = compute_dtype(x)
     made = tuple(_core.new_array(_folded(shape), dtype) for _ in wanted)
@@ -121,7 +121,7 @@ def _flat(array: Array) -> Array:
 
 
 def batch_mean(name: str, x: Any, reduction: Any) -> tuple[Any, float]:
-    """Return a reduction that may be "batchmean" as one of the kernels', and its divisor."""
+    """Return the kernels' reduction and divisor for a reduction that may be "batchmean"."""
     mode = one_of("reduction", reduction, (*REDUCTIONS, "batchmean"))
     if mode != "batchmean":
         return mode, 0.0

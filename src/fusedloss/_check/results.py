@@ -1,4 +1,4 @@
-"""Where gradients go, and what they are multiplied by."""
+"""Outputs of gradients, and the `grad_output` that multiplies them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fusedloss._types import Array
 
 
 def cotangent(grad_output: Any, value: Array, out: Any) -> Array:
-    """Return what a helper's gradient is multiplied by: an array like its value, ones if absent."""
+    """Return `grad_output` of a helper: an array like its value, ones if absent."""
     if grad_output is None:
         return np.ones_like(value)
     array = as_floats("grad_output", grad_output)
@@ -30,7 +30,7 @@ def _cotangent(grad_output: Any) -> Array:
 
 
 def scalar_cotangent(grad_output: Any, of: str) -> float:
-    """Return what the gradient of a reduced loss is multiplied by."""
+    """Return `grad_output` of a reduced loss."""
     array = _cotangent(grad_output)
     if array.shape != ():
         raise ValueError(f"grad_output has shape {array.shape}: expected a scalar for {of}")
@@ -40,7 +40,7 @@ def scalar_cotangent(grad_output: Any, of: str) -> float:
 def loss_cotangent(
     grad_output: Any, reduction: str, logits: Array, positions: tuple[int, ...]
 ) -> Any:
-    """Return what a loss's gradient is multiplied by: a float, or an array for "none"."""
+    """Return `grad_output` of a loss: a float, or an array for reduction "none"."""
     if reduction != "none":
         return scalar_cotangent(grad_output, f"reduction={reduction!r}")
     array = _cotangent(grad_output)
@@ -52,7 +52,7 @@ def loss_cotangent(
 
 
 def as_output(name: str, out: Any, of_name: str, of: Array, inputs: dict[str, Any]) -> Array:
-    """Check where the gradient of `of` goes; `inputs` are what it may not overlap."""
+    """Check `out` for the gradient of `of`; it may not overlap `inputs`."""
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise TypeError(f"{name} is a {type(out).__name__}: expected a NumPy array")
     dtype = of.dtype.newbyteorder("=")
@@ -89,7 +89,7 @@ def _shares_memory(a: Array, b: Array) -> bool:
 
 
 def _overlaps_itself(array: Array) -> bool:
-    """Whether elements share memory, as far as strides tell: each must clear all smaller ones."""
+    """Return True if elements may share memory: a stride is less than the span of smaller ones."""
     reach = array.itemsize
     if array.size == 0:
         return False
@@ -102,7 +102,7 @@ def _overlaps_itself(array: Array) -> bool:
 
 
 def takes_output(out: Any, z: Array, inputs: tuple[Any, ...]) -> bool:
-    """Whether the kernels can write straight to a checked output."""
+    """Return True if the kernels can write to a checked output directly."""
     if out is None or type(out) is not np.ndarray or as_plain(out) is not out:
         return False
     apart = _same_memory(out, z) or not np.may_share_memory(out, z)
@@ -112,12 +112,12 @@ def takes_output(out: Any, z: Array, inputs: tuple[Any, ...]) -> bool:
 
 
 def place(out: Any, of: Array) -> Array:
-    """Return where the kernels write a gradient that goes to a checked `out`, or to a new array."""
+    """Return the array that the kernels write: a checked `out`, if they can, or a new one."""
     return out if takes_output(out, of, ()) else _core.new_array(of.shape, of.dtype)
 
 
 def zeros_like(name: str, of: Array, out: Any, inputs: dict[str, Any]) -> Array:
-    """Return a gradient of zeros, in `out` if that is given."""
+    """Return a gradient of zeros, in `out` if given."""
     if out is None:
         return np.zeros(of.shape, of.dtype.newbyteorder("="))
     place = as_output("out", out, name, of, inputs)
@@ -131,7 +131,7 @@ def gradient_places(
     given: dict[str, Array],
     inputs: dict[str, Any],
 ) -> tuple[tuple[int, ...], tuple[Any, ...]]:
-    """Return which gradients are wanted, and where they go, checked; None: to a new array."""
+    """Return which gradients are wanted and their checked outputs; None means a new array."""
     names = tuple(given)
     several = isinstance(gradient, tuple)
     wanted = gradient if isinstance(gradient, tuple) else (0,) if gradient else ()
@@ -151,7 +151,7 @@ def delivered(
     places: tuple[Any, ...],
     dtype: np.dtype[Any],
 ) -> tuple[Array, ...]:
-    """Return gradients of the broadcast shape as those of the operands, in their places."""
+    """Reduce gradients of the broadcast shape to those of the operands, in their outputs."""
     gradients = []
     for whole, operand, place in zip(made, operands, places, strict=True):
         own = operand.dtype.newbyteorder("=") if is_real(operand.dtype) else dtype
@@ -163,7 +163,7 @@ def delivered(
 
 
 def _summed_to(array: Array, shape: tuple[int, ...]) -> Array:
-    """Return an array summed over what was broadcast to its shape."""
+    """Return an array summed over the axes that were broadcast."""
     missing = array.ndim - len(shape)
     stretched = (d + missing for d, size in enumerate(shape) if size != array.shape[d + missing])
     axes = (*range(missing), *stretched)

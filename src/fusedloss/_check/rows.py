@@ -38,7 +38,7 @@ MOST_LABEL_CLASSES = 1 << 24
 
 
 def raise_bad_class(target: Any, classes: int, labels: bool) -> NoReturn:
-    """Raise the IndexError of the first class index that is out of range; -1 ends `labels`."""
+    """Raise IndexError for the first class index out of range; -1 ends `labels`."""
     array = np.asarray(target)
     bad = (array < (-1 if labels else 0)) | (array >= classes)
     where, value = first_bad("target", array, bad)
@@ -47,7 +47,7 @@ def raise_bad_class(target: Any, classes: int, labels: bool) -> NoReturn:
 
 
 def _row_shape(arrays: dict[str, Array], first: Array) -> tuple[int, ...]:
-    """Return what rows broadcast to, which leaves the axis of classes where it is."""
+    """Return the shape that rows broadcast to; the class axis does not move."""
     for name, array in arrays.items():
         if array.ndim != first.ndim:
             raise ValueError(
@@ -96,7 +96,7 @@ def rowwise(
     grad_output: Any,
     out: Any,
 ) -> Any:
-    """Check a call of a loss of rows, mend what is only odd, and run the kernel on it."""
+    """Check a call of a row loss, convert unusual arguments, and run the kernel."""
     names = tuple(operands)
     first = as_prediction(names[0], operands[names[0]])
     class_axis = axis_of_classes(names[0], first, axis)
@@ -119,7 +119,7 @@ def rowwise(
     more = {"weight": weight, "sample_weight": sample_weight, "grad_output": grad_output}
     wanted, places = gradient_places(gradient, out, given, operands | more)
 
-    # The kernels write gradients of the broadcast shape, in the dtype that they compute in.
+    # The kernels write gradients of the broadcast shape, in the compute dtype.
     made = tuple(_core.new_array(shape, compute_dtype(x)) for _ in wanted)
     folded = len(shape) > MOST_DIMENSIONS
     arrays = (*plain.values(), s, g)

@@ -35,7 +35,7 @@ def ctc(
     reduction_name: Any,
     threads: Any,
 ) -> CTCCall:
-    """Check a call, and return it with the axis of sequences that a single one is without."""
+    """Check a call; a single sequence gets the batch axis that it lacks."""
     given = as_prediction("log_probs", log_probs)
     if given.ndim not in (2, 3) or given.shape[-1] == 0:
         raise ValueError(f"log_probs has shape {given.shape}: expected (T, N, C) or (T, C)")
@@ -96,7 +96,7 @@ def _lengths(
 
 
 def _labels(targets: Array, used: Array, classes: int, blank: int) -> None:
-    """Raise the error of the first label that is no class, or the blank."""
+    """Raise an error for the first label that is no class, or is the blank."""
     bad = used & ((targets < 0) | (targets >= classes) | (targets == blank))
     if bad.any():
         where, value = first_bad("targets", targets, bad)

@@ -40,7 +40,7 @@ def softmax(
     out: Any,
     hessian: bool,
 ) -> Any:
-    """Check a call of the softmax family, mend what is only odd, and run the kernel on it."""
+    """Check a call of the softmax family, convert unusual arguments, and run the kernel."""
     prediction = PREDICTIONS[0 if extras is None else extras.prediction]
     given = as_prediction(prediction, logits)
     class_axis = axis_of_classes(prediction, given, axis)
@@ -49,7 +49,7 @@ def softmax(
     classes = z.shape[class_axis]
     has_target = kind not in TARGETLESS
     t = class_target(target, z, class_axis, kind) if has_target else None
-    # A mean of positions leaves the weights of classes out: that of the focal loss, whose is alpha.
+    # The focal loss passes alpha as class weights, which its mean does not divide by.
     weight_name = "alpha" if extras is not None and extras.mean_of_positions else "weight"
     w = None if weight is None else weight_of_classes(weight_name, weight, z, classes)
     s = None if sample_weight is None else weight_of_samples(sample_weight, z, positions)
@@ -90,7 +90,7 @@ def softmax(
 
 
 def fold(x: Any, ndim: int, axis: int) -> Any:
-    """Return an array of too many dimensions as (1, classes, positions) or (1, positions)."""
+    """Reshape an array of too many dimensions to (1, classes, positions) or (1, positions)."""
     if not isinstance(x, np.ndarray):
         return x
     if x.ndim < ndim:
@@ -99,7 +99,7 @@ def fold(x: Any, ndim: int, axis: int) -> Any:
 
 
 def unfold(x: Any, positions: tuple[int, ...], axis: int) -> Any:
-    """Undo `fold` in whatever a kernel returned."""
+    """Undo `fold` in a kernel's results."""
     if isinstance(x, tuple):
         return tuple(unfold(part, positions, axis) for part in x)
     if isinstance(x, dict):

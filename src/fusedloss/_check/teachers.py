@@ -1,4 +1,4 @@
-"""Calls of distillation, whose teacher may be its best classes alone."""
+"""Calls of distillation, whose teacher may be given by its best classes alone."""
 
 from __future__ import annotations
 

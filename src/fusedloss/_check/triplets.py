@@ -1,4 +1,4 @@
-"""Calls of losses of triplets whose distance is a loss itself."""
+"""Calls of triplet losses whose distance is itself a loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fusedloss._types import Array
 def triplets(
     operands: dict[str, Any], gradient: bool | tuple[int, ...], grad_output: Any, out: Any
 ) -> tuple[dict[str, Array], tuple[int, ...], tuple[Any, ...]]:
-    """Return arrays of floats of one shape, and which gradients are wanted, and where."""
+    """Return float arrays of one shape, which gradients are wanted, and their outputs."""
     given = {name: as_prediction(name, x) for name, x in operands.items()}
     shape = next(iter(given.values())).shape
     for name, array in given.items():
@@ -29,7 +29,7 @@ def triplets(
 
 
 def distance(function: Any) -> Callable[..., Any]:
-    """Return a loss of two arguments, if it is differentiable in both and takes a reduction."""
+    """Return a loss of two arguments; it must be differentiable in both and take a reduction."""
     record = getattr(function, "__fusedloss__", None)
     if not isinstance(record, Loss):
         raise TypeError(
@@ -51,7 +51,7 @@ def distance(function: Any) -> Callable[..., Any]:
 
 
 def distances(function: Callable[..., Any], returned: Any, shape: tuple[int, ...]) -> Array:
-    """Return what a distance of arrays of a shape returned: numbers of their rows or elements."""
+    """Check the result of a distance: one number for each row, or for each element."""
     made = np.asarray(returned)
     is_of_rows = made.shape == shape[: made.ndim] and (made.ndim > 0 or len(shape) < 2)
     if not (is_of_rows and is_real(made.dtype)):

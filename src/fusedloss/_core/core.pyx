@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # cython: freethreading_compatible=True
-"""Arrays in, kernels run, arrays out: buffers become pointers, strides and dtype codes.
+"""Call the kernels on arrays: buffers become pointers, strides and dtype codes.
 
-Every check here is a comparison. When one fails, `fusedloss._check` finds and words the fault, or
-brings odd but valid arguments into the form taken here. The one parallel loop is `run`.
+Every check here is a comparison. When one fails, `fusedloss._check` reports invalid arguments, or
+converts valid but unusual ones. `run` has the only parallel loop.
 """
 
 from cpython.buffer cimport (
@@ -307,7 +307,7 @@ ctypedef struct Stage:
 
 
 cdef void run_task(void *context, int64_t task, int participant) noexcept nogil:
-    """Run one task, in the workspace of the thread that it is on."""
+    """Run one task in the workspace of its thread."""
     cdef Stage *each = <Stage *>context
     each.partials[task].status = each.stage.task(
         each.args, task, each.workspace + <size_t>participant * each.workspace_size,
@@ -315,13 +315,13 @@ cdef void run_task(void *context, int64_t task, int participant) noexcept nogil:
     )
 
 
-# A status of `run_stages` beside those of fl_status: a signal handler raised.
+# Returned by `run_stages`, besides the codes of fl_status, if a signal handler raised.
 cdef int INTERRUPTED = -1
 
 
 cdef int run_stages(const fl_program *program, void *args, int threads, char *workspace,
                     fl_poll poll) noexcept nogil:
-    """Run every stage, its tasks shared out to the threads."""
+    """Run the stages in order; threads share the tasks of each stage."""
     cdef char *shared = workspace + <size_t>threads * program.workspace
     cdef Stage each
     cdef int status
@@ -342,7 +342,7 @@ cdef int run_stages(const fl_program *program, void *args, int threads, char *wo
 
 
 cdef int check_signals() noexcept with gil:
-    """Run the handlers of the signals that have come; 1 if one raised, the exception being set."""
+    """Run the handlers of pending signals; return 1, with the exception set, if one raised."""
     cdef unsigned forks = fl_engine_forks()
     if PyErr_CheckSignals() != 0:
         return 1
@@ -352,15 +352,15 @@ cdef int check_signals() noexcept with gil:
     return 0
 
 
-# Calls below this many elements keep the GIL: giving it up and taking it again costs as much.
+# Smaller calls keep the GIL: releasing and taking it again would cost as much as the call.
 cdef double GIL_WORK = 8192
 
-# Calls from this many elements on may take so long that a user presses Ctrl-C.
+# Larger calls may take so long that a user presses Ctrl-C.
 cdef double SIGNAL_WORK = 1000000
 
 
 cdef int run(const fl_program *program, void *args, int requested) except -1:
-    """Run a program on as many threads as it is worth; return its status."""
+    """Run a program on as many threads as its work justifies; return its status."""
     cdef int threads, status
     cdef int64_t tasks = 0
     cdef int32_t s
@@ -397,7 +397,7 @@ cdef object float32 = numpy.float32
 cdef object float64 = numpy.float64
 
 
-# What a format begins with that says its byte order, which is this machine's.
+# A first character of a format that means native byte order.
 cdef char NATIVE_ORDER = ord("<") if sys.byteorder == "little" else ord(">")
 
 
@@ -445,7 +445,7 @@ cdef bint is_bfloat16(object x) noexcept:
 
 
 cdef void clear(Array *each, size_t count, bint tensors) noexcept:
-    """Hold nothing; tensors: whether tensors may be taken, too."""
+    """Reset arrays to hold nothing; `tensors`: whether they may hold tensors too."""
     cdef size_t i
     for i in range(count):
         each[i].held = False
@@ -530,7 +530,7 @@ cdef bint same_strides(const Py_buffer *a, const Py_buffer *b) noexcept:
 
 
 cdef bint shape_without(const Py_buffer *small, const Py_buffer *large, Py_ssize_t axis) noexcept:
-    """Whether small's shape is large's without one axis."""
+    """True if removing one axis of large gives the shape of small."""
     cdef Py_ssize_t d
     if small.ndim != large.ndim - 1:
         return False
@@ -541,7 +541,7 @@ cdef bint shape_without(const Py_buffer *small, const Py_buffer *large, Py_ssize
 
 
 cdef void extent(const Py_buffer *view, uintptr_t *first, uintptr_t *end) noexcept:
-    """The addresses between which a buffer's elements lie."""
+    """The range of addresses that holds a buffer's elements."""
     cdef Py_ssize_t d, reach
     first[0] = <uintptr_t>view.buf
     end[0] = first[0] + <uintptr_t>view.itemsize
@@ -557,7 +557,7 @@ cdef void extent(const Py_buffer *view, uintptr_t *first, uintptr_t *end) noexce
 
 
 cdef bint apart(const Py_buffer *a, const Py_buffer *b) noexcept:
-    """Whether two buffers lie in separate stretches of memory."""
+    """True if the address ranges of two buffers do not overlap."""
     cdef uintptr_t a_first, a_end, b_first, b_end
     extent(a, &a_first, &a_end)
     extent(b, &b_first, &b_end)
@@ -565,7 +565,7 @@ cdef bint apart(const Py_buffer *a, const Py_buffer *b) noexcept:
 
 
 cdef bint overlaps_itself(const Py_buffer *view) noexcept:
-    """Whether elements share memory, as far as the strides tell: each must clear all smaller ones."""
+    """True if elements may share memory: a stride is less than the span of smaller ones."""
     cdef Py_ssize_t d, e, reach, stride, other
     for d in range(view.ndim):
         if view.shape[d] == 0:
@@ -609,7 +609,7 @@ cdef bint keeps_apart(
     const Array *operands, const Array *gradients, const Array *others, Py_ssize_t count,
     Py_ssize_t k,
 ) noexcept:
-    """Whether the gradient by operand k overlaps no other array, but for being that operand."""
+    """True if the gradient of operand k overlaps no other array; it may be operand k itself."""
     cdef const Array *g = &gradients[k]
     cdef const Array *other
     cdef Py_ssize_t i
@@ -633,7 +633,7 @@ cdef list take_gradients(
     object gradient, object out, tuple of, const Array *operands, Array *gradients,
     const Array *others, Py_ssize_t count, fl_output *outputs, Py_ssize_t axis, bint bits,
 ):
-    """The arrays of the gradients that are wanted, described to the kernels; None if one is not so.
+    """Describe the arrays of the wanted gradients to the kernels; None if one is not plain.
 
     gradient: True for that by the first operand, else a tuple of operands' numbers, and then out is
     a tuple, too; it may not overlap the operands, nor the `count` other arrays.
@@ -709,7 +709,7 @@ cdef dict LOSS_NUMBERS = {}
 
 
 cdef int32_t loss_number(str name, int32_t (*number_of)(const char *) noexcept nogil) except -1:
-    """The number that the kernels of a family know a loss by; names are not used twice."""
+    """Return the number by which the kernels of a family know a loss. Names are unique."""
     number = LOSS_NUMBERS.get(name)
     if number is None:
         number = number_of(name.encode())
@@ -740,7 +740,7 @@ def isa_names():
 
 
 def isa_available(name):
-    """Whether this machine runs the instruction set of that name."""
+    """Return True if this machine has the named instruction set."""
     return name in isa_names() and fl_isa_available(<int>isa_names().index(name))
 
 
@@ -750,7 +750,7 @@ def current_isa():
 
 
 def select_isa(name):
-    """Use the instruction set of that name from now on."""
+    """Use the named instruction set from now on."""
     names = isa_names()
     if name not in names or fl_isa_select(<int>names.index(name)) != FL_OK:
         choices = ", ".join(repr(n) for n in names if isa_available(n))
@@ -758,7 +758,7 @@ def select_isa(name):
 
 
 def isa_source():
-    """Say what chose the instruction set at import."""
+    """Return what chose the instruction set at import."""
     wanted = os.environ.get("FUSEDLOSS_ISA")
     return "FUSEDLOSS_ISA" if wanted and isa_available(wanted) else "best available"
 
@@ -779,27 +779,27 @@ def openmp_version():
 
 
 def set_num_threads(int n):
-    """Set the number of threads for the process; 0 returns to the default."""
+    """Set the number of threads of the process; 0 restores the default."""
     fl_threads_set(n)
 
 
 def get_num_threads():
-    """Return the number of threads that a call from here is offered."""
+    """Return the number of threads that a call made here may use."""
     return fl_threads_get()
 
 
 def push_num_threads(int n):
-    """Set the number of threads for this thread; return the one before, 0 for none."""
+    """Set the number of threads for this thread; return the previous number, 0 if none."""
     return fl_threads_push(n)
 
 
 def num_threads_source():
-    """Say what decided the number of threads."""
+    """Return what decided the number of threads."""
     return fl_threads_source().decode()
 
 
 def engine_counts():
-    """Return what ran the loops of this process: loops, retreats to the caller, and tasks."""
+    """Return counts for this process: loops, loops that the caller ran alone, and tasks."""
     cdef fl_engine_counts counts = fl_engine_count()
     return {
         "serial": counts.serial, "pool": counts.pool, "retreats": counts.retreats,
@@ -809,7 +809,7 @@ def engine_counts():
 
 
 cdef list start():
-    """Choose instruction set and threads; return what is wrong with the environment variables."""
+    """Choose instruction set and threads; return the errors in environment variables."""
     problems = []
     fl_cpu_init()
     if fl_isa_current() < 0:

@@ -6,7 +6,7 @@ cdef struct CTCArrays:
 
 
 def ctc(call, grad_output=1.0, gradient=None):
-    """The value of a `_check.CTCCall`; the gradient goes to an array that is plain, if one is given."""
+    """Return the value of a `_check.CTCCall`; write the gradient to a plain array, if given."""
     cdef CTCArrays arrays
     cdef Array *each = <Array *>&arrays
     cdef size_t i
@@ -19,7 +19,7 @@ def ctc(call, grad_output=1.0, gradient=None):
 
 
 cdef const void *held(object x, Array *array) except? NULL:
-    """The memory of an array that is plain."""
+    """Return the address of a plain array's first element."""
     if not take(x, array):
         raise SystemError("fusedloss: an array that passed every check was not taken")
     return array.view.buf

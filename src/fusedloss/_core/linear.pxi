@@ -10,7 +10,7 @@ MAGFACE_MARGIN = <int>FL_MAGFACE_MARGIN
 EASY_MAGFACE_MARGIN = <int>FL_EASY_MAGFACE_MARGIN
 
 
-# "high" is bfloat16x3 where there are tiles: by vectors that takes longer than float32.
+# "high" means bfloat16x3 where the CPU has tiles; with vectors, float32 is faster.
 BFLOAT16_PARTS = {"highest": 0, "high": 0, "medium": 1, "bfloat16x3": 2}
 
 
@@ -42,7 +42,7 @@ def linear_cross_entropy(call, gradient=False, grad_output=None, out=None, bint 
 cdef void hold(
     object x, Array *array, fl_input *to, Py_ssize_t axis, bint bits=False
 ) except *:
-    """Describe an array that `_check` has made plain to the kernels; nothing for None."""
+    """Describe an array that `_check` made plain to the kernels; do nothing for None."""
     if x is None:
         return
     if not take_operand(x, array, bits):

@@ -14,7 +14,7 @@ cdef struct PairwiseArrays:
 
 
 def pairwise(call, gradient=False, grad_output=None, out=None):
-    """The value of a `_pairs.PairCall`, or (value, gradient).
+    """Return the value of a `PairCall`, or (value, gradient).
 
     gradient: whether the one by the first argument is wanted, or a tuple of arguments' numbers:
     then `out` and the gradients are tuples, too.
@@ -33,7 +33,7 @@ def pairwise(call, gradient=False, grad_output=None, out=None):
 
 
 cdef void hold_rows(object x, Array *array, fl_input *to) except *:
-    """Describe an array of rows that is plain to the kernels; nothing for None."""
+    """Describe a plain array of rows to the kernels; do nothing for None."""
     if x is None:
         return
     if not take(x, array):
@@ -42,7 +42,7 @@ cdef void hold_rows(object x, Array *array, fl_input *to) except *:
 
 
 cdef void hold_list(object pairs, Array *starts, Array *at, fl_pair_list *to) except *:
-    """Describe a `_pairs.PairList` to the kernels; nothing for None."""
+    """Describe a `PairList` to the kernels; do nothing for None."""
     cdef fl_input held
     if pairs is None:
         return

@@ -40,7 +40,7 @@ def pointwise_plain(
     bint weighted_mean, num_threads, gradient=False, grad_output=None, out=None,
     bint hessian=False, bint bits=False,
 ):
-    """`pointwise` on plain arrays that broadcast to the first; None where something is not so.
+    """`pointwise` on plain arrays that broadcast to the first; None if an argument does not.
 
     An operand that is None is one of ones.
 
@@ -62,7 +62,7 @@ def pointwise_plain(
 
 
 cdef bint broadcasts(fl_input *to, const Array *array, const Py_buffer *view) noexcept:
-    """Describe an array broadcast to the shape of another; False if it does not."""
+    """Describe an array broadcast to the shape of another; False if it does not broadcast."""
     cdef Py_ssize_t d, at, missing = view.ndim - array.view.ndim
     if missing < 0:
         return False

@@ -1,6 +1,6 @@
 # The losses of rows: what core.pyx includes for them.
 
-# What an operand after the first is.
+# The roles of operands after the first.
 cdef int VALUES = _check.VALUES
 cdef int INDICES = _check.INDICES
 cdef int INDICES_OR_ROWS = _check.INDICES_OR_ROWS
@@ -39,7 +39,7 @@ def rowwise_plain(
     str name, tuple operands, tuple roles, weight, sample_weight, tuple parameters, reduction, axis,
     num_threads, gradient=False, grad_output=None, out=None, bint bits=False, bint wide=False,
 ):
-    """`rowwise` on plain arrays of fitting shapes; None where something is not so.
+    """`rowwise` on plain arrays of matching shapes; None if an argument is not.
 
     bits: the call is of another library's arrays: uint16, but for class indices, are the bits of
     bfloat16, and None stands for a class index out of range, too. wide: losses of rows have the
@@ -63,7 +63,7 @@ cdef bint set_row_operand(
     fl_rowwise_args *args, Py_ssize_t k, int role, object x, Array *array, const Py_buffer *view,
     Py_ssize_t axis, bint bits,
 ) noexcept:
-    """Describe operand k to the kernels; False if it is not what its role asks for."""
+    """Describe operand k to the kernels; False if its dtype or shape does not suit its role."""
     cdef bint whole
     if not take(x, array):
         return False

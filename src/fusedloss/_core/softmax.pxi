@@ -43,7 +43,7 @@ def softmax_plain(
     num_threads, extras, bint gradient=False, grad_output=None, out=None, bint hessian=False,
     bint bits=False,
 ):
-    """`softmax` on plain arrays with everything in order; None where something is not.
+    """`softmax` on plain, valid arrays; None if an argument is not.
 
     bits: the call is of another library's arrays: uint16, but for class indices, are the bits of
     bfloat16, and None stands for a class index out of range, too.
@@ -63,7 +63,7 @@ def softmax_plain(
 
 
 cdef bint set_extras(fl_softmax_args *args, object extras) except -1:
-    """Read the options of an `Extras`; False where one is out of order."""
+    """Read the options of an `Extras`; return False if one is invalid."""
     if not (
         type(extras.gamma) is float and type(extras.temperature) is float
         and type(extras.z_loss) is float
@@ -89,7 +89,7 @@ cdef bint set_extras(fl_softmax_args *args, object extras) except -1:
 
 
 cdef bint scales_are_floats(const fl_softmax_args *args) noexcept:
-    """Whether float32 holds the temperature and the softcap, if there are any, and their inverses."""
+    """True if temperature and softcap, where given, and their inverses are finite in float32."""
     cdef double temperature = args.temperature or 1, softcap = args.softcap or 1
     return (
         1 / MOST_SCALE <= temperature <= MOST_SCALE and 1 / MOST_SCALE <= softcap <= MOST_SCALE

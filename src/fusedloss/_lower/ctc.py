@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: from its arguments to its kernel, and back."""
+"""Lower connectionist temporal classification to its kernel."""
 
 from __future__ import annotations
 

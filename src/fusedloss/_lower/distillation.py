@@ -114,12 +114,12 @@ def _block(
 ) -> Array:
     """Return the unweighted losses of a block; its gradient times `scale` goes to `place`."""
     dtype = _check.compute_dtype(z)
-    # Two parts are added, or one is rounded, once.
+    # Rounded once: after both parts are added.
     soft_place = place if place is None or z.dtype == dtype else _core.new_array(z.shape, dtype)
     hard: Array | float = 0.0
     hard_place = None
     if target is not None:
-        # Before the soft part, which may overwrite the logits with their gradient.
+        # First, since the soft part may overwrite the logits with their gradient.
         hard_place = None if place is None else _core.new_array(z.shape, dtype)
         kind, extras = _core.INDEX_TARGET, Extras(wide=True)
         hard = _kernel(
@@ -136,7 +136,7 @@ def _block(
             soft_place += hard_place
         if soft_place is not place:
             np.copyto(place, soft_place, casting="unsafe")
-        # Whatever a row that does not count holds.
+        # An ignored row may hold anything.
         np.moveaxis(place, CLASS_AXIS, -1)[scale == 0] = 0
     if target is None:
         return temperature**2 * soft

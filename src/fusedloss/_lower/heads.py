@@ -1,4 +1,4 @@
-"""How a margin-softmax head is lowered to the kernel of the linear layer."""
+"""Lower a margin-softmax head to the kernel of the linear layer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from fusedloss import _check, _core
 from fusedloss._check import Margin
 from fusedloss._types import Call, Gradient, Reduction
 
-#: Of every head: ignore_index, label_smoothing, focal_gamma, annealing, gradient, reduction,
-#: workspace, num_threads.
+#: The options of every head: ignore_index, label_smoothing, focal_gamma, annealing, gradient,
+#: reduction, workspace, num_threads.
 Options = tuple[int, float, float, float, Gradient, Reduction, int | None, int | None]
 
 
@@ -19,7 +19,7 @@ def head(
     scale: float,
     options: Options,
 ) -> Call:
-    """Return the kernel call of a head, whose `margin` lacks what every head has."""
+    """Return the kernel call of a head; fill in the fields of `margin` that all heads share."""
     ignore_index, smoothing, focal_gamma, annealing, gradient, reduction, *resources = options
     margin = margin._replace(
         scale=_check.scale("scale", scale, given.get("embeddings", given.get("cosine"))),

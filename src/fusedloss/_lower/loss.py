@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 def quietly(function: Callable[P, R]) -> Callable[P, R]:
-    """Silence NumPy in a function: infinities and NaN are results, and no cause of a warning."""
+    """Silence NumPy's warnings in a function: infinities and NaN are valid results."""
 
     @functools.wraps(function)
     def silent(*args: P.args, **options: P.kwargs) -> R:
@@ -33,7 +33,7 @@ def quietly(function: Callable[P, R]) -> Callable[P, R]:
 
 @dataclass(frozen=True)
 class Loss:
-    """The one record of a loss: how it is lowered, and which arguments it is differentiable in."""
+    """The record of a loss: its lowering, and the arguments in which it is differentiable."""
 
     name: str
     lower: Callable[..., Call]
@@ -53,7 +53,7 @@ def loss(
 def loss(
     *differentiable: str, returns: str = "float | np.ndarray", hessian: bool = False
 ) -> Callable[[Callable[P, Call]], Any]:
-    """Make a public loss of a function that lowers its arguments to a kernel call."""
+    """Turn a function that lowers its arguments to a kernel call into a public loss."""
 
     def register(lower: Callable[P, Call]) -> Any:
         @functools.wraps(lower)

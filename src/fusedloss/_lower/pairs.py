@@ -1,4 +1,4 @@
-"""How a loss of pairs of embeddings is lowered to its kernel: its arguments, checked.
+"""Check the arguments of a pair loss, and lower it to its kernel.
 
 Unlike the calls of other losses, one of these takes long enough to be checked in Python always.
 """
@@ -15,7 +15,7 @@ from fusedloss import _check, _core
 from fusedloss._lower.indices import Listing, Lists, PairList, lists, weights
 from fusedloss._types import Array
 
-#: What a loss is given of two embeddings.
+#: The distances of two embeddings.
 DISTANCES = {
     "euclidean": _core.EUCLIDEAN,
     "squared_euclidean": _core.SQUARED_EUCLIDEAN,
@@ -23,17 +23,17 @@ DISTANCES = {
     "lp": _core.LP,
 }
 
-#: What the kernels have room for.
+#: The largest number of bins that the kernels have room for.
 MOST_BINS = 256
 
-#: The kernels of losses of triplets that are listed.
+#: The kernels for triplets listed by an index tuple.
 LISTED = {"triplet_all": "triplet_listed", "margin_loss": "margin_listed"}
 
 REDUCTIONS = ("mean_nonzero", "mean", "sum", "none")
 
 
 class Metric(NamedTuple):
-    """What the kernels are told of a distance."""
+    """A distance, as the kernels take it."""
 
     distance: int
     p: float = 2.0
@@ -79,26 +79,26 @@ class PairCall:
 
     @property
     def positives(self) -> PairList | None:
-        """The positive pairs, if not all of them count."""
+        """The positive pairs, or None if all of them count."""
         return None if self.listed is None else self.listed.positive
 
     @property
     def negatives(self) -> PairList | None:
-        """The negative pairs, if not all of them count."""
+        """The negative pairs, or None if all of them count."""
         return None if self.listed is None else self.listed.negative
 
     @property
     def longest(self) -> int:
-        """The most pairs of an anchor in a list."""
+        """The largest number of listed pairs of one anchor."""
         return max((pairs.longest for pairs in self.listed[:2]), default=0) if self.listed else 0
 
     def plan(self, gradient: bool | tuple[int, ...], grad_output: Any, out: Any) -> Gradients:
-        """Say where the gradients go that `value_and_grad` asks for."""
+        """Return the outputs of the gradients that `value_and_grad` asks for."""
         return Gradients(self, gradient, grad_output, out)
 
 
 class Gradients:
-    """Where the kernels write gradients, and what becomes of them."""
+    """The arrays that the kernels write gradients to, and their way to the caller."""
 
     def __init__(
         self, call: PairCall, gradient: bool | tuple[int, ...], grad_output: Any, out: Any
@@ -135,7 +135,7 @@ class Gradients:
             earlier[own] = place
 
     def _made(self, name: str, of: Array | None) -> Array | None:
-        """Where the kernels write the gradient by an array: where it goes, or a new array."""
+        """Return the array that the kernels write a gradient to: its output, or a new one."""
         if name not in self.places or name in self.call.learnable:
             return None
         if of is None:
@@ -145,7 +145,7 @@ class Gradients:
         return place if plain else _core.new_array(of.shape, of.dtype)
 
     def finish(self, slopes: tuple[float, ...]) -> Any:
-        """Return the gradients, each where it was asked for."""
+        """Return the gradients, each in its output."""
         results = tuple(self._result(name, slopes) for name in self.names)
         return results[0] if self.single else results
 
@@ -196,13 +196,13 @@ def _reduction(x: Any) -> tuple[str, bool]:
 
 
 def scalar(name: str, x: Any, positive: bool = False) -> float:
-    """Return an argument of one number, which may be an array of one."""
+    """Return a scalar argument, which may be an array of one element."""
     value = _one(name, x)
     return _check.positive(name, value) if positive else _check.finite(name, value)
 
 
 def scale(name: str, x: Any, of: Any) -> float:
-    """Return a positive argument of one number that scales the logits of `of`."""
+    """Return a positive scalar argument that scales the logits of `of`."""
     return _check.scale(name, _one(name, x), of)
 
 
@@ -221,7 +221,7 @@ def bins(name: str, x: Any) -> int:
 
 
 def metric(distance: Any, p: Any, power: Any) -> Metric:
-    """Return the distance of a name, and of powers that only "lp" has."""
+    """Return the distance with a name and powers; only "lp" takes powers."""
     kind = DISTANCES[choice("distance", distance, tuple(DISTANCES))]
     root = _check.finite("p", _check.in_range("p", p, 1, math.inf))
     exponent = _check.positive("power", power)
@@ -231,7 +231,7 @@ def metric(distance: Any, p: Any, power: Any) -> Metric:
 
 
 def similarity(distance: Any, p: Any, power: Any) -> Metric:
-    """Return what a loss of similarities is given: dot products, or distances as their opposite."""
+    """Return the similarity of a loss: dot products, or negated distances."""
     found = metric(distance, p, power)
     if found.distance == _core.COSINE_DISTANCE:
         return Metric(_core.DOT_PRODUCT)
@@ -239,7 +239,7 @@ def similarity(distance: Any, p: Any, power: Any) -> Metric:
 
 
 def choice(name: str, x: Any, choices: tuple[str, ...]) -> str:
-    """Return an option that is one of several words."""
+    """Return an option, which must be one of several words."""
     if not isinstance(x, str) or x not in choices:
         raise ValueError(f"{name} is {x!r}: expected {' or '.join(map(repr, choices))}")
     return x
@@ -265,7 +265,7 @@ def batch(
     indices_tuple: Any = None,
     listing: Listing = "pairs",
 ) -> PairCall:
-    """Return the call of a loss of labelled embeddings among themselves or with references."""
+    """Return the call of a loss of labelled embeddings, with or without references."""
     e = embeddings_of("embeddings", embeddings)
     of_embeddings, of_references = labels, ref_labels
     if indices_tuple is not None and listing != "weights":  # the list says which pairs are positive
@@ -329,7 +329,7 @@ def towers(
     reduction: Any,
     num_threads: Any,
 ) -> PairCall:
-    """Return the call of a loss of two towers, named in `given`; `square`: of equally many rows."""
+    """Return the call of a loss of two towers, named in `given`; `square`: as many rows in both."""
     (first, first_given), (second, second_given) = given.items()
     a = embeddings_of(first, first_given)
     b = _reference(second, second_given, first, a)

@@ -1,4 +1,4 @@
-"""How a pointwise loss is lowered to its kernel."""
+"""Lower a pointwise loss to its kernel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pointwise(
 
 
 def lacks_last_axis(x: Any, of: Any) -> bool:
-    """Whether an array has the shape of another but for the last axis."""
+    """Return True if an array has the shape of another without its last axis."""
     if getattr(x, "ndim", None) == getattr(of, "ndim", -1):
         return False
     shape = _check.as_array("input", of).shape
@@ -53,7 +53,7 @@ def variances_of_rows(
     grad_output: Any = None,
     out: Any = None,
 ) -> Any:
-    """Run `_core.pointwise` with a variance, the third operand, of each row of the first."""
+    """Run `_core.pointwise` with one variance, the third operand, for each row of the first."""
     operands = operands | {"var": _check.as_array("var", operands["var"])[..., np.newaxis]}
     call = (row, operands, weight, parameters, reduction, divisor, weighted_mean, num_threads)
     if not (isinstance(gradient, tuple) and 2 in gradient):

@@ -1,4 +1,4 @@
-"""How a loss of rows is lowered to its kernel."""
+"""Lower a row loss to its kernel."""
 
 from __future__ import annotations
 

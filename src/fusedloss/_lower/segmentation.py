@@ -1,4 +1,4 @@
-"""Losses of images: functions of what the kernels sum up over pixels.
+"""Segmentation losses: functions of sums over pixels, which the kernels compute.
 
 One pass sums up how much of each class is right, wrong and missed in each image; a loss is a
 function of those few numbers, and its derivatives make a second pass's gradient.
@@ -38,7 +38,7 @@ class Overlap(NamedTuple):
         slopes = np.stack([self.alpha * score, by_label], axis=-1) / whole[..., np.newaxis]
         if self.gamma == 1:
             return rest, slopes
-        # At a score of 1 the power's derivative is taken as 0.
+        # The derivative of the power is 0 at a score of 1.
         power = np.power(rest, self.gamma - 1, out=0 * rest, where=rest > 0)
         return rest**self.gamma, self.gamma * power[..., np.newaxis] * slopes
 
@@ -94,7 +94,7 @@ def overlap(
 
 
 def delivered(gradient: Array, shape: tuple[int, ...], out: Array | None) -> Array:
-    """Return a gradient in the shape of the logits, in `out` where that is given."""
+    """Return a gradient in the shape of the logits, in `out` if given."""
     if out is None:
         return gradient.reshape(shape)
     if out is not gradient:

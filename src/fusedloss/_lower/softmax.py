@@ -21,7 +21,7 @@ def family(
     grad_output: Any,
     out: Any,
 ) -> Any:
-    """Call the kernel of the softmax family without the options of cross-entropy."""
+    """Call the softmax family's kernel without the options of cross-entropy."""
     options = (None, None, -100, 0.0, reduction, axis, num_threads, None)
     return _core.softmax(kind, logits, target, *options, gradient, grad_output, out)
 
@@ -71,7 +71,7 @@ def softmax(
     # p (g - sum(g p)) is the gradient of sum(g p log p), p g being held fixed.
     wide = value
     if value.itemsize == 2:
-        # What is rounded to 16 bits is rounded once: the product takes the probabilities before.
+        # The product takes unrounded probabilities, so that 16-bit results are rounded once.
         z, wide = _check.plain_prediction("logits", logits), np.empty(value.shape, np.float32)
         family(_core.LOGSUMEXP, z, None, "sum", axis, num_threads, True, None, wide)
     cotangent = wide * _check.cotangent(grad_output, wide, out)

@@ -9,12 +9,12 @@ from typing import Any
 
 from fusedloss._lower.loss import Loss, lookup
 
-#: What a loss is asked for, but not its gradient and Hessian.
+#: Options of a value that gradient and Hessian do not have.
 OF_THE_VALUE = ("reduction", "outputs")
 
 
 def _argument_numbers(record: Loss, argnums: int | Sequence[int]) -> tuple[int, ...]:
-    """Return argnums as a tuple of positions in which the loss is differentiable."""
+    """Return argnums as a tuple of positions; the loss must be differentiable in each."""
     numbers = tuple(map(operator.index, argnums if isinstance(argnums, Sequence) else (argnums,)))
     choices = {record.parameters.index(name): name for name in record.differentiable}
     for number in numbers:
@@ -29,7 +29,7 @@ def _argument_numbers(record: Loss, argnums: int | Sequence[int]) -> tuple[int, 
 
 
 class _Transform:
-    """A function of a loss: pickled as the loss and how it was made, with the loss's signature."""
+    """A function made of a loss; it has the loss's signature, and pickles as its recipe."""
 
     def __init__(self, loss: Callable[..., Any], name: str, made_by: tuple[Any, ...]) -> None:
         self._made_by = made_by
@@ -63,7 +63,7 @@ class ValueAndGrad(_Transform):
         # A loss of several differentiable arguments takes the numbers of those that are wanted.
         is_plain = len(record.differentiable) == 1 or argnums == 0
         self._wanted: Any = is_plain or tuple(map(record.differentiable.index, self._names))
-        # The usual call: of one gradient, which the kernel returns as such.
+        # The usual call asks for one gradient, which the kernel returns outside a tuple.
         self._direct = is_plain and not self._several
 
     @property

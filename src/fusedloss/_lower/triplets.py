@@ -1,4 +1,4 @@
-"""Triplets by a distance that is a loss itself: its calls, and the hinge between them."""
+"""Triplet losses whose distance is itself a loss: calls of it, and the hinge."""
 
 from __future__ import annotations
 
@@ -48,8 +48,7 @@ def triplets(
     g: Any = 1.0
     if grad_output is not None:
         g = _check.loss_cotangent(grad_output, reduction, arrays[0], losses.shape)
-    # As in torch: the slope where the hinge is 0 is that of its positive side, and equal distances
-    # share it.
+    # As in torch, the slope at the kink is that of the positive side, and equal distances share it.
     slope = np.where(hinge >= 0, g / divisor if divisor else 0.0, 0.0)
     own = np.where(far < other, 1.0, np.where(far > other, 0.0, 0.5)) if swap else 1.0
     made = [np.zeros_like(x) for x in arrays]

@@ -1,4 +1,4 @@
-"""Losses of more than a pair of embeddings, made of calls of the pairwise kernels."""
+"""Losses of more than two embeddings, composed of pairwise kernels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fusedloss._lower.indices import lists
 from fusedloss._lower.loss import quietly
 from fusedloss._types import Array
 
-#: So many listed pairs are worked on at a time.
+#: The number of listed pairs processed at a time.
 CHUNK = 4096
 
 
@@ -24,7 +24,7 @@ def _sorted(labels: Array) -> tuple[Array, Array]:
 
 
 def first_pairs(labels: Array, indices_tuple: Any) -> tuple[Array, Array]:
-    """Return anchors and positives: of each label the first two embeddings, or the first listed."""
+    """Return anchors and positives: the first two embeddings of each label, or its first listed."""
     if indices_tuple is not None:
         lists(indices_tuple, len(labels), len(labels), "pairs")
         anchors, positives = (np.asarray(x, np.int64) for x in indices_tuple[:2])
@@ -45,7 +45,7 @@ def n_pairs(
     grad_output: Any = None,
     out: Any = None,
 ) -> Any:
-    """Value, or (value, gradient), of a call whose towers are the rows `at` of the embeddings."""
+    """Return the value, or (value, gradient), of a call whose towers are rows of the embeddings."""
     if not gradient:
         return _core.pairwise(call)
     value, slopes = _core.pairwise(call, (0, 1), grad_output)
@@ -97,7 +97,7 @@ class _Units:
     """Embeddings, the unit vectors that enter a loss, and the gradients by both."""
 
     def __init__(self, x: Array, normalize: bool, p: float = 2.0) -> None:
-        # In one layout, or NumPy's sums would be of another order.
+        # One layout for all, since NumPy's order of summation depends on it.
         self.x = x.astype(_check.compute_dtype(x), order="C")
         self.normalize, self.p = normalize, p
         self.norm = _norms(self.x, p)
@@ -206,7 +206,7 @@ def angular(
 
 
 def _norms(x: Array, p: float) -> Array:
-    """Return the norms of rows, (N, 1), of such too whose powers over- or underflow."""
+    """Return the norms of rows, (N, 1), also where powers overflow or underflow."""
     most = np.abs(x).max(axis=1, keepdims=True, initial=0)
     far = np.finfo(x.dtype).max ** 0.25
     is_far = (most > 0) & (most < np.inf) & ((most < 1 / far) | (most > far))
@@ -216,7 +216,7 @@ def _norms(x: Array, p: float) -> Array:
 
 
 def _add_rows(to: Array, at: Array, rows: Array) -> None:
-    """Add rows to those of numbers `at`, which may come more than once."""
+    """Add rows to the rows `at`, which may name a row more than once."""
     order = np.argsort(at, kind="stable")
     numbers = at[order]
     starts = np.flatnonzero(np.diff(numbers, prepend=-1))
@@ -248,7 +248,7 @@ class _Distances:
         return distances.astype(np.float64)
 
     def add(self, anchor: int, slopes: Array) -> None:
-        """Add what the slopes by an anchor's distances make of the gradients."""
+        """Add an anchor's part to the gradients, given the slopes of its distances."""
         a, r = self.anchors.unit[anchor], self.references.unit
         if self.cosine:
             self.anchors.by_unit[anchor] -= slopes @ r
@@ -316,7 +316,7 @@ def lifted(
 
 
 def _pairs_of(call: pairs.PairCall, anchor: int) -> tuple[Array, Array]:
-    """Return the numbers of an anchor's positives and of its negatives."""
+    """Return the row numbers of an anchor's positives and of its negatives."""
     if call.listed is not None:
         positive, negative = (
             x.at[x.starts[anchor] : x.starts[anchor + 1]] for x in call.listed[:2]
