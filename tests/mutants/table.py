@@ -232,7 +232,7 @@ FAULTS = (
     ),
     # ---- Python
     Fault(
-        "fusedloss/transform.py",
+        "fusedloss/_lower/transform.py",
         "map(operator.index, «argnums if isinstance(argnums, Sequence) else (argnums,)»))",
         "(0,)",
         "test_pointwise.py test_rowwise.py",
