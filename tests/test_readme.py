@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import doctest
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+import fusedloss as fl
 from conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text() if (REPOSITORY / "README.md").exists() else ""
@@ -22,6 +26,7 @@ README = (REPOSITORY / "README.md").read_text() if (REPOSITORY / "README.md").ex
         "docs/quickstart.md",
         "docs/metric_learning.md",
         "docs/boosting.md",
+        *sorted(str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("docs/guides/*.md")),
     ],
 )
 def test_python_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +34,7 @@ def test_python_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     text = (REPOSITORY / document).read_text()
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert blocks
+    assert blocks or document == "docs/guides/which_loss.md"
     names: dict[str, Any] = {"__name__": "example"}
     for number, block in enumerate(blocks):
         if ">>>" in block:
@@ -66,3 +71,30 @@ def test_files_that_are_named_exist() -> None:
     made = ("docs/_build/",)
     missing = [name for name in named if not (REPOSITORY / name).exists()]
     assert [name for name in missing if not name.startswith(made)] == []
+
+
+def wrong_calls() -> dict[str, Callable[[], Any]]:
+    """A call for each message of the page on errors, by the message's first words."""
+    logits, step = np.zeros((18, 1000)), fl.value_and_grad(fl.cross_entropy)
+    target = np.array([*range(17), 1203])
+    rows = np.ones((2, 3))
+    return {
+        "target[17] is": lambda: fl.cross_entropy(logits, target),
+        "logits is a": lambda: fl.cross_entropy(torch.zeros(2, 3), [0, 1]),  # type: ignore[arg-type]
+        "loss is": lambda: fl.value_and_grad(print),  # type: ignore[arg-type]
+        "out overlaps": lambda: step(logits[:9], target[:9], out=logits[1:10]),
+        "margin is": lambda: fl.arcface_loss(rows, np.ones((4, 3)), [0, 1], margin=28.6),
+    }
+
+
+def test_messages_of_the_page_on_errors() -> None:
+    """The table quotes what is raised, word for word; a failed allocation is tested elsewhere."""
+    page = (REPOSITORY / "docs/guides/errors.md").read_text()
+    quoted = re.findall(r"^\| `([^`]*)`", page, re.MULTILINE)
+    calls = wrong_calls()
+    assert len(quoted) == len(calls) + 1
+    for begin, call in calls.items():
+        [message] = [each for each in quoted if each.startswith(begin)]
+        pattern = re.escape(message).replace(re.escape("<function ...>"), ".*")
+        with pytest.raises((TypeError, ValueError, IndexError), match=pattern):
+            call()
