@@ -314,6 +314,34 @@ def test_what_is_no_float_is_an_error(name: str, option: str, number: Any) -> No
         run(name, valid(name) | {option: number})
 
 
+def _other_options() -> Iterator[tuple[str, str]]:
+    """Switches, and seeds."""
+    for name, function in FUNCTIONS.items():
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.annotation == "bool" or parameter.name == "seed":
+                yield name, parameter.name
+
+
+NO_SWITCHES: list[Any] = [None, "two", "", 2, -1, 10**400, 0.5, 1j, object(), [], np.zeros(2)]
+NO_SEEDS: list[Any] = [-1, -(10**400), 0.5, "two", object(), np.array([-1]), np.array([0.5, 1])]
+
+
+@pytest.mark.parametrize(("name", "option"), [*_other_options()])
+def test_switches_and_seeds_are_named(name: str, option: str) -> None:
+    for given in NO_SEEDS if option == "seed" else NO_SWITCHES:
+        with pytest.raises((TypeError, ValueError), match=named(option)):
+            run(name, valid(name) | {option: given})
+
+
+@pytest.mark.parametrize(("name", "option"), [*_other_options()])
+def test_switches_and_seeds_of_other_types(name: str, option: str) -> None:
+    for number in (0, 1):
+        expected = run(name, valid(name) | {option: number if option == "seed" else number == 1})
+        for given in (np.int64(number), np.uint8(number), np.bool_(number), number):
+            if not (option == "seed" and isinstance(given, np.bool_)):
+                assert_same(run(name, valid(name) | {option: given}), expected)
+
+
 SCALES = ("temperature", "scale", "softmax_scale", "logit_scale", "softcap")
 SCALED = [
     (name, option)

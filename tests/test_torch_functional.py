@@ -24,8 +24,10 @@ ml_dtypes = pytest.importorskip("ml_dtypes")
 
 from torch.autograd import forward_ad  # noqa: E402
 
+from calls import ROWS, is_array, mapped, valid  # noqa: E402
 from fusedloss.torch import _bfloat16  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
+from fuzz.arguments import names_of_torch  # noqa: E402
 from torch_parts import (  # noqa: E402
     DTYPES,
     REDUCTIONS,
@@ -739,7 +741,7 @@ def test_every_pointwise_loss_of_this_package_is_tested_in_both_arguments() -> N
     ("name", "arguments", "options", "error", "match"),
     [
         ("log_cosh_loss", (Z.long(), Y[:, None]), {}, TypeError, r"dtype torch\.int64"),
-        ("log_cosh_loss", (Z.numpy(), Z), {}, TypeError, "torch.Tensor, not ndarray"),
+        ("log_cosh_loss", (Z.numpy(), Z), {}, TypeError, "is ndarray"),
         ("log_cosh_loss", (Z, Z), {"weight": 2.0}, TypeError, "torch.Tensor, not float"),
         ("log_cosh_loss", (Z, Z[:2]), {}, RuntimeError, "must match the size"),
         ("log_cosh_loss", (Z, Z), {"reduction": "foo"}, ValueError, "reduction is 'foo'"),
@@ -754,9 +756,9 @@ def test_every_pointwise_loss_of_this_package_is_tested_in_both_arguments() -> N
         ("focal_loss", (Z, Y), {"alpha": torch.ones(2)}, RuntimeError, "weight tensor"),
         ("focal_loss", (Z, Y + 2), {}, IndexError, "is out of bounds"),
         ("focal_loss", (Z, Y), {"reduction": "foo"}, ValueError, "reduction is 'foo'"),
-        ("focal_loss", (Z.numpy(), Y), {}, TypeError, "torch.Tensor, not ndarray"),
-        ("focal_loss", (Z, [0, 1, 2, 1]), {}, TypeError, "torch.Tensor, not list"),
-        ("focal_loss", (Z.numpy(), Y), {"alpha": 0.5}, TypeError, "torch.Tensor, not ndarray"),
+        ("focal_loss", (Z.numpy(), Y), {}, TypeError, "logits is ndarray"),
+        ("focal_loss", (Z, [0, 1, 2, 1]), {}, TypeError, "target is list"),
+        ("focal_loss", (Z.numpy(), Y), {"alpha": 0.5}, TypeError, "logits is ndarray"),
         ("focal_loss", (Z[0, 0], Y[0]), {"alpha": 0.5}, ValueError, "Expected"),
         ("focal_loss", (Z, Y), {"sample_weight": V[:3]}, ValueError, "sample_weight has shape"),
         ("cross_entropy", (Z, Y), {"softcap": -1.0}, ValueError, "softcap is -1"),
@@ -781,6 +783,43 @@ def test_errors_of_own_losses(
 ) -> None:
     with pytest.raises(error, match=match):
         getattr(F, name)(*arguments, **options)
+
+
+#: Options of this package's own, with which torch's functions are no longer torch's to answer.
+OWN_OPTIONS: dict[str, dict[str, Any]] = {
+    "cross_entropy": {"z_loss": 0.5},
+    "linear_cross_entropy": {"softcap": 2.0},
+    "nll_loss": {"sample_weight": torch.ones(ROWS)},
+}
+
+
+def _required_tensors() -> list[tuple[str, str]]:
+    """Every own loss, or one with an own option, and each tensor that it cannot be without."""
+    own = [
+        name for name in F.__all__ if name in OWN_OPTIONS or not hasattr(torch.nn.functional, name)
+    ]
+    return [
+        (name, k)
+        for name in own
+        for k, p in inspect.signature(getattr(F, name)).parameters.items()
+        if p.default is p.empty and is_array(valid(name).get(names_of_torch(name)[k]))
+    ]
+
+
+@pytest.mark.parametrize(("name", "absent"), _required_tensors())
+@pytest.mark.parametrize("given", [None, [0.5]], ids=["None", "list"])
+def test_what_is_no_tensor_is_named(name: str, absent: str, given: Any) -> None:
+    arguments = {
+        k: mapped(torch.from_numpy, x) if is_array(x := valid(name, optional=False)[ours]) else x
+        for k, ours in names_of_torch(name).items()
+        if ours in valid(name, optional=False)
+    } | OWN_OPTIONS.get(name, {})
+    function = getattr(F, name)
+    function(**arguments)
+    if absent in ("params", "features", "target_features") and given is not None:
+        return  # lists are what these take
+    with pytest.raises((TypeError, ValueError), match=rf"\b{absent}\b"):
+        function(**arguments | {absent: given})
 
 
 def test_distillation_of_bfloat16_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ def kl_div(
     0.1308
     """
     operands = {"log_probs": log_probs, "target": target}
-    row = "kl_div_of_logs" if log_target else "kl_div"
+    row = "kl_div_of_logs" if _check.flag("log_target", log_target) else "kl_div"
     mode, divisor = _check.batch_mean("log_probs", log_probs, reduction)
     return pointwise(row, operands, (), weight, mode, num_threads, divisor=divisor)
 

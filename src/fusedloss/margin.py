@@ -132,7 +132,8 @@ def arcface_loss(
     array([[ 0.    ,  0.0099],
            [ 0.7457, -0.3729]])
     """
-    kind = _core.EASY_ARCFACE_MARGIN if easy_margin else _core.ARCFACE_MARGIN
+    easy = _check.flag("easy_margin", easy_margin)
+    kind = _core.EASY_ARCFACE_MARGIN if easy else _core.ARCFACE_MARGIN
     return head(
         {
             "embeddings": embeddings,
@@ -1117,7 +1118,8 @@ def magface_loss(
     2.0765
     """
     parameters = _check.norm_margins(l_a, u_a, l_margin, u_margin, lambda_g)
-    kind = _core.EASY_MAGFACE_MARGIN if easy_margin else _core.MAGFACE_MARGIN
+    easy = _check.flag("easy_margin", easy_margin)
+    kind = _core.EASY_MAGFACE_MARGIN if easy else _core.MAGFACE_MARGIN
     return head(
         {
             "embeddings": embeddings,

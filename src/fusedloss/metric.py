@@ -132,7 +132,7 @@ def triplet_loss(
         ref_embeddings,
         ref_labels,
         sample_weight,
-        (_check.finite("margin", margin), float(bool(soft))),
+        (_check.finite("margin", margin), float(_check.flag("soft", soft))),
         distance=pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,

@@ -71,7 +71,8 @@ def _batch(
 ) -> Batch:
     e = pairs.embeddings_of("embeddings", embeddings)
     y, r, z = pairs.labels_and_references(e, labels, ref_embeddings, ref_labels)
-    root = (metric.p if metric.distance == _core.LP else 2.0) if normalize else None
+    unit = _check.flag("normalize", normalize)
+    root = (metric.p if metric.distance == _core.LP else 2.0) if unit else None
     anchors = _wide(e, root)
     if r is None or z is None:
         return Batch(anchors, anchors, y, y, metric, False)
@@ -774,7 +775,7 @@ def mine_distance_weighted(
         _check.not_negative("cutoff", cutoff),
         _check.finite("nonzero_loss_cutoff", nonzero_loss_cutoff),
     )
-    rng = np.random.default_rng(seed)
+    rng = _check.generator("seed", seed)
     metric = pairs.Metric(_core.EUCLIDEAN)
     batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, True)
     a, p, n = _collected("triplets", limit, _weighted(batch, least, reach, rng), 3)
@@ -1045,7 +1046,7 @@ def mine_uniform_histogram(
     bins = _check.count("num_bins", num_bins)
     draws = _check.count("pos_per_bin", pos_per_bin), _check.count("neg_per_bin", neg_per_bin)
     most = _limit(limit)
-    rng = np.random.default_rng(seed)
+    rng = _check.generator("seed", seed)
     metric = pairs.metric(distance, p, power)
     batch = _batch(embeddings, labels, ref_embeddings, ref_labels, metric, normalize)
     ends = [[math.inf, -math.inf], [math.inf, -math.inf]]

@@ -545,8 +545,9 @@ def poisson_nll_loss(
     -0.0794
     """
     operands = {"input": input, "target": target}
-    row = "poisson_nll_loss" if log_input else "poisson_nll_loss_of_rate"
-    parameters = (float(bool(full)), _check.not_negative("eps", eps))
+    of_log = _check.flag("log_input", log_input)
+    row = "poisson_nll_loss" if of_log else "poisson_nll_loss_of_rate"
+    parameters = (float(_check.flag("full", full)), _check.not_negative("eps", eps))
     return pointwise(row, operands, parameters, weight, reduction, num_threads)
 
 
@@ -621,7 +622,7 @@ def gaussian_nll_loss(
     2.5
     """
     operands = {"input": input, "target": target, "var": var}
-    parameters = (float(bool(full)), _check.positive("eps", eps))
+    parameters = (float(_check.flag("full", full)), _check.positive("eps", eps))
     kernel, arguments = pointwise(
         "gaussian_nll_loss", operands, parameters, weight, reduction, num_threads
     )

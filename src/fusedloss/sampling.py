@@ -70,6 +70,7 @@ def sample_classes(
     (4, [7, 2, 7])
     """
     y = _check.class_labels(target, num_classes, ignore_index)
+    rng = _check.generator("seed", seed)
     wanted = max(round(_check.sample_share("sample_rate", sample_rate) * num_classes), 1)
     counted = y != ignore_index
     chosen = np.zeros(num_classes, bool)
@@ -77,7 +78,7 @@ def sample_classes(
     others = np.flatnonzero(~chosen)
     missing = min(wanted - (num_classes - len(others)), len(others))
     if missing > 0:
-        chosen[np.random.default_rng(seed).choice(others, missing, replace=False)] = True
+        chosen[rng.choice(others, missing, replace=False)] = True
     classes = np.flatnonzero(chosen)
     among = np.full(y.shape, ignore_index, np.int64)
     among[counted] = np.searchsorted(classes, y[counted])

@@ -223,7 +223,7 @@ def triplet_margin_loss(
     operands = {"anchor": anchor, "positive": positive, "negative": negative}
     parameters = (
         *(_check.positive("margin", margin), _check.norm("p", p)),
-        *(_check.not_negative("eps", eps), float(bool(swap))),
+        *(_check.not_negative("eps", eps), float(_check.flag("swap", swap))),
     )
     return rowwise(
         *("triplet_margin_loss", operands, (_check.ROWS, _check.ROWS), parameters),
@@ -310,7 +310,7 @@ def triplet_margin_with_distance_loss(
             operands,
             _check.distance(distance_function),
             _check.positive("margin", margin),
-            bool(swap),
+            _check.flag("swap", swap),
         ),
         *(_check.reduction(reduction), _check.num_threads(num_threads)),
     )

@@ -186,7 +186,7 @@ def angular_loss(
         reference_labels,
         listed,
         math.radians(_check.in_range("alpha", alpha, 0, 90)),
-        bool(normalize),
+        _check.flag("normalize", normalize),
         pairs.choice("reduction", reduction, REDUCTIONS),
         _check.num_threads(num_threads),
     )

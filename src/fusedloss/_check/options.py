@@ -170,6 +170,29 @@ def integer(name: str, x: Any) -> int:
     return value
 
 
+def flag(name: str, x: Any) -> bool:
+    """Return an option as a bool: what is neither True nor False, 1 nor 0 may be a mistake."""
+    if isinstance(x, (bool, np.bool_)):
+        return bool(x)
+    try:
+        value = operator.index(x)
+    except TypeError:
+        raise TypeError(f"{name} is {x!r}: expected True or False") from None
+    if value not in (0, 1):
+        raise ValueError(f"{name} is {_shown(value)}: expected True or False")
+    return value == 1
+
+
+def generator(name: str, x: Any) -> np.random.Generator:
+    """Return the random numbers of a seed, or a generator itself."""
+    try:
+        return np.random.default_rng(x)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise type(error)(
+            f"{name} is {_shown(x)}: expected an integer of at least 0, a Generator or None"
+        ) from None
+
+
 def num_threads(x: Any) -> int | None:
     """Return a call's number of threads, checked."""
     if x is None:

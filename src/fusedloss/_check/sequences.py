@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusedloss._check.operands import as_array, as_plain, as_prediction, first_bad
-from fusedloss._check.options import integer, num_threads, reduction
+from fusedloss._check.options import flag, integer, num_threads, reduction
 from fusedloss._types import Array
 
 
@@ -73,7 +73,7 @@ def ctc(
         input_lengths=inputs,
         target_lengths=lengths,
         blank=blank,
-        zero_infinity=bool(zero_infinity),
+        zero_infinity=flag("zero_infinity", zero_infinity),
         reduction=reduction(reduction_name),
         num_threads=num_threads(threads),
     )

@@ -89,9 +89,15 @@ def expect_tensors(*tensors: Any) -> None:
 
 def expect_arguments(loss: Callable[..., Any], *tensors: Any) -> None:
     """Raise TypeError for an argument that is absent, by its name in the loss of arrays."""
-    for name, tensor in zip(lookup(loss).parameters, tensors, strict=False):
-        if tensor is None:
-            raise TypeError(f"{name} is None: expected a torch.Tensor")
+    expect_given(**dict(zip(lookup(loss).parameters, tensors, strict=False)))
+
+
+def expect_given(**tensors: Any) -> None:
+    """Raise TypeError for an argument that is no tensor, by its name."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            shown = "None" if tensor is None else f"{type(tensor).__name__} {tensor!r}"
+            raise TypeError(f"{name} is {shown}: expected a torch.Tensor")
 
 
 def wide(tensor: Tensor) -> Tensor:

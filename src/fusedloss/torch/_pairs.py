@@ -23,7 +23,14 @@ from fusedloss._lower.loss import lookup
 from fusedloss._lower.pairs import PairCall
 from fusedloss._lower.tuplets import Angular
 from fusedloss._types import Array
-from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_tensors
+from fusedloss.torch._autograd import (
+    Tensors,
+    array,
+    detached,
+    evaluate,
+    expect_given,
+    expect_tensors,
+)
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._unit import unit_rows
 from fusedloss.transform import value_and_grad
@@ -157,6 +164,7 @@ def pair_loss(
     absent = {name: None for name, x in others.items() if x is None}
     first = {k: x for k, x in differentiable.items() if x is not None and k not in numbers}
     rest = {k: x for k, x in others.items() if x is not None}
+    expect_given(**first, **rest)
     rest |= _comparable({k: x for k, x in rest.items() if k in ("labels", "ref_labels")})
     if options.get("indices_tuple") is not None:
         expect_tensors(*options["indices_tuple"])
@@ -175,7 +183,6 @@ def _comparable(labels: dict[str, Any]) -> dict[str, Any]:
     unsigned = (torch.uint16, torch.uint32, torch.uint64)
     if not any(isinstance(x, Tensor) and x.dtype in unsigned for x in labels.values()):
         return labels
-    expect_tensors(*labels.values())
     with _DisableFuncTorch():  # a transform leaves labels as they are
         arrays = [x.detach().cpu().numpy().ravel() for x in labels.values()]
         if any(x.dtype.kind not in "iu" for x in arrays):

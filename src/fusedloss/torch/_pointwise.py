@@ -89,8 +89,8 @@ def own_loss(
     `loss` is the same of arrays, whose kernel and checks are taken; `formula` gives the losses of
     operands of one dtype in torch's operations.
     """
-    expect_tensors(*operands, weight)
     expect_arguments(loss, *operands)
+    expect_tensors(weight)
     operands = tuple(map(numbers, operands))
     if not operands[0].is_floating_point():
         raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")

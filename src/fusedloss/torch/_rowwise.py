@@ -99,8 +99,8 @@ def own_row_loss(
     that are `named` come last.
     """
     named = named or {}
-    expect_tensors(*operands, *named.values(), sample_weight)
     expect_arguments(loss, *operands)
+    expect_tensors(*named.values(), sample_weight)
     operands = tuple(map(numbers, operands))
     named = {name: numbers(x) for name, x in named.items()}
     if not operands[0].is_floating_point():

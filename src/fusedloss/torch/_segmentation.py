@@ -19,7 +19,6 @@ from fusedloss.torch._autograd import (
     detached,
     evaluate,
     expect_arguments,
-    expect_tensors,
 )
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 
@@ -108,7 +107,6 @@ def loss_of_images(
     **options: Any,
 ) -> Tensor:
     """Compute a loss of tensors: `loss` is the same of arrays, `losses` that of pixels in torch."""
-    expect_tensors(logits, target)
     expect_arguments(loss, logits, target)
     if not logits.is_floating_point():
         raise TypeError(f"logits has dtype {logits.dtype}: expected floating point")

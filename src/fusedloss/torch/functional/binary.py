@@ -8,7 +8,7 @@ from torch import Tensor
 from fusedloss import _check, binary
 from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
-from fusedloss.torch._autograd import as_autocast, expect_tensors, fused
+from fusedloss.torch._autograd import as_autocast, expect_given, expect_tensors, fused
 from fusedloss.torch._pointwise import Pointwise, own_loss, reduced
 from fusedloss.torch.functional._recognition import recognised
 
@@ -427,7 +427,8 @@ def zero_one_loss(
     >>> F.zero_one_loss(torch.tensor([1, 2, 3, 3]), torch.tensor([1, 2, 3, 4]))
     tensor(0.2500)
     """
-    expect_tensors(prediction, target, weight)
+    expect_given(prediction=prediction, target=target)
+    expect_tensors(weight)
     prediction, weight = as_autocast(prediction, weight)
     of_scores = prediction.is_floating_point() and prediction.dim() == target.dim() + 1
     classes = prediction.argmax(1 if target.dim() else 0) if of_scores else prediction

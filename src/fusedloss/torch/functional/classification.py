@@ -15,6 +15,7 @@ from fusedloss.torch import _softmax
 from fusedloss.torch._autograd import (
     evaluate,
     expect_arguments,
+    expect_given,
     fused,
     overridden,
     transformed,
@@ -140,6 +141,7 @@ def cross_entropy(
     if not plain or _recognised(input, target, weight, ignore_index):
         extras = None
         if not plain:
+            expect_given(input=input, target=target)
             extras = Extras(softcap=softcap, z_loss=z_loss, outputs=_check.outputs(outputs))
         call = Softmax(
             _softmax.cross_entropy,
@@ -202,6 +204,8 @@ def nll_loss(
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
     plain = sample_weight is None
+    if not plain:
+        expect_given(input=input, target=target)
     if not plain or _recognised(input, target, weight, ignore_index):
         call = Softmax(
             _softmax.negative_log_likelihood,
@@ -264,6 +268,7 @@ def categorical_cross_entropy(
     >>> F.categorical_cross_entropy(probs, torch.tensor([1, 2]))
     tensor(1.1769)
     """
+    expect_arguments(classification.categorical_cross_entropy, probs, target)
     call = Softmax(
         _softmax.categorical,
         _core.CROSS_ENTROPY,
@@ -350,6 +355,7 @@ def focal_loss(
     >>> F.focal_loss(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1]))
     tensor(0.0875)
     """
+    expect_arguments(classification.focal_loss, logits, target)
     weight = None if alpha is None else _softmax.weight_of_classes(alpha, logits)
     call = Softmax(
         _softmax.focal,
@@ -463,7 +469,7 @@ def distillation_loss(
     tensor(0.2093)
     """
     teacher = teacher_logits if isinstance(teacher_logits, tuple) else (teacher_logits,)
-    expect_arguments(classification.distillation_loss, student_logits, teacher_logits)
+    expect_arguments(classification.distillation_loss, student_logits, *teacher[:1])
     call = Distillation(temperature, alpha, ignore_index, reduction, True, reduction == "none")
     loss: Tensor = evaluate(
         call.checked(student_logits), student_logits, target, sample_weight, *teacher

@@ -82,6 +82,8 @@ def _penalty(
     strength: float,
 ) -> Tensor:
     """Sum a loss of parameters against 0; the factor is a weight, and so in the gradients."""
+    if not isinstance(params, Iterable):
+        raise TypeError(f"params is {params!r}: expected an iterable of torch.Tensor")
     factor = torch.tensor(_check.not_negative("strength", strength), dtype=torch.float64)
     penalty = None
     for param in params:

@@ -13,6 +13,7 @@ from fusedloss.torch import _original as functional
 from fusedloss.torch import _softmax
 from fusedloss.torch._autograd import (
     evaluate,
+    expect_given,
     expect_tensors,
     fused,
     overridden,
@@ -177,7 +178,8 @@ def linear_cross_entropy(
         )
         x, y, s = input, target, sample_weight
         if not plain:
-            expect_tensors(x, linear_weight, linear_bias, y, weight, s)
+            expect_given(input=x, linear_weight=linear_weight, target=y)
+            expect_tensors(linear_bias, weight, s)
             extras = Extras(softcap=softcap, z_loss=z_loss, outputs=_check.outputs(outputs))
             of_logits = of_logits._replace(extras=extras).checked(input)
             steps = _check.shifted_by(shift, x.shape)

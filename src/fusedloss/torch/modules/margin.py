@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, InitVar, field
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear, normalize
@@ -82,7 +81,7 @@ class Head(Module):
         self.embedding_dim = _check.count("embedding_dim", self.embedding_dim)
         self.num_classes = _check.count("num_classes", self.num_classes)
         self.sample_rate = _check.sample_share("sample_rate", self.sample_rate)
-        self.generator = np.random.default_rng(seed)
+        self.generator = _check.generator("seed", seed)
         self.centers = centers_of(self.keywords())
         self.weight = self.new_weight(self.num_classes * self.centers, device, dtype)
         self._watch()

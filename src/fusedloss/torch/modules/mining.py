@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusedloss import mining
+from fusedloss import _check, mining
 from fusedloss._types import Distance
 from fusedloss.mining import Range, Strategy
 from fusedloss.torch._autograd import array, expect_tensors
@@ -64,7 +64,7 @@ class Random(Miner):
 
     def __post_init__(self) -> None:
         """Make a generator of the seed."""
-        self.seed = np.random.default_rng(self.seed)
+        self.seed = _check.generator("seed", self.seed)
         super().__post_init__()
 
 
