@@ -70,6 +70,7 @@ def child(seed: int, first: int, calls: int, seconds: float) -> None:
         print(json.dumps(what), flush=True)
 
     warnings.simplefilter("ignore", UserWarning)  # torch's, of deprecated arguments
+    warnings.simplefilter("ignore", RuntimeWarning)  # of drawing; calls turn them into errors
     end = time.monotonic() + seconds
     for index in range(first, first + calls):
         if time.monotonic() > end:

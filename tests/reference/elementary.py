@@ -23,6 +23,11 @@ def softplus(x: Numbers) -> Numbers:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def weighted(weight: Numbers, x: Numbers) -> Numbers:
+    """Their product; what has a weight of 0 counts nothing, whatever it holds."""
+    return np.where(weight == 0, 0.0, weight * x)
+
+
 def product(factor: Numbers, x: Numbers) -> Numbers:
     """Their product, 0 where the factor is 0 and the other infinite: 0 * log 0 = 0."""
     return np.where((factor == 0) & np.isinf(x), 0.0, factor * x)

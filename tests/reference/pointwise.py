@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from reference.elementary import weighted
 from reference.softmax_family import Result
 from rounding import Numbers, Rounded, in_blocks
 
@@ -97,7 +98,7 @@ def evaluate(
     shape = np.broadcast_shapes(*(x.shape for x in inputs), w.shape, *option_shapes)
     with np.errstate(all="ignore"):
         value, gradients, hessian = formula.terms(**arrays_of, **options)
-        value = np.broadcast_to(w * value, shape)
+        value = np.broadcast_to(weighted(w, value), shape)
         divisor: Numbers = numbers(1)
         if reduction == "mean":
             weights = np.broadcast_to(w, shape)
@@ -106,15 +107,15 @@ def evaluate(
             divisor = numbers(inputs[0].shape[0] if inputs[0].ndim else 1)
         g = numbers(1 if grad_output is None else grad_output)
         # the mean of nothing is nan, but its gradient is 0
-        factor = np.where(divisor != 0, g / divisor, 0) * w
+        factor = np.where(divisor != 0, g / divisor, 0)
         gradients = tuple(
-            _summed_to(np.broadcast_to(factor * x, shape), arrays_of[name].shape)
+            _summed_to(np.broadcast_to(weighted(w, factor * x), shape), arrays_of[name].shape)
             for name, x in zip(formula.differentiable, gradients, strict=True)
         )
         return Evaluation(
             value if reduction == "none" else in_blocks(value) / divisor,
             gradients,
-            None if hessian is None else np.broadcast_to(w * hessian, shape),
+            None if hessian is None else np.broadcast_to(weighted(w, hessian), shape),
         )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from parts import Array
+from reference.elementary import weighted
 from reference.pointwise import Evaluation, Terms
 from reference.softmax_family import Result, class_axis
 from rounding import Numbers, Rounded, in_blocks
@@ -86,12 +87,14 @@ def evaluate(
     with np.errstate(all="ignore"):
         value, gradients, _ = formula.terms(*rows, **options)
         w = numbers(np.ones(shape) if sample_weight is None else sample_weight)
-        value = np.broadcast_to(w * value, shape)
+        value = np.broadcast_to(weighted(w, value), shape)
         divisor = in_blocks(w) if reduction == "mean" else numbers(1.0)
         g = numbers(1.0 if grad_output is None else grad_output)
         # the mean of nothing is nan, but its gradient is 0
-        factor = np.expand_dims(np.where(divisor != 0, g / divisor, 0.0) * w, -1)
-        gradients = tuple(np.moveaxis(factor * x, -1, axis) for x in gradients)
+        factor = np.where(divisor != 0, g / divisor, 0.0)
+        factor = np.expand_dims(np.broadcast_to(factor, shape), -1)
+        w = np.expand_dims(w, -1)
+        gradients = tuple(np.moveaxis(weighted(w, factor * x), -1, axis) for x in gradients)
         total = value if reduction == "none" else in_blocks(value) / divisor
     return Evaluation(total, gradients, None)
 

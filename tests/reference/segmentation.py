@@ -33,10 +33,18 @@ class Pixels:
     t: Numbers  # the labels, 0 where a pixel does not count
     counted: Array  # (N, P)
 
+    @property
+    def others(self) -> Numbers:
+        """1 - p, without a difference: next to 0 it is what is lost."""
+        return -np.expm1(-self.negative_log_p)
+
     def through_softmax(self, slope: Numbers) -> Numbers:
-        """The gradient by the logits, of one by p."""
-        mean = (self.p * slope).sum(axis=-1, keepdims=True)
-        return self.p * (slope - mean)
+        """The gradient by the logits, of one by p: p_c sum_k p_k (s_c - s_k).
+
+        Not s_c less the mean, which says nothing where p_c is 1 but for the smallest number.
+        """
+        apart = np.expand_dims(slope, -1) - np.expand_dims(slope, -2)
+        return self.p * (np.expand_dims(self.p, -2) * apart).sum(axis=-1)
 
 
 class Part(NamedTuple):
@@ -127,7 +135,8 @@ def _overlap(
     p = np.where(pixels.counted[..., np.newaxis], pixels.p, 0.0)
     true = in_blocks(p * pixels.t, (1,))
     wrong = alpha * in_blocks(p * (1 - pixels.t), (1,))
-    missed = beta * in_blocks((1 - p) * pixels.t, (1,))
+    others = np.where(pixels.counted[..., np.newaxis], pixels.others, 0.0)
+    missed = beta * in_blocks(others * pixels.t, (1,))
     whole = true + wrong + missed + smooth
     rest = (wrong + missed) / whole
     score = (true + smooth) / whole
