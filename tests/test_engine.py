@@ -194,6 +194,7 @@ def z(*shape):
 def y(*shape):
     return np.broadcast_to(np.int64(1), shape)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
 fl.set_num_threads(int(sys.argv[2]))
 call = compile(sys.argv[1], "call", "eval")
 

@@ -1,9 +1,13 @@
-"""python -m mutants [--only N ...]: build the copy, run the tests of every fault, say who lives."""
+"""python -m mutants [--only N ...]: build the copy, run the tests of every fault, say who lives.
+
+First the same tests run without a fault: unless they pass, a failure shows nothing.
+"""
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import math
 import os
 import shutil
 import signal
@@ -18,17 +22,37 @@ from mutants.table import FAULTS, Fault
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 BUILD = REPOSITORY / "build" / "mutants"
 
+#: The copy, tests and all: some of them compile parts of the sources that they lie beside.
+SOURCE = BUILD / "source"
+
 #: Of a hundred faults.
 NOTICED_AT_LEAST = 95
 
-#: A child that takes longer has been stopped by its fault.
-SECONDS = 120
+#: A child is stopped by its fault if it takes as many times as long as without one, and a minute.
+TIMES_AS_LONG = 4
+
+#: Seconds between two looks at a child.
+LOOK = 0.05
 
 SWITCH = "FUSEDLOSS_MUTANT"
 
-DEFINITION = """\
-__attribute__((visibility("default"))) int fl_mutant = 0;
+#: The switch in C; every program that is made of these sources has it, and reads it as it starts.
+DECLARATION = f"""\
+#ifndef FL_MUTANT
+#define FL_MUTANT
+__attribute__((weak, visibility("default"))) int fl_mutant;
+extern char *getenv(const char *);
+extern int atoi(const char *);
+__attribute__((constructor, unused)) static void fl_choose_mutant(void) {{
+    const char *number = getenv("{SWITCH}");
+    if (number) fl_mutant = atoi(number);
+}}
+#endif
 """
+
+#: What Cython is told of the switch, and where.
+CYTHON_HEADER = 'cdef extern from "fusedloss.h" nogil:\n'
+CYTHON_DECLARATION = CYTHON_HEADER + "    int fl_mutant\n"
 
 
 def planted(text: str, fault: Fault, number: int) -> str:
@@ -37,13 +61,15 @@ def planted(text: str, fault: Fault, number: int) -> str:
     if count != 1:
         raise SystemExit(f"fault {number}: {count} times in {fault.file}: {fault.text}")
     right, faulty = fault.right, fault.faulty
-    if fault.file.endswith(".py"):
+    if fault.file.endswith((".py", ".pyx", ".pxi")):
         wanted = f'__import__("os").environ.get("{SWITCH}") == "{number}"'
+        if not fault.file.endswith(".py"):
+            wanted = f"fl_mutant == {number}"
         switched = f"(({faulty}) if {wanted} else ({right}))"
     elif right in ("+=", "-=", "*="):
         raise SystemExit(f"fault {number}: mark a whole statement, not its operator")
     elif right.endswith(";"):
-        switched = f"if (fl_mutant == {number}) {{ {faulty} }} else {{ {right} }}"
+        switched = f"{{ if (fl_mutant == {number}) {{ {faulty} }} else {{ {right} }} }}"
     else:
         switched = f"(fl_mutant == {number} ? ({faulty}) : ({right}))"
     at = text.index(fault.text) + fault.snippet.index("«")
@@ -52,9 +78,12 @@ def planted(text: str, fault: Fault, number: int) -> str:
 
 def build() -> None:
     """A copy of the sources with every fault, and its extension."""
-    source = BUILD / "source"
+    source = SOURCE
     for name in ("src", "include"):
         target = source / name
+        for file in list(target.rglob("*")):
+            if file.is_file() and not (REPOSITORY / name / file.relative_to(target)).exists():
+                file.unlink()
         for file in sorted((REPOSITORY / name).rglob("*")):
             if not file.is_file() or file.suffix in (".so", ".pyc") or file.name == "core.c":
                 continue
@@ -66,28 +95,31 @@ def build() -> None:
                 planted(text.decode(), fault, n)
             for n, fault in sorted(faults, key=lambda x: -text.decode().index(x[1].text)):
                 text = planted(text.decode(), fault, n).encode()
-            if file.name == "fusedloss.h":
-                text += b"\nextern const int fl_mutant;\n"
+            if file.name == "fusedloss.h" or (faults and file.suffix == ".c"):
+                text = DECLARATION.encode() + text
+            if file.name == "core.pyx":
+                text = text.replace(CYTHON_HEADER.encode(), CYTHON_DECLARATION.encode())
             to = target / file.relative_to(REPOSITORY / name)
             to.parent.mkdir(parents=True, exist_ok=True)
             if not to.exists() or to.read_bytes() != text:
                 to.write_bytes(text)
-    (source / "src/core/mutant.c").write_text(DEFINITION)
+    shutil.rmtree(source / "tests", ignore_errors=True)
+    shutil.copytree(REPOSITORY / "tests", source / "tests")
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(REPOSITORY / name, source / name)
-    from fusedloss import _core
-
-    environment = {**os.environ, "FUSEDLOSS_COMPILED_ISAS": _core.current_isa()}
     command = [sys.executable, "setup.py", "-q", "build", "--build-base", str(BUILD / "temp")]
     command += ["--build-lib", str(BUILD / "lib")]
-    subprocess.run(command, cwd=source, env=environment, check=True)
+    subprocess.run(command, cwd=source, check=True)
 
 
-def noticed(number: int, tests: str) -> bool:
-    """Whether tests fail, or crash, in a child in which the fault is switched on."""
+def outcome(number: int, tests: str, most: float) -> tuple[int | None, float]:
+    """The status of tests in a child in which the fault is switched on, and how long they took.
+
+    None if they took more than so many seconds.
+    """
     import fusedloss
 
-    files = [x if not x.endswith(".py") else str(REPOSITORY / "tests" / x) for x in tests.split()]
+    files = [x if not x.endswith(".py") else str(SOURCE / "tests" / x) for x in tests.split()]
     child = os.fork()
     if child == 0:
         os.environ[SWITCH] = str(number)
@@ -97,23 +129,40 @@ def noticed(number: int, tests: str) -> bool:
         ctypes.c_int.in_dll(ctypes.CDLL(str(extension)), "fl_mutant").value = number
         import pytest
 
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        if number:
+        if number:  # without a fault there is nothing to print, unless something is wrong
+            nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, 1)
             os.dup2(nothing, 2)
         os._exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-m", "not long", *files]))
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
+    looks = 0  # counted, so that no time goes by while all of this is stopped
+    while looks * LOOK < most:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
-            code = os.waitstatus_to_exitcode(status)
-            if code > 1:
-                raise SystemExit(f"fault {number}: pytest {tests}: status {code}")
-            return code != 0
-        time.sleep(0.05)
+            return os.waitstatus_to_exitcode(status), looks * LOOK
+        time.sleep(LOOK)
+        looks += 1
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return True
+    return None, most
+
+
+def times_without(chosen: list[str]) -> dict[str, float]:
+    """How long each tests take without a fault; an error unless they pass."""
+    times = {}
+    for tests in chosen:
+        code, times[tests] = outcome(0, tests, math.inf)
+        if code:
+            raise SystemExit(f"without a fault: pytest {tests}: status {code}")
+        print(f"passes without a fault in {times[tests]:.0f} s: {tests}", flush=True)
+    return times
+
+
+def noticed(number: int, tests: str, most: float) -> bool:
+    """Whether tests fail, crash or hang with the fault."""
+    code, _ = outcome(number, tests, most)
+    if code is not None and code > 1:
+        raise SystemExit(f"fault {number}: pytest {tests}: status {code}")
+    return code != 0
 
 
 def main() -> int:
@@ -122,6 +171,9 @@ def main() -> int:
     parser.add_argument("--built", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.built:
+        from fusedloss import _core
+
+        os.environ["FUSEDLOSS_COMPILED_ISAS"] = _core.current_isa()  # one is quickly compiled
         build()
         path = os.pathsep.join([str(BUILD / "lib"), str(REPOSITORY / "tests")])
         arguments = [sys.executable, "-m", "mutants", "--built", *sys.argv[1:]]
@@ -136,9 +188,10 @@ def main() -> int:
     assert Path(fusedloss.__file__).is_relative_to(BUILD), fusedloss.__file__
     chosen = options.only or range(1, len(FAULTS) + 1)
     started, alive = time.monotonic(), []
+    times = times_without(sorted({FAULTS[number - 1].tests for number in chosen}))
     for number in chosen:
         fault = FAULTS[number - 1]
-        seen = noticed(number, fault.tests)
+        seen = noticed(number, fault.tests, TIMES_AS_LONG * times[fault.tests] + 60)
         print(
             f"{number:3} {'noticed' if seen else 'LIVES  '} {fault.file}: "
             f"{fault.right} -> {fault.faulty}",

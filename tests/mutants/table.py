@@ -29,6 +29,9 @@ SOFTMAX = "test_fixtures.py test_cross_entropy.py"
 SEGMENTATION = "test_fixtures.py test_segmentation.py"
 METRIC = "test_fixtures.py test_metric.py"
 HEADS = "test_fixtures.py test_margin.py"
+THREADS = "test_engine.py test_threads.py"
+ARRAYS = "test_any_array.py test_errors.py"
+AUTOGRAD = "test_torch_autograd.py"
 
 FAULTS = (
     # ---- Regression
@@ -236,5 +239,227 @@ FAULTS = (
         "map(operator.index, «argnums if isinstance(argnums, Sequence) else (argnums,)»))",
         "(0,)",
         "test_pointwise.py test_rowwise.py",
+    ),
+    # ---- Threads
+    Fault(
+        "core/job.c",
+        "end = first + «(left < job->block ? left : job->block)»;",
+        "job->block",
+        THREADS,
+    ),
+    Fault(
+        "core/job.c",
+        "«blocks * (r + 1) / job->ranges»;",
+        "blocks / job->ranges * (r + 1)",
+        THREADS,
+    ),
+    Fault("core/job.c", "set_float_mode(«job->float_mode»);", "mode", THREADS),
+    Fault("core/job.c", "body(job->context, task, «participant»);", "0", THREADS),
+    Fault("core/job.c", "if («poll()»)", "poll() && 0", THREADS),
+    Fault("core/job.c", "if (next < end) dropped += «end - next»;", "1", THREADS),
+    Fault(
+        "core/job.c",
+        "range[«(participant + turn) % job->ranges»];",
+        "participant % job->ranges",
+        THREADS,
+    ),
+    Fault("core/pool.c", "if («number < room»)", "1", THREADS),
+    Fault("core/pool.c", "if («atomic_load(&each->waiting)») wake", "0", THREADS),
+    Fault("core/pool.c", "atomic_fetch_add(&each->done, «(unsigned)taken»)", "1", THREADS),
+    Fault(
+        "core/pool.c", "if («atomic_load(&each->done) == blocks») return;\n    const", "1", THREADS
+    ),
+    Fault("core/pool.c", "«sigfillset(&all_signals);»", "sigemptyset(&all_signals);", THREADS),
+    Fault("core/pool.c", "atomic_store(&workers, «0»);", "atomic_load(&workers)", THREADS),
+    Fault(
+        "core/pool.c",
+        "if («atomic_load_explicit(&generation, memory_order_relaxed) != born»)",
+        "0",
+        THREADS,
+    ),
+    Fault("core/threads.c", "return «fl_openmp_inside()» ? 1", "0", THREADS),
+    Fault("core/threads.c", "depth > 0 && --depth == «0»)", "1", THREADS),
+    Fault("core/threads.c", "*rest == '\\0' || «*rest == ','»)", "0", THREADS),
+    Fault("core/threads.c", "if («thread_override > 0») return thread_override;", "0", THREADS),
+    Fault("core/threads.c", "value < «1» ||", "0", THREADS),
+    Fault("core/engine.c", "return «outcome.stopped»;", "0", THREADS),
+    # ---- Memory
+    Fault("core/buffers.c", "had - size <= «size / 4»", "size", "test_memory.py"),
+    Fault("core/buffers.c", "«had >= size» &&", "had >= size / 2", "test_memory.py"),
+    Fault(
+        "core/buffers.c",
+        "most_in_use > wanted ? «most_in_use - wanted» : 0",
+        "most_in_use",
+        "test_memory.py",
+    ),
+    Fault("core/buffers.c", "«fl_buffers_empty();»\n        buffer.memory", ";", "test_memory.py"),
+    Fault(
+        "core/buffers.c",
+        "take_oldest(«counts.limit», gone + leaving)",
+        "SIZE_MAX",
+        "test_memory.py",
+    ),
+    # ---- Layouts
+    Fault(
+        "core/layout.c",
+        "magnitude(strides[0][e]) > «magnitude(strides[0][e - 1])»",
+        "strides[0][e - 1]",
+        "test_layouts.py test_pointwise_arrays.py",
+    ),
+    Fault(
+        "core/layout.c",
+        "«one_walk &= strides[i][merged] == strides[i][d] * shape[d];»",
+        "one_walk = strides[i][merged] == strides[i][d] * shape[d];",
+        "test_layouts.py test_pointwise_arrays.py",
+    ),
+    # ---- Cython
+    Fault(
+        "fusedloss/_core/core.pyx",
+        "each.workspace + <size_t>«participant» * each.workspace_size",
+        "0",
+        THREADS,
+    ),
+    Fault("fusedloss/_core/core.pyx", "letter[0] == «NATIVE_ORDER»:", "c'>'", ARRAYS),
+    Fault("fusedloss/_core/core.pyx", "return «FL_UINT64»", "FL_INT64", ARRAYS),
+    Fault(
+        "fusedloss/_core/core.pyx",
+        "if «array.view.strides[d] % array.view.itemsize»:",
+        "False",
+        "test_layouts.py test_any_array.py",
+    ),
+    Fault("fusedloss/_core/core.pyx", "large.shape[d + «(d >= axis)»]", "(d > axis)", ARRAYS),
+    Fault(
+        "fusedloss/_core/core.pyx",
+        "first[0] += <uintptr_t>«reach»",
+        "0",
+        "test_errors.py test_pointwise_errors.py",
+    ),
+    Fault(
+        "fusedloss/_core/core.pyx",
+        "(other < stride or «(other == stride and e < d)»)",
+        "False",
+        "test_errors.py test_pointwise_errors.py",
+    ),
+    Fault(
+        "fusedloss/_core/core.pyx",
+        "if «i != k and other.held» and not apart",
+        "i > k and other.held",
+        "test_pointwise_errors.py test_rowwise.py",
+    ),
+    Fault(
+        "fusedloss/_core/core.pyx",
+        "or «g.view.readonly»:",
+        "False",
+        "test_pointwise_errors.py test_rowwise.py",
+    ),
+    Fault("fusedloss/_core/core.pyx", "position += «ndim»", "ndim - 1", "test_errors.py"),
+    Fault(
+        "fusedloss/_core/core.pyx",
+        "array.view.shape[0] == classes and «array.view.strides[0] == array.view.itemsize»",
+        "True",
+        "test_layouts.py test_cross_entropy.py",
+    ),
+    Fault(
+        "fusedloss/_core/softmax.pxi",
+        "if «s.held» and not apart(&grad.view, &s.view)",
+        "False",
+        "test_errors.py",
+    ),
+    Fault(
+        "fusedloss/_core/softmax.pxi",
+        "and not (\n                «grad.view.buf == z.view.buf and grad.dtype == z.dtype»",
+        "True",
+        "test_errors.py",
+    ),
+    Fault(
+        "fusedloss/_core/buffers.pxi",
+        "«abs(view.strides[order[at - 1]])» < abs(view.strides[d])",
+        "-view.strides[order[at - 1]]",
+        "test_memory.py",
+    ),
+    # ---- The torch front
+    Fault("fusedloss/torch/_autograd.py", "ctx.fresh = «False»\n", "True", AUTOGRAD),
+    Fault("fusedloss/torch/_autograd.py", "if «given == 1»:", "True", AUTOGRAD),
+    Fault(
+        "fusedloss/torch/_autograd.py",
+        "if «any([x.dtype is not torch.bfloat16 for x in kept])»:",
+        "False",
+        AUTOGRAD,
+    ),
+    Fault(
+        "fusedloss/torch/_autograd.py", "if «abs(math.frexp(scale)[0]) == 0.5»:", "True", AUTOGRAD
+    ),
+    Fault(
+        "fusedloss/torch/_autograd.py",
+        "«wanted[-1] >= call.differentiable»\n",
+        "False",
+        "test_torch_functional.py test_torch_metric.py",
+    ),
+    Fault(
+        "fusedloss/torch/_softmax.py",
+        "silent = silent | «(sample_weight == 0)»",
+        "(sample_weight < 0)",
+        "test_torch_every_size.py test_special_values.py test_torch_functional.py",
+    ),
+    Fault(
+        "fusedloss/torch/_softmax.py",
+        "counts * «weight[labels].reshape(counts.shape)»",
+        "1",
+        "test_torch_every_size.py test_torch_functional.py",
+    ),
+    Fault(
+        "fusedloss/torch/_pairs.py",
+        "(«kind.nonzero if nonzero else kind.losses»).sum()",
+        "kind.losses",
+        "test_torch_metric.py",
+    ),
+    Fault(
+        "fusedloss/torch/_pairs.py",
+        "squares < «sums / 256»",
+        "0 * sums",
+        "test_torch_metric.py",
+    ),
+    Fault(
+        "fusedloss/torch/_margin.py",
+        "torch.where(«theta <= math.pi - m», torch.cos(theta + m)",
+        "theta <= math.pi",
+        "test_torch_margin.py",
+    ),
+    Fault(
+        "fusedloss/torch/_margin.py",
+        "norms = «norms.detach().clamp(1e-3, 100)»",
+        "norms.detach()",
+        "test_torch_margin.py",
+    ),
+    Fault(
+        "fusedloss/torch/_unit.py",
+        "norm = torch.linalg.vector_norm(scaled, «root», -1, keepdim=True)",
+        "2",
+        "test_torch_metric.py",
+    ),
+    Fault(
+        "fusedloss/torch/_linear.py",
+        "(x.masked_fill(«silent.unsqueeze(-1)», 0), *tensors[1:])",
+        "silent.unsqueeze(-1) & False",
+        "test_torch_linear.py",
+    ),
+    # ---- Lowering and checks
+    Fault(
+        "fusedloss/_lower/pairs.py",
+        "b.shape[0] < a.shape[0] or («square» and b.shape",
+        "False",
+        "test_metric.py test_errors.py test_convergence.py test_torch_metric.py",
+    ),
+    Fault(
+        "fusedloss/sampling.py",
+        "chosen[y[«counted»]] = True",
+        "...",
+        "test_torch_margin.py",
+    ),
+    Fault(
+        "fusedloss/_check/sequences.py",
+        "bad = used & ((targets < 0) | («targets >= classes») | (targets == blank))",
+        "targets > classes",
+        "test_sequences.py",
     ),
 )
