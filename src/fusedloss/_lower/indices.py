@@ -35,6 +35,14 @@ class Lists(NamedTuple):
     negative: PairList
     aligned: bool  # each positive makes a triplet with the negative at its place
 
+    def are_anchors(self) -> Array:
+        """Return whether each embedding is the anchor of a pair."""
+        return np.logical_or(*(np.diff(pairs.starts) > 0 for pairs in self[:2]))
+
+    def are_references(self, count: int) -> Array:
+        """Return whether each of so many references is in a pair."""
+        return np.bincount(np.concatenate([pairs.at for pairs in self[:2]]), minlength=count) > 0
+
 
 def lists(indices: Any, rows: int, references: int, listing: Listing) -> Lists:
     """Return what an index tuple says: (a, p, n), or (a1, p, a2, n)."""

@@ -285,6 +285,7 @@ def batch(
     elif indices_tuple is not None:
         listed = lists(indices_tuple, len(e), references, listing)
         loss = LISTED[loss] if listed.aligned else loss
+        e, reference = _of_pairs(e, reference, listed)
     if sample_weight is not None:
         weight = _check.weight_of_samples(sample_weight, e, e.shape[:1])
     return PairCall(
@@ -315,6 +316,26 @@ def batch(
         listed=listed,
         loss_weight=loss_weight,
     )
+
+
+def _of_pairs(e: Array, reference: Array | None, listed: Lists) -> tuple[Array, Array | None]:
+    """Return the embeddings, with zeros for what no pair has and is not finite.
+
+    It counts nothing, but 0 times NaN would be NaN in a product of matrices.
+    """
+    anchors = listed.are_anchors()
+    if reference is None:
+        return _zeroed(e, ~(anchors | listed.are_references(len(e)))), None
+    return _zeroed(e, ~anchors), _zeroed(reference, ~listed.are_references(len(reference)))
+
+
+def _zeroed(x: Array, silent: Array) -> Array:
+    silent = np.flatnonzero(silent)
+    odd = silent[~np.isfinite(x[silent]).all(axis=1)]
+    if odd.size:
+        x = x.copy()
+        x[odd] = 0
+    return x
 
 
 def towers(

@@ -115,10 +115,14 @@ class PairLoss(NamedTuple):
             return compose(given, indices, *arguments).to(dtype)
         call: PairCall = arguments[0]
         first, second = call.differentiable[:2]
-        if "sample_weight" in given and second in given and call.loss != "clip_loss":
+        if second in given and call.loss != "clip_loss":
             # An anchor that is no one's reference counts nothing with a weight of 0.
-            silent = given["sample_weight"] == 0
-            given[first] = given[first].masked_fill(silent[:, None], 1)
+            for weights in (given.get("sample_weight"), _tensor_of(call.loss_weight)):
+                if weights is not None:
+                    silent = (weights == 0).to(given[first].device)
+                    given[first] = given[first].masked_fill(silent[:, None], 1)
+        if call.listed is not None:
+            given |= _silenced(given[first], given.get(second), call.listed, first, second)
         parameters: list[Any] = list(call.parameters)
         for name, learnable in call.learnable.items():
             if name in given:
@@ -243,6 +247,27 @@ def _all_pairs(
     other = labels if reference_labels is None else reference_labels
     same = (labels[:, None] == other).to(a.dtype)
     return Pairs(values, same - own if reference is None else same, 1 - same, None)
+
+
+def _silenced(
+    e: Tensor, reference: Tensor | None, listed: Lists, first: str, second: str
+) -> dict[str, Tensor]:
+    """Return the embeddings with zeros for what no pair has."""
+
+    def zeroed(x: Tensor, used: Array) -> Tensor:
+        return x.masked_fill(torch.from_numpy(~used).to(x.device)[:, None], 0)
+
+    anchors = listed.are_anchors()
+    if reference is None:
+        return {first: zeroed(e, anchors | listed.are_references(len(e)))}
+    return {
+        first: zeroed(e, anchors),
+        second: zeroed(reference, listed.are_references(len(reference))),
+    }
+
+
+def _tensor_of(x: Array | None) -> Tensor | None:
+    return None if x is None else torch.from_numpy(x)
 
 
 def _anchors(pairs: PairList, device: torch.device) -> Tensor:
