@@ -57,7 +57,7 @@ def results_of_formula(name: str, arguments: dict[str, Any]) -> tuple[float, lis
     torch = pytest.importorskip("torch")
     from fusedloss.torch import functional as F
 
-    given = {
+    given: dict[str, Any] = {
         k: tuple(map(torch.from_numpy, x)) if isinstance(x, tuple) else torch.from_numpy(x)
         for k, x in arguments.items()
     }

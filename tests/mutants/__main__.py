@@ -1,12 +1,13 @@
 """python -m mutants [--only N ...]: build the copy, run the tests of every fault, say who lives.
 
-First the same tests run without a fault: unless they pass, a failure shows nothing.
+The same tests run without a fault first: unless they pass, a failure shows nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import functools
 import math
 import os
 import shutil
@@ -146,20 +147,19 @@ def outcome(number: int, tests: str, most: float) -> tuple[int | None, float]:
     return None, most
 
 
-def times_without(chosen: list[str]) -> dict[str, float]:
-    """How long each tests take without a fault; an error unless they pass."""
-    times = {}
-    for tests in chosen:
-        code, times[tests] = outcome(0, tests, math.inf)
-        if code:
-            raise SystemExit(f"without a fault: pytest {tests}: status {code}")
-        print(f"passes without a fault in {times[tests]:.0f} s: {tests}", flush=True)
-    return times
+@functools.cache
+def seconds_without(tests: str) -> float:
+    """How long tests take without a fault; an error unless they pass."""
+    code, seconds = outcome(0, tests, math.inf)
+    if code:
+        raise SystemExit(f"without a fault: pytest {tests}: status {code}")
+    print(f"    passes without a fault in {seconds:.0f} s: {tests}", flush=True)
+    return seconds
 
 
-def noticed(number: int, tests: str, most: float) -> bool:
-    """Whether tests fail, crash or hang with the fault."""
-    code, _ = outcome(number, tests, most)
+def noticed(number: int, tests: str) -> bool:
+    """Whether tests that pass without the fault fail, crash or hang with it."""
+    code, _ = outcome(number, tests, TIMES_AS_LONG * seconds_without(tests) + 60)
     if code is not None and code > 1:
         raise SystemExit(f"fault {number}: pytest {tests}: status {code}")
     return code != 0
@@ -188,10 +188,9 @@ def main() -> int:
     assert Path(fusedloss.__file__).is_relative_to(BUILD), fusedloss.__file__
     chosen = options.only or range(1, len(FAULTS) + 1)
     started, alive = time.monotonic(), []
-    times = times_without(sorted({FAULTS[number - 1].tests for number in chosen}))
     for number in chosen:
         fault = FAULTS[number - 1]
-        seen = noticed(number, fault.tests, TIMES_AS_LONG * times[fault.tests] + 60)
+        seen = noticed(number, fault.tests)
         print(
             f"{number:3} {'noticed' if seen else 'LIVES  '} {fault.file}: "
             f"{fault.right} -> {fault.faulty}",
