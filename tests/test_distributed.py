@@ -183,6 +183,52 @@ def test_linear_cross_entropy(ranks: Ranks, case: Linear) -> None:
         np.testing.assert_allclose(made, gradient, rtol=tolerance, atol=tolerance * largest)
 
 
+def run_linear_under_autocast(group: Any, case: Linear, low: Any) -> dict[str, Any]:
+    """`run_linear` of embeddings of 16 bits and a layer of float32."""
+    tensors, options = case.build()
+    own = {name: own_part(name, x, case, dist.get_rank(group)) for name, x in tensors.items()}
+    own["input"] = own["input"].to(low)
+    for name in own.keys() & DIFFERENTIABLE:
+        own[name].requires_grad_()
+    with torch.autocast("cpu", dtype=low):
+        loss = sharded_linear_cross_entropy(**own, **options, process_group=group)
+    loss.backward()
+    made = {name: own[name].grad for name in own.keys() & DIFFERENTIABLE}
+    assert all(made[name].dtype is own[name].dtype for name in made)
+    return {
+        "dtype": str(loss.dtype),
+        "loss": loss.item(),
+        **{name: x.double().numpy() for name, x in made.items()},
+    }
+
+
+@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("options", OPTIONS[:4])
+def test_linear_cross_entropy_under_autocast(
+    ranks: Ranks, options: dict[str, Any], low: Any
+) -> None:
+    """The loss is float32, and so is the accuracy of all but the embeddings' own gradient."""
+    case = Linear((33, 33), (50, 50), dtype=torch.float32, **options)
+    answers = ranks.run(2, run_linear_under_autocast, case, low)
+    tensors, keywords = case.build()
+    tensors["input"] = tensors["input"].to(low)
+    exact = {k: x.double() if x.is_floating_point() else x for k, x in tensors.items()}
+    for name in exact.keys() & DIFFERENTIABLE:
+        exact[name].requires_grad_()
+    expected = formula(exact, keywords)
+    expected.backward()
+    tolerance = 100 * torch.finfo(torch.float32).eps  # sums of some hundred terms
+    for answer in answers:
+        assert answer["dtype"] == "torch.float32"
+        assert answer["loss"] == pytest.approx(expected.item(), rel=tolerance)
+    for name in exact.keys() & DIFFERENTIABLE:
+        made = np.concatenate([answer[name] for answer in answers])
+        gradient = exact[name].grad.numpy() * (2 if name == "input" else 1)
+        allowed = tolerance if name != "input" else float(torch.finfo(low).eps)
+        largest = np.abs(gradient).max()
+        np.testing.assert_allclose(made, gradient, rtol=allowed, atol=allowed * largest)
+
+
 # ---- Training: the layers before the loss under DistributedDataParallel ------------------------
 
 STEPS = 20

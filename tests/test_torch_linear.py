@@ -431,6 +431,8 @@ def test_left_to_torch(arguments: tuple[Any, ...], options: dict[str, Any]) -> N
         ({"filter_eps": -1.0}, "filter_eps is -1.0"),
         ({"outputs": ("p",)}, "outputs holds 'p'"),
         ({"sample_weight": V[1:]}, "sample_weight has shape"),
+        ({"target": Y[1:], "shift": 1}, r"target has shape \(3,\): expected \(4,\)"),
+        ({"sample_weight": V[1:], "shift": 1}, r"sample_weight has shape \(3,\): expected \(4,\)"),
         ({"target": Y[1:], "softcap": 1.0}, "target has shape"),
         ({"target": P, "softcap": 1.0, "ignore_index": 1}, "ignore_index is given"),
     ],

@@ -183,7 +183,11 @@ def linear_cross_entropy(
             extras = Extras(softcap=softcap, z_loss=z_loss, outputs=_check.outputs(outputs))
             of_logits = of_logits._replace(extras=extras).checked(input)
             steps = _check.shifted_by(shift, x.shape)
-            if steps:
+            if steps:  # errors name the shapes that are given, not those of the parts
+                classes = linear_weight.shape[:1] if y.is_floating_point() else ()
+                _softmax.expect_shape("target", y, x.shape[:-1] + classes)
+                if s is not None:
+                    _softmax.expect_shape("sample_weight", s, x.shape[:-1])
                 x, s = x[..., :-steps, :], None if s is None else s[..., steps:]
                 y = y[..., steps:, :] if y.is_floating_point() else y[..., steps:]
         layer, dtype = [x, linear_weight, linear_bias], x.dtype
