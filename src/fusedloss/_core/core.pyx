@@ -13,7 +13,7 @@ from cpython.buffer cimport (
 from libc.math cimport INFINITY as inf
 from libc.stdint cimport SIZE_MAX, int32_t, int64_t, uintptr_t
 from libc.stdlib cimport free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import os
 import sys
@@ -241,6 +241,23 @@ cdef extern from "buffers.h" nogil:
     void fl_buffers_empty()
     fl_buffer_counts fl_buffers_count()
 
+cdef extern from "recording.h" nogil:
+    ctypedef enum fl_family:
+        FL_SOFTMAX, FL_POINTWISE, FL_ROWWISE, FL_LINEAR, FL_PAIRWISE
+    ctypedef struct fl_recording:
+        void *args
+        size_t size
+        int threads, calls
+    fl_recording *fl_recorder()
+    void fl_recorder_set(fl_recording *recording)
+    size_t fl_args_size(fl_family family)
+    const size_t *fl_args_pointers(fl_family family)
+    int64_t fl_recording_version()
+
+cdef extern from "xla.h" nogil:
+    void *fl_xla_handler(void *call_frame)
+    int fl_xla_version()
+
 cdef extern from "threads.h" nogil:
     void fl_threads_init()
     const char *fl_threads_problem()
@@ -361,12 +378,18 @@ cdef double SIGNAL_WORK = 1000000
 
 cdef int run(const fl_program *program, void *args, int requested) except -1:
     """Run a program on as many threads as its work justifies; return its status."""
+    cdef fl_recording *recording = fl_recorder()
     cdef int threads, status
     cdef int64_t tasks = 0
     cdef int32_t s
     cdef size_t size
     cdef char *workspace
     cdef fl_poll poll = NULL
+    if recording != NULL:
+        memcpy(recording.args, args, recording.size)
+        recording.threads = requested
+        recording.calls += 1
+        return FL_OK
     for s in range(program.stages):
         tasks = max(tasks, program.stage[s].tasks)
     threads = fl_threads_enter(requested, program.work, tasks)
@@ -727,6 +750,7 @@ include "linear.pxi"
 include "pairwise.pxi"
 include "segmentation.pxi"
 include "ctc.pxi"
+include "recording.pxi"
 
 
 # ---- The machine ------------------------------------------------------------------------------
