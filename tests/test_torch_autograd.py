@@ -453,6 +453,19 @@ def test_compiled_without_a_graph_break(name: str) -> None:
     torch.testing.assert_close(z.grad, twin.grad, rtol=1e-13, atol=1e-15)
 
 
+@every_reduction
+def test_a_compiled_backward_pass(reduction: str) -> None:
+    """Of a loss that a kernel computed: a compiler reads what its node does as any function."""
+    torch._dynamo.reset()
+    z, twin = logits(4, 3), logits(4, 3)
+    loss = F.cross_entropy(z, Y, reduction=reduction)
+    assert by_kernel(loss)
+    with torch._dynamo.compiled_autograd._enable(torch.compile(backend="eager")):
+        loss.sum().backward()
+    T.cross_entropy(twin, Y, reduction=reduction).sum().backward()
+    torch.testing.assert_close(z.grad, twin.grad, rtol=1e-13, atol=1e-16)
+
+
 # ---- Memory ------------------------------------------------------------------------------------
 
 PEAKS = """

@@ -22,14 +22,14 @@ EUCLIDEAN: int
 SQUARED_EUCLIDEAN: int
 LP: int
 
+def use_exchange(table: object) -> bool: ...
 def use_tensors(
-    table: object,
-    types: tuple[type, type],
-    as_array: Any,
-    empty: Any,
-    empty_like: Any,
-    dtypes: tuple[Any, Any],
-) -> bool: ...
+    torch: Any, as_array: Any, of_array: Any, of_number: Any, large_like: Any
+) -> None: ...
+def use_graph(torch: Any, node: Any, scalable: Any, by_formula: Any) -> None: ...
+def fused(call: Any, *tensors: Any) -> Any: ...
+def save(ctx: Any, node: Any, *inputs: Any) -> Any: ...
+def gradients_of(ctx: Any, grad_output: Any) -> tuple[Any, ...]: ...
 def softmax(
     kind: int,
     logits: Any,
@@ -94,6 +94,7 @@ def pointwise_plain(
     out: Any = None,
     hessian: bool = False,
     bits: bool = False,
+    whole: int = 0,
 ) -> Any: ...
 def rowwise(
     name: str,

@@ -52,7 +52,7 @@ cdef tuple strides_like(const Py_buffer *view):
 cdef object like(object x, const Py_buffer *view):
     """A new array of the shape, dtype and layout of one whose buffer is held; its content is undefined."""
     if is_tensor(x):
-        return tensor_empty_like(x)
+        return tensor_like(x)
     if not is_large(<size_t>view.len) or view.ndim > MOST_NUMPY_DIMS:
         return empty_like(x)
     buffer = new_buffer(view.len)

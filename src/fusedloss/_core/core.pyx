@@ -751,6 +751,7 @@ include "pairwise.pxi"
 include "segmentation.pxi"
 include "ctc.pxi"
 include "recording.pxi"
+include "calls.pxi"
 
 
 # ---- The machine ------------------------------------------------------------------------------

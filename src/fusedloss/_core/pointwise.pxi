@@ -38,7 +38,7 @@ def pointwise(
 def pointwise_plain(
     str name, tuple operands, weight, tuple parameters, reduction, double divisor,
     bint weighted_mean, num_threads, gradient=False, grad_output=None, out=None,
-    bint hessian=False, bint bits=False,
+    bint hessian=False, bint bits=False, int whole=0,
 ):
     """`pointwise` on plain arrays that broadcast to the first; None if an argument does not.
 
@@ -46,6 +46,7 @@ def pointwise_plain(
 
     bits: the call is of another library's arrays: its uint16 are the bits of bfloat16, its `out` is
     new memory that may be written in vain, and None stands for a value outside of the domain, too.
+    whole: of operands and weight, all of one dtype, so many have to have the first one's shape.
     """
     cdef PointwiseArrays arrays
     cdef Array *each = <Array *>&arrays
@@ -54,7 +55,7 @@ def pointwise_plain(
     try:
         return pointwise_on_arrays(
             name, operands, weight, parameters, reduction, divisor, weighted_mean, num_threads,
-            gradient, grad_output, out, hessian, bits, &arrays,
+            gradient, grad_output, out, hessian, bits, whole, &arrays,
         )
     finally:
         for i in range(sizeof(PointwiseArrays) // sizeof(Array)):
@@ -80,11 +81,12 @@ cdef bint broadcasts(fl_input *to, const Array *array, const Py_buffer *view) no
 cdef object pointwise_on_arrays(
     str name, tuple operands, object weight, tuple parameters, object reduction, double divisor,
     bint weighted_mean, object num_threads, object gradient, object grad_output, object out,
-    bint hessian, bint bits, PointwiseArrays *arrays,
+    bint hessian, bint bits, int whole, PointwiseArrays *arrays,
 ):
     cdef fl_pointwise_args args
     cdef fl_program program
     cdef Array *x = &arrays.operands[0]
+    cdef Array *other
     cdef Py_ssize_t d, k, ndim
     cdef int64_t threads = 0
     cdef bint ok = True
@@ -112,6 +114,13 @@ cdef object pointwise_on_arrays(
         if not take_operand(weight, &arrays.weight, bits):
             return None
         if not broadcasts(&args.weight, &arrays.weight, &x.view):
+            return None
+    for k in range(1, len(operands) + 1 if whole else 0):
+        other = &arrays.weight if k == len(operands) else &arrays.operands[k]
+        if not other.held:
+            if k < whole and k < len(operands):
+                return None
+        elif other.dtype != x.dtype or (k < whole and not same_shape(&other.view, &x.view)):
             return None
     if num_threads is not None:
         threads = as_int64(num_threads, &ok)

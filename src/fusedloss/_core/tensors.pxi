@@ -52,31 +52,44 @@ cdef enum:
 cdef const fl_dl_exchange *exchange = NULL
 cdef object tensor_type = None
 cdef object parameter_type = None
-cdef object tensor_as_array = None  # bfloat16 as its bits
 cdef object tensor_empty = None
 cdef object tensor_empty_like = None
 cdef object tensor_float32 = None
 cdef object tensor_float64 = None
+cdef dict numbers = {}  # by dtype: a tensor of one number, for new ones to be like
+
+# What is left to Python.
+cdef object tensor_as_array = None  # bfloat16 as its bits
+cdef object tensor_of_array = None
+cdef object tensor_of_number = None
+cdef object tensor_large_like = None
 
 
-def use_tensors(table, types, as_array, empty, empty_like, dtypes):
-    """Take tensors from now on, through a capsule of DLPack's C functions or as arrays.
+def use_exchange(table):
+    """Read tensors by a capsule of DLPack's C functions from now on, or as arrays.
 
-    types: that of tensors and that of parameters, no others being taken. dtypes: float32, float64.
-    Return whether the functions are used: where the table is of another version they are not.
+    Return whether the functions are used: where there are none, or of another version, they are not.
     """
-    global exchange, tensor_type, parameter_type, tensor_as_array
-    global tensor_empty, tensor_empty_like, tensor_float32, tensor_float64
+    global exchange
     exchange = NULL
     if table is not None and PyCapsule_IsValid(table, "dlpack_exchange_api"):
         exchange = <const fl_dl_exchange *>PyCapsule_GetPointer(table, "dlpack_exchange_api")
         if exchange.major != 1:
             exchange = NULL
-    tensor_type, parameter_type = types
-    tensor_as_array = as_array
-    tensor_empty, tensor_empty_like = empty, empty_like
-    tensor_float32, tensor_float64 = dtypes
     return exchange != NULL
+
+
+def use_tensors(torch, as_array, of_array, of_number, large_like):
+    """Take torch's tensors and parameters from now on, and nothing that is derived from them."""
+    global tensor_type, parameter_type, tensor_empty, tensor_empty_like, tensor_float32
+    global tensor_float64, tensor_as_array, tensor_of_array, tensor_of_number, tensor_large_like
+    tensor_type, parameter_type = torch.Tensor, torch.nn.Parameter
+    tensor_empty, tensor_empty_like = torch.empty, torch.empty_like
+    tensor_float32, tensor_float64 = torch.float32, torch.float64
+    tensor_as_array, tensor_of_array = as_array, of_array
+    tensor_of_number, tensor_large_like = of_number, large_like
+    for dtype in (tensor_float32, tensor_float64):
+        numbers[dtype] = torch.empty((), dtype=dtype, device="cpu")
 
 
 cdef inline bint is_tensor(object x) noexcept:
@@ -165,3 +178,25 @@ cdef object new_values(object like, tuple shape, bint wide):
     if wide:
         dtype = float64 if dtype == float64 else float32
     return empty(shape, dtype)
+
+
+cdef object tensor_like(object x):
+    """Make a tensor of the shape, dtype and layout of another."""
+    return tensor_large_like(x) if is_large(x.nbytes) else tensor_empty_like(x)
+
+
+cdef object new_number(double value, object dtype):
+    """Make a tensor of one number."""
+    cdef fl_dl_tensor described
+    kind = numbers.get(dtype) if exchange != NULL else None
+    if kind is None:
+        return tensor_of_number(value, dtype)
+    made = tensor_empty_like(kind)
+    if exchange.describe(<void *>made, &described) != 0:
+        PyErr_Clear()
+        return tensor_of_number(value, dtype)
+    if described.bits == 64:
+        (<double *>described.data)[0] = value
+    else:
+        (<float *>described.data)[0] = <float>value
+    return made

@@ -1,14 +1,13 @@
-"""From tensors to kernels and back: what is recognised, and the gradient's place in the graph.
+"""From tensors to kernels and back: the gradient's place in the graph.
 
-`fused` tries a call on the kernels. Whatever they do not take, `fused` does not answer: torch's
-own formula of the same loss does, and has the last word on errors too.
+`fused` tries a call on the kernels: `_core/calls.pxi`. Whatever they do not take, it does not
+answer: torch's own formula of the same loss does, and has the last word on errors too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -26,8 +25,9 @@ from fusedloss._types import Array
 #: The tensors of a call, its prediction first; None where one is absent.
 Tensors: TypeAlias = tuple[Any, ...]
 
-#: What a tensor, an array or an option that the kernels do not take raises on its way to them.
-_REFUSALS = (TypeError, ValueError, IndexError, RuntimeError)
+
+#: Try a call, which is none of a compiler's, on the kernels.
+fused = _core.fused
 
 
 class Call(Protocol):
@@ -71,7 +71,7 @@ def evaluate(call: Call, *tensors: Any) -> Any:
         tensors = as_autocast(*tensors)
         with without_autocast():
             return evaluate(call, *tensors)
-    if not overridden(*tensors) and not transformed():
+    if not is_compiling():  # a compiler reads no further
         loss = fused(call, *tensors)
         if loss is not None:
             return loss
@@ -166,52 +166,12 @@ def detached(tensor: Tensor) -> Array:
     return array(tensor.detach() if tensor.requires_grad else tensor)
 
 
-def fused(call: Call, *tensors: Any) -> Any:
-    """Return a loss, and a dict of outputs if the kernel returns some; None if it takes no part."""
-    wanted: tuple[int, ...] = ()
-    gradients: tuple[Any, ...] = ()
-    if is_grad_enabled():
-        wanted = tuple([k for k, x in enumerate(tensors) if x is not None and x.requires_grad])
-        if wanted and (
-            wanted[-1] >= call.differentiable
-            or any([tensors[k].is_inference() for k in wanted])  # which cannot be saved
-        ):
-            return None
-    try:
-        if wanted and not call.deferred:
-            gradients = tuple([_empty_like(tensors[k]) for k in wanted])
-            value = call.run(tensors, wanted, None, _taken(call, gradients))
-        else:
-            value = call.run(tensors)
-    except _REFUSALS:
-        return None
-    if value is None:
-        return None
-    dtype, outputs = tensors[0].dtype, None
-    if type(value) is tuple:
-        value, outputs = value
-    loss = _scalar(value, dtype) if type(value) is float else _tensor(value, dtype)
-    if wanted:
-        inputs = [tensors[k] for k in wanted]
-        loss = _attach((call, loss, wanted, tensors, gradients), *inputs)
-    if outputs is None:
-        return loss
-    return loss, {name: _tensor(output, output.dtype) for name, output in outputs.items()}
-
-
-def _taken(call: Call, tensors: tuple[Tensor, ...]) -> tuple[Any, ...]:
-    """Return new tensors as a call takes them: as they are if it says so, as arrays if not."""
-    return tensors if getattr(call, "takes_tensors", False) else tuple(map(array, tensors))
-
-
-def _empty_like(tensor: Tensor) -> Tensor:
-    """Return memory for a gradient, laid out as the tensor is.
+def _large_like(tensor: Tensor) -> Tensor:
+    """Return memory for a large gradient, laid out as the tensor is.
 
     Fresh memory of megabytes costs more than the kernel: large gradients are on memory that is
     already there. Small tensors of torch's own are cheaper to give up.
     """
-    if not _core.is_large(tensor.nbytes):
-        return torch.empty_like(tensor)
     return _tensor(_core.new_like(detached(tensor)), tensor.dtype)
 
 
@@ -231,59 +191,19 @@ def _scalar(value: float, dtype: torch.dtype) -> Tensor:
 
 
 class _Attached(torch.autograd.Function):
-    """A loss that a kernel computed, as a function of the tensors that it is differentiated in.
+    """A loss that a kernel computed, as a function of the tensors that it is differentiated in."""
 
-    The gradients of the forward pass are good whatever becomes of the tensors; whatever needs the
-    tensors again, autograd tells if they have changed.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        result: tuple[Call, Tensor, tuple[int, ...], Tensors, tuple[Tensor, ...]],
-        *inputs: Tensor,
-    ) -> Tensor:
-        """Give the loss its place in the graph."""
-        call, loss, wanted, tensors, gradients = result
-        ctx.state = call, wanted, len(tensors)
-        ctx.fresh = len(gradients) > 0
-        # Freed by the backward pass, where an attribute would live as long as the loss.
-        ctx.save_for_backward(*tensors, *gradients)
-        return loss
+    forward = staticmethod(_core.save)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the forward pass, once; compute them otherwise."""
-        call, wanted, count = ctx.state
-        given: Any = None
-        if not (is_grad_enabled() or overridden(grad_output) or transformed()):
-            with suppress(RuntimeError):  # of a batch of them
-                given = grad_output.detach() if call.reduction == "none" else grad_output.item()
-        if given is None:
-            return None, *_differentiated(call, ctx.saved_tensors[:count], wanted, grad_output)
-        fresh = []
-        if ctx.fresh:
-            # After their first use the memory is someone else's.
-            ctx.fresh = False
-            fresh = [x.unpack().data for x in ctx._raw_saved_tensors[count:]]
-        if fresh and call.reduction != "none":
-            if given == 1:
-                return None, *fresh
-            if _may_be_scaled(ctx, fresh, given):
-                return None, *[x.mul_(given) for x in fresh]
-        tensors = ctx.saved_tensors[:count]
-        try:
-            if call.reduction == "none":
-                (given,) = _taken(call, (given,))
-            out = fresh or [_empty_like(tensors[k]) for k in wanted]
-            if call.run(tensors, wanted, given, _taken(call, tuple(out))) is not None:
-                return None, *out
-        except _REFUSALS:
-            pass
-        return None, *_differentiated(call, tensors, wanted, grad_output)
+        if is_compiling():  # a compiler reads no further
+            return None, *_differentiated(ctx.call, ctx.saved_tensors, ctx.wanted, grad_output)
+        return _core.gradients_of(ctx, grad_output)
 
 
-def _may_be_scaled(ctx: Any, gradients: list[Tensor], scale: float) -> bool:
+def _may_be_scaled(ctx: Any, gradients: tuple[Tensor, ...], scale: float) -> bool:
     """Whether gradients that are rounded already may be multiplied.
 
     16 bits would be rounded twice, and what was too small for them is lost; unless only exponents
@@ -320,12 +240,8 @@ def _differentiated(
     return torch.autograd.grad(loss, inputs, grad_output, create_graph=create_graph)
 
 
+_core.use_tensors(torch, detached, _tensor, _scalar, _large_like)
+_core.use_graph(torch, _attach, _may_be_scaled, _differentiated)
+
 #: Whether the kernels are told of tensors by DLPack's C functions.
-EXCHANGE: bool = _core.use_tensors(
-    getattr(Tensor, "__dlpack_c_exchange_api__", None),
-    (Tensor, torch.nn.Parameter),
-    detached,
-    torch.empty,
-    _empty_like,
-    (torch.float32, torch.float64),
-)
+EXCHANGE: bool = _core.use_exchange(getattr(Tensor, "__dlpack_c_exchange_api__", None))

@@ -30,6 +30,8 @@ class Pointwise(NamedTuple):
     differentiable: int = 2
     weighted_mean: bool = False
     divisor: float = 0.0  # of a sum, if it is not 0
+    #: how many of the tensors, all of one dtype, have the first one's shape; 0: they may differ
+    whole: int = 0
     takes_tensors: bool = True
 
     @property
@@ -59,6 +61,7 @@ class Pointwise(NamedTuple):
             out if wanted else None,
             False,
             True,
+            self.whole,
         )
         return result[0] if wanted and result is not None else result
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from fusedloss import _check, binary
 from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, expect_given, expect_tensors, fused
 from fusedloss.torch._pointwise import Pointwise, own_loss, reduced
-from fusedloss.torch.functional._recognition import recognised
 
 # ---- Losses of torch -----------------------------------------------------------------------------
 
@@ -47,11 +47,12 @@ def binary_cross_entropy(
     >>> F.binary_cross_entropy(torch.tensor([0.4, 0.6]), torch.tensor([0.0, 1.0]))
     tensor(0.5108)
     """
-    if recognised(input, target, weight) and size_average is None and reduce is None:
+    if not is_compiling() and size_average is None and reduce is None:
         call = Pointwise(
             "binary_cross_entropy",
             lambda x, t, w: functional.binary_cross_entropy(x, t, w, reduction=reduction),
             reduction,
+            whole=2,
         )
         loss: Tensor | None = fused(call, input, target, weight)
         if loss is not None:
@@ -91,13 +92,14 @@ def binary_cross_entropy_with_logits(
     >>> F.binary_cross_entropy_with_logits(torch.tensor([2.0, 0.0]), torch.tensor([1.0, 0.0]))
     tensor(0.4100)
     """
-    if recognised(input, target, weight, pos_weight) and size_average is None and reduce is None:
+    if not is_compiling() and size_average is None and reduce is None:
         call = Pointwise(
             "binary_cross_entropy_with_logits",
             lambda x, t, p, w: functional.binary_cross_entropy_with_logits(
                 x, t, w, reduction=reduction, pos_weight=p
             ),
             reduction,
+            whole=2,
         )
         loss: Tensor | None = fused(call, input, target, pos_weight, weight)
         if loss is not None:
@@ -137,12 +139,13 @@ def soft_margin_loss(
     >>> F.soft_margin_loss(torch.tensor([2.0, 0.0]), torch.tensor([1.0, -1.0]))
     tensor(0.4100)
     """
-    if recognised(input, target) and size_average is None and reduce is None:
+    if not is_compiling() and size_average is None and reduce is None:
         call = Pointwise(
             "soft_margin_loss",
             lambda x, t, _: functional.soft_margin_loss(x, t, reduction=reduction),
             reduction,
             differentiable=1,
+            whole=2,
         )
         loss: Tensor | None = fused(call, input, target, None)
         if loss is not None:

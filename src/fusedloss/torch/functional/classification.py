@@ -6,6 +6,7 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import _reduction
 
 from fusedloss import _check, _core, classification
@@ -17,8 +18,6 @@ from fusedloss.torch._autograd import (
     expect_arguments,
     expect_given,
     fused,
-    overridden,
-    transformed,
 )
 from fusedloss.torch._softmax import Distillation, Softmax
 from fusedloss.torch.functional._types import Loss, Outputs
@@ -30,17 +29,15 @@ _PROBABILITIES = Extras(prediction=_core.PROBABILITIES)
 def _recognised(input: Any, target: Any, weight: Any, ignore_index: Any) -> bool:
     """Whether the kernels answer a call."""
     return (
-        not overridden(input, target, weight)
+        not is_compiling()  # a compiler reads no further
         and isinstance(input, Tensor)
         and isinstance(target, Tensor)
-        and not transformed()
         and (
             target.dtype is torch.int64
             or (target.dtype is input.dtype and type(ignore_index) is int and ignore_index < 0)
             or (target.dtype is torch.uint8 and target.dim() < 2 and weight is None)
         )
         and (weight is None or (isinstance(weight, Tensor) and weight.dtype is input.dtype))
-        and not (input.itemsize == 2 and torch.is_autocast_enabled("cpu"))
     )
 
 

@@ -6,13 +6,13 @@ import math
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from fusedloss import divergence
 from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import fused
 from fusedloss.torch._pointwise import Pointwise, own_loss
-from fusedloss.torch.functional._recognition import recognised
 
 _NOTHING = torch.empty(0)
 
@@ -52,20 +52,16 @@ def kl_div(
     >>> F.kl_div(log_probs, torch.tensor([[1.0, 0.0], [0.5, 0.5]]), reduction="batchmean")
     tensor(0.6020)
     """
-    if (
-        recognised(input, target)
-        and size_average is None
-        and reduce is None
-        and type(log_target) is bool
-    ):
+    if not is_compiling() and size_average is None and reduce is None and type(log_target) is bool:
         rows = 0
-        if reduction == "batchmean":
+        if reduction == "batchmean" and isinstance(input, Tensor):
             rows = input.shape[0] if input.dim() else 1
         call = Pointwise(
             "kl_div_of_logs" if log_target else "kl_div",
             lambda x, t, _: functional.kl_div(x, t, reduction=reduction, log_target=log_target),
             "sum" if rows else reduction,
             divisor=rows,
+            whole=2,
         )
         loss: Tensor | None = fused(call, input, target, None)
         if loss is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from fusedloss import ranking
 from fusedloss._types import Reduction
@@ -11,7 +12,7 @@ from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import fused
 from fusedloss.torch._pointwise import Pointwise
 from fusedloss.torch._rowwise import own_row_loss
-from fusedloss.torch.functional._recognition import is_number, recognised
+from fusedloss.torch.functional._recognition import is_number
 
 
 def margin_ranking_loss(
@@ -47,14 +48,7 @@ def margin_ranking_loss(
     >>> F.margin_ranking_loss(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 0.0]), target)
     tensor(1.)
     """
-    if (
-        recognised(input1, input2, target)
-        and size_average is None
-        and reduce is None
-        and isinstance(target, Tensor)
-        and target.shape == input1.shape
-        and is_number(margin)
-    ):
+    if not is_compiling() and size_average is None and reduce is None and is_number(margin):
         call = Pointwise(
             "margin_ranking_loss",
             lambda x1, x2, t, _: functional.margin_ranking_loss(
@@ -63,6 +57,7 @@ def margin_ranking_loss(
             reduction,
             (margin,),
             differentiable=3,
+            whole=3,
         )
         loss: Tensor | None = fused(call, input1, input2, target, None)
         if loss is not None:
@@ -103,13 +98,14 @@ def hinge_embedding_loss(
     >>> F.hinge_embedding_loss(torch.tensor([0.5, 0.25]), torch.tensor([1.0, -1.0]))
     tensor(0.6250)
     """
-    if recognised(input, target) and size_average is None and reduce is None and is_number(margin):
+    if not is_compiling() and size_average is None and reduce is None and is_number(margin):
         call = Pointwise(
             "hinge_embedding_loss",
             lambda x, t, _: functional.hinge_embedding_loss(x, t, margin, reduction=reduction),
             reduction,
             (margin,),
             differentiable=1,
+            whole=2,
         )
         loss: Tensor | None = fused(call, input, target, None)
         if loss is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from fusedloss import regression
 from fusedloss._types import Reduction
@@ -13,7 +14,6 @@ from fusedloss.torch._autograd import as_autocast, fused
 from fusedloss.torch._pointwise import Pointwise, own_loss
 from fusedloss.torch.functional._recognition import (
     is_number,
-    recognised,
 )
 
 #: Numbers whose logarithms are taken, or that are divided by, are no less (as in Keras).
@@ -54,17 +54,13 @@ def l1_loss(
     >>> F.l1_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(1.5000)
     """
-    if (
-        recognised(input, target, weight)
-        and size_average is None
-        and reduce is None
-        and (weight is None or weight.shape == input.shape)
-    ):
+    if not is_compiling() and size_average is None and reduce is None:
         call = Pointwise(
             "l1_loss",
             lambda x, t, w: functional.l1_loss(x, t, reduction=reduction, weight=w),  # type: ignore[call-arg]
             reduction,
             weighted_mean=True,
+            whole=3,
         )
         loss: Tensor | None = fused(call, input, target, weight)
         if loss is not None:
@@ -103,17 +99,13 @@ def mse_loss(
     >>> F.mse_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(2.5000)
     """
-    if (
-        recognised(input, target, weight)
-        and size_average is None
-        and reduce is None
-        and (weight is None or weight.shape == input.shape)
-    ):
+    if not is_compiling() and size_average is None and reduce is None:
         call = Pointwise(
             "mse_loss",
             lambda x, t, w: functional.mse_loss(x, t, reduction=reduction, weight=w),  # type: ignore[call-arg]
             reduction,
             weighted_mean=True,
+            whole=3,
         )
         loss: Tensor | None = fused(call, input, target, weight)
         if loss is not None:
@@ -153,7 +145,7 @@ def smooth_l1_loss(
     tensor(0.8125)
     """
     if (
-        recognised(input, target)
+        not is_compiling()
         and size_average is None
         and reduce is None
         and is_number(beta)
@@ -164,6 +156,7 @@ def smooth_l1_loss(
             lambda x, t, _: functional.smooth_l1_loss(x, t, reduction=reduction, beta=beta),
             reduction,
             (beta,),
+            whole=2,
         )
         loss: Tensor | None = fused(call, input, target, None)
         if loss is not None:
@@ -201,17 +194,13 @@ def huber_loss(
     >>> F.huber_loss(torch.tensor([0.6, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(0.8400)
     """
-    if (
-        recognised(input, target, weight)
-        and is_number(delta)
-        and delta > 0
-        and (weight is None or weight.shape == input.shape)
-    ):
+    if not is_compiling() and is_number(delta) and delta > 0:
         call = Pointwise(
             "huber_loss",
             lambda x, t, w: functional.huber_loss(x, t, reduction, delta, w),  # type: ignore[call-arg]
             reduction,
             (delta,),
+            whole=3,
         )
         loss: Tensor | None = fused(call, input, target, weight)
         if loss is not None:
@@ -253,7 +242,7 @@ def poisson_nll_loss(
     tensor(0.8591)
     """
     if (
-        recognised(input, target)
+        not is_compiling()
         and size_average is None
         and reduce is None
         and type(log_input) is bool
@@ -267,6 +256,7 @@ def poisson_nll_loss(
             ),
             reduction,
             (full, eps),
+            whole=2,
         )
         loss: Tensor | None = fused(call, input, target, None)
         if loss is not None:
@@ -308,18 +298,14 @@ def gaussian_nll_loss(
     tensor(1.2500)
     """
     input, target, var = as_autocast(input, target, var)  # torch's own stays in 16 bits
-    if (
-        recognised(input, target, var)
-        and isinstance(var, Tensor)
-        and var.shape == input.shape
-        and is_number(eps)
-    ):
+    if not is_compiling() and is_number(eps):
         call = Pointwise(
             "gaussian_nll_loss",
             lambda x, t, v, _: functional.gaussian_nll_loss(x, t, v, full, eps, reduction),
             reduction,
             (bool(full), eps),
             differentiable=3,
+            whole=3,
         )
         loss: Tensor | None = fused(call, input, target, var, None)
         if loss is not None:
