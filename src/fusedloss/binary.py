@@ -38,7 +38,7 @@ def binary_cross_entropy(
         each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -85,7 +85,7 @@ def binary_cross_entropy_with_logits(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Sigmoid cross-entropy: of two classes, or of many labels each on its own.
+    r"""Sigmoid cross-entropy: two classes, or many independent labels.
 
     .. math:: \ell = -u\, t \log \sigma(z) - (1 - t) \log \sigma(-z)
 
@@ -101,7 +101,7 @@ def binary_cross_entropy_with_logits(
         of any shape that broadcasts; 1 if absent.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -158,7 +158,7 @@ def hinge_loss(
         Classes :math:`t`, 1 or -1, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -215,7 +215,7 @@ def squared_hinge_loss(
         Classes :math:`t`, 1 or -1, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -268,7 +268,7 @@ def exponential_loss(
         Classes :math:`t`, 1 or -1, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -325,7 +325,7 @@ def soft_margin_loss(
         Classes :math:`t`, 1 or -1, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -373,7 +373,7 @@ def sigmoid_focal_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Focal loss of logits: of two classes, or of many labels each on its own.
+    r"""Sigmoid focal loss: two classes, or many independent labels.
 
     .. math::
 
@@ -396,7 +396,7 @@ def sigmoid_focal_loss(
         How much well-classified elements count less; 0 gives the cross-entropy.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -452,7 +452,7 @@ def asymmetric_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Asymmetric loss of logits of many labels, most of which are 0.
+    r"""Asymmetric loss for multi-label classification, where most labels are 0.
 
     .. math::
 
@@ -471,10 +471,10 @@ def asymmetric_loss(
     gamma_pos : float in [0, 64], default 1
         The same of labels 1, :math:`\gamma_+`.
     clip : float in [0, 1), default 0.05
-        The probability :math:`c` below which a label 0 counts nothing.
+        The probability :math:`c` below which a label of 0 adds nothing to the loss.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -566,7 +566,7 @@ def zero_one_loss(
         integers in [0, C), shape (), (N,) or (N, d1, ...).
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional

@@ -53,10 +53,10 @@ def cross_entropy(
         probabilities: any float dtype, the shape of `logits`. They need not sum to 1.
     weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
-        Without label smoothing, a position whose target class has weight 0 counts nothing,
+        Without label smoothing, a position whose target class has weight 0 is ignored,
         whatever it holds.
     ignore_index : int, default -100
-        Positions whose class index equals it count nothing, and their gradient is zero.
+        Positions with this class index are ignored: no loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the sum of the class weights of the positions that count, or, for
         probabilities, by the number of positions; each times its sample weight.
@@ -64,7 +64,7 @@ def cross_entropy(
         The share of each target that is spread evenly over the classes.
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
-        A position of weight 0 counts nothing, whatever it holds.
+        A position of weight 0 is ignored, whatever it holds.
     softcap : float, optional
         What the logits are bounded by, softly; not at all if absent.
     z_loss : float, default 0
@@ -107,7 +107,7 @@ def cross_entropy(
     copy of (N, C, d1, ...). float16 and bfloat16 are computed in float32. Sums over positions are
     kept in float64. The loss of a confident row and its gradient are right to a few ULP, because
     1 - p is never formed by subtraction. A NaN or +inf in a row, or a row of -inf, makes the loss
-    and gradient of that row nan, unless nothing of it counts. A zero probability counts nothing,
+    and gradient of that row nan, unless the row is ignored. A zero probability adds nothing,
     even against a logit of -inf.
 
     The same in torch: ``torch.nn.functional.cross_entropy``.
@@ -170,14 +170,14 @@ def nll_loss(
         Class indices in [0, C).
     weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
-        A position whose target class has weight 0 counts nothing, whatever it holds.
+        A position whose target class has weight 0 is ignored, whatever it holds.
     ignore_index : int, default -100
-        Positions whose class index equals it count nothing, and their gradient is zero.
+        Positions with this class index are ignored: no loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the sum of class weight times sample weight over the positions that count.
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
-        A position of weight 0 counts nothing, whatever it holds.
+        A position of weight 0 is ignored, whatever it holds.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -255,12 +255,12 @@ def categorical_cross_entropy(
     label_smoothing : float in [0, 1], default 0
         The share of each target that is spread evenly over the classes.
     ignore_index : int, default -100
-        Positions whose class index equals it count nothing, and their gradient is zero.
+        Positions with this class index are ignored: no loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the sum of the sample weights of the positions that count.
     sample_weight : array of floats, one per position, optional
         Ones if absent.
-        A position of weight 0 counts nothing, whatever it holds.
+        A position of weight 0 is ignored, whatever it holds.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -336,17 +336,17 @@ def focal_loss(
         Class indices in [0, C).
     alpha : float or array of floats of shape (C,), optional
         The weight of the loss, or one weight per class; ones if absent.
-        A position whose target class has weight 0 counts nothing, whatever it holds.
+        A position whose target class has weight 0 is ignored, whatever it holds.
     gamma : float in [0, 64], default 2
         How much well-classified positions count less; 0 gives the cross-entropy.
     ignore_index : int, default -100
-        Positions whose class index equals it count nothing, and their gradient is zero.
+        Positions with this class index are ignored: no loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of positions that count, or the sum of their sample weights;
         not by alpha.
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
-        A position of weight 0 counts nothing, whatever it holds.
+        A position of weight 0 is ignored, whatever it holds.
     softcap, z_loss, outputs
         As in `cross_entropy`.
     num_threads : int, optional
@@ -435,7 +435,7 @@ def soft_cross_entropy(
         "mean" divides by the number of positions, or the sum of their sample weights.
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
-        A position of weight 0 counts nothing, whatever it holds.
+        A position of weight 0 is ignored, whatever it holds.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -509,12 +509,12 @@ def distillation_loss(
     alpha : float in [0, 1], default 0.5
         The share of the divergence.
     ignore_index : int, default -100
-        Positions whose class index equals it count nothing in either part.
+        Positions with this class index are ignored in both parts.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of positions that count, or the sum of their sample weights.
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
-        A position of weight 0 counts nothing, whatever it holds.
+        A position of weight 0 is ignored, whatever it holds.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 

@@ -1,4 +1,4 @@
-"""Contrastive losses: softmax and its like of similarities, of which no matrix is made."""
+"""Contrastive losses: softmax and related losses of similarities, without a similarity matrix."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def ntxent_loss(
         (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
-        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
         "mean" divides by the number of positive pairs, "mean_nonzero" by that of losses above 0;
         "none" gives each anchor's sum.
@@ -165,7 +165,7 @@ def supcon_loss(
         (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
-        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
         "mean" divides by the number of anchors, "mean_nonzero" by that of losses above 0; "none"
         gives each anchor's loss.
@@ -279,7 +279,7 @@ def multi_similarity_loss(
         (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
-        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
         "mean" divides by the number of anchors, "mean_nonzero" by that of losses above 0; "none"
         gives each anchor's loss.
@@ -383,7 +383,7 @@ def circle_loss(
         (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
-        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
         "mean" divides by the number of anchors, "mean_nonzero" by that of losses above 0; "none"
         gives each anchor's loss.
@@ -482,7 +482,7 @@ def tuplet_margin_loss(
         (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
-        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
         "mean" divides by the number of positive pairs, "mean_nonzero" by that of losses above 0;
         "none" gives each anchor's sum.
@@ -568,7 +568,7 @@ def info_nce_loss(
         :math:`s` are cosines, else dot products.
     sample_weight : array of floats, shape (N,), optional
         What the loss of each row of `query`, and its part of the divisor of a mean, are
-        multiplied by. A row of weight 0 counts nothing, whatever it holds.
+        multiplied by. A row of weight 0 is ignored, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by N; "none" gives the loss of each row.
     num_threads : int, optional
@@ -737,7 +737,7 @@ def siglip_loss(
         :math:`s` are cosines, else dot products.
     sample_weight : array of floats, shape (N,), optional
         What the loss of each row of `image_features`, and its part of the divisor of a mean, are
-        multiplied by. A row of weight 0 counts nothing, whatever it holds.
+        multiplied by. A row of weight 0 is ignored, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by N; "none" gives the loss of each row.
     num_threads : int, optional

@@ -37,7 +37,7 @@ def kl_div(
         Whether `target` holds logarithms of probabilities.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "batchmean", "none"}, default "mean"
         "mean" divides by the number of elements, "batchmean" by the length of the first axis, which
         gives the divergence of the rows' distributions.
@@ -111,7 +111,7 @@ def js_div(
         The share of the target, :math:`\beta`.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -172,7 +172,7 @@ def total_variation_loss(
         The target's, :math:`p`. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional

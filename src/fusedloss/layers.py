@@ -164,7 +164,7 @@ def perceptual_loss(
     reduction: Literal["mean", "sum"] = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Perceptual loss: the distance of two images in the features that a network sees in them.
+    r"""Perceptual loss: the distance of two images in a network's features.
 
     .. math:: \ell = \sum_k w_k \, d\bigl(\phi_k(\hat y), \phi_k(y)\bigr)
 

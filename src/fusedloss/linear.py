@@ -32,7 +32,7 @@ def linear_cross_entropy(
     workspace: int | None = None,
     num_threads: int | None = None,
 ) -> Call:
-    r"""Softmax cross-entropy of a linear layer's outputs, which are never held.
+    r"""Softmax cross-entropy of a linear layer, without holding its outputs.
 
     `cross_entropy` of the logits :math:`z = W x + b`, with all its options.
 
@@ -49,18 +49,18 @@ def linear_cross_entropy(
         The layer's bias b; zeros if absent.
     weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
-        Without label smoothing, a position whose target class has weight 0 counts nothing,
+        Without label smoothing, a position whose target class has weight 0 is ignored,
         whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the weights of the classes of all positions that count.
     ignore_index : int, optional
-        Positions whose class index equals it count nothing, and their gradient is zero; -100 if
+        Positions with this class index are ignored, and their gradient is zero; -100 if
         absent. With probabilities it may not be given.
     label_smoothing : float in [0, 1], default 0
         The share of the target that is spread evenly over the classes.
     sample_weight : array of floats, shape (...), optional
         A weight per position; ones if absent. "mean" divides by their sum, times class weights.
-        A position of weight 0 counts nothing, whatever it holds.
+        A position of weight 0 is ignored, whatever it holds.
     softcap : float, optional
         A bound s on the logits, which become s tanh(z / s).
     z_loss : float, default 0

@@ -61,13 +61,13 @@ def arcface_loss(
         The margin for angles below :math:`\pi/2` alone: :math:`s \cos\theta` beyond.
     class_weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
-        Without label smoothing, a position whose target class has weight 0 counts nothing,
+        Without label smoothing, a position whose target class has weight 0 is ignored,
         whatever it holds.
     sample_weight : array of floats, shape (...), optional
         A weight per position; ones if absent. "mean" divides by their sum, times class weights.
-        A position of weight 0 counts nothing, whatever it holds.
+        A position of weight 0 is ignored, whatever it holds.
     ignore_index : int, default -1
-        Positions whose class index equals it count nothing, and their gradient is zero.
+        Positions with this class index are ignored: no loss, no weight in the mean, zero gradient.
     label_smoothing : float in [0, 1], default 0
         The share of the target that is spread evenly over the classes.
     focal_gamma : float in [0, 64], default 0
@@ -773,7 +773,7 @@ def subcenter_arcface_loss(
     workspace: int | None = None,
     num_threads: int | None = None,
 ) -> Call:
-    r"""ArcFace with several centers per class, the nearest of which counts.
+    r"""ArcFace with several centers per class; the nearest one counts.
 
     `arcface_loss` with :math:`\cos\theta_c = \max_k \cos\theta_{ck}`.
 
@@ -860,7 +860,7 @@ def curricularface_loss(
     workspace: int | None = None,
     num_threads: int | None = None,
 ) -> Call:
-    r"""CurricularFace: ArcFace that turns to hard negatives as training proceeds.
+    r"""CurricularFace: ArcFace that emphasizes hard negatives as training proceeds.
 
     `arcface_loss` with the logits :math:`s \cos\theta_c (t + \cos\theta_c)` of other classes whose
     cosine is above :math:`\cos(\theta + m)`.
@@ -950,7 +950,7 @@ def adaface_loss(
     workspace: int | None = None,
     num_threads: int | None = None,
 ) -> Call:
-    r"""AdaFace: margins by the quality of an image, of which the embedding's norm tells.
+    r"""AdaFace: margins that follow image quality, which the embedding's norm estimates.
 
     As `arcface_loss` with the target's logit
 

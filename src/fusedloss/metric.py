@@ -1,4 +1,4 @@
-"""Losses of pairs and triplets of embeddings, of which no matrix or list is made."""
+"""Losses of pairs and triplets of embeddings, without a matrix of pairs or a list of triplets."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def triplet_loss(
         (anchors, positives, anchors, negatives) of pairs; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
-        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
         "mean_nonzero" divides by the number of triplets whose loss is above 0, "mean" by that of
         all mined triplets; "none" gives each anchor's sum.
@@ -190,7 +190,7 @@ def contrastive_loss(
         (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
-        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
         Positive and negative pairs have a mean each, and the loss is the sum of the two:
         "mean_nonzero" divides by the number of losses above 0, "mean" by that of pairs; "none"
@@ -294,7 +294,7 @@ def margin_loss(
         (anchors, positives, anchors, negatives) of pairs; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
-        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
         "mean_nonzero" divides by how many of the terms of all triplets are above 0, "mean" by the
         number of triplets; "none" gives each anchor's sum.
@@ -502,7 +502,7 @@ def generalized_lifted_structure_loss(
         (anchors, positives, negatives) of triplets; if absent, all of them.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
-        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
         "mean" divides by the number of anchors, "mean_nonzero" by that of losses above 0; "none"
         gives each anchor's loss.
@@ -607,7 +607,7 @@ def nca_loss(
         anchor), in relation to the one that is listed most often. No part of the divisor of a mean.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
-        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
         "mean" divides by the number of anchors that have positives, "mean_nonzero" by that of
         losses above 0; "none" gives each anchor's loss.
@@ -718,7 +718,7 @@ def ranked_list_loss(
         Their labels.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
-        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
         "mean" divides by the number of anchors, "mean_nonzero" by that of losses above 0; "none"
         gives each anchor's loss.
@@ -817,7 +817,7 @@ def fast_ap_loss(
         that is listed most often. No part of the divisor of a mean.
     sample_weight : array of floats, shape (N,), optional
         What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
-        As an anchor an embedding of weight 0 counts nothing, whatever it holds.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
     reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
         "mean" divides by the number of anchors that have positives, "mean_nonzero" by that of
         losses above 0; "none" gives each anchor's loss.

@@ -22,7 +22,7 @@ def multi_margin_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Hinge loss of several classes: every other score should lie below the target's by a margin.
+    r"""Multi-class hinge loss: the target's score should exceed every other by a margin.
 
     .. math:: \ell = \frac{w_y}{C} \sum_{c \ne y} \max(0, m - x_y + x_c)^p
 
@@ -38,10 +38,10 @@ def multi_margin_loss(
         The margin :math:`m`, in units of the scores.
     weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
-        A position whose target class has weight 0 counts nothing, whatever it holds.
+        A position whose target class has weight 0 is ignored, whatever it holds.
     sample_weight : array of floats, of the target's shape, optional
         A weight per row; ones if absent.
-        A row of weight 0 counts nothing, whatever it holds.
+        A row of weight 0 is ignored, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -96,7 +96,7 @@ def categorical_hinge_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Hinge loss of the best other class.
+    r"""Hinge loss against the best other class.
 
     .. math:: \ell = \max\left(0,\; 1 + \max_c (1 - t_c)\, x_c - \sum_c t_c x_c\right)
 
@@ -112,7 +112,7 @@ def categorical_hinge_loss(
         :math:`t` of any float dtype, the shape of `scores`.
     sample_weight : array of floats, one per row, optional
         A weight per row; ones if absent.
-        A row of weight 0 counts nothing, whatever it holds.
+        A row of weight 0 is ignored, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -162,7 +162,7 @@ def multilabel_margin_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Hinge loss of several labels a row: every label's score should lie above all others by 1.
+    r"""Multi-label hinge loss: every label's score should exceed all others by 1.
 
     .. math:: \ell = \frac1C \sum_{y \in Y} \sum_{c \notin Y} \max(0, 1 - x_y + x_c)
 
@@ -174,7 +174,7 @@ def multilabel_margin_loss(
         Along the axis of classes, the class indices :math:`Y` of a row, ended by a first -1.
     sample_weight : array of floats, one per row, optional
         A weight per row; ones if absent.
-        A row of weight 0 counts nothing, whatever it holds.
+        A row of weight 0 is ignored, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -223,7 +223,7 @@ def multilabel_soft_margin_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Binary cross-entropy of the labels of a row, their mean.
+    r"""Binary cross-entropy, averaged over the labels of a row.
 
     .. math::
 
@@ -237,10 +237,10 @@ def multilabel_soft_margin_loss(
         Labels :math:`t` in [0, 1].
     weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
-        A label of weight 0 counts nothing, whatever its logit is.
+        A label of weight 0 is ignored, whatever its logit is.
     sample_weight : array of floats, shape (...), optional
         A weight per row; ones if absent.
-        A row of weight 0 counts nothing, whatever it holds.
+        A row of weight 0 is ignored, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -306,7 +306,7 @@ def poly1_cross_entropy(
         What is added to the first coefficient.
     sample_weight : array of floats, one per row, optional
         A weight per row; ones if absent.
-        A row of weight 0 counts nothing, whatever it holds.
+        A row of weight 0 is ignored, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -377,7 +377,7 @@ def generalized_cross_entropy(
         From above 0, towards cross-entropy, to 1, half the absolute error to the one-hot row.
     sample_weight : array of floats, of the target's shape, optional
         A weight per row; ones if absent.
-        A row of weight 0 counts nothing, whatever it holds.
+        A row of weight 0 is ignored, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -433,7 +433,7 @@ def sparsemax_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Cross-entropy's counterpart for probabilities of which some are 0.
+    r"""Sparsemax loss: the counterpart of cross-entropy for sparse probabilities.
 
     With :math:`p` the sparsemax of the scores :math:`x`, their projection onto the simplex,
 
@@ -450,7 +450,7 @@ def sparsemax_loss(
         Class indices :math:`y` in [0, C).
     sample_weight : array of floats, of the target's shape, optional
         A weight per row; ones if absent.
-        A row of weight 0 counts nothing, whatever it holds.
+        A row of weight 0 is ignored, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional

@@ -119,7 +119,7 @@ def soft_triple_loss(
     workspace: int | None = None,
     num_threads: int | None = None,
 ) -> Call:
-    r"""SoftTriple: several centers per class, near ones counting more.
+    r"""SoftTriple: several centers per class, weighted by their similarity.
 
     Cross-entropy of the logits :math:`s\, S_c`, that of the target class being :math:`s (S_y - m)`,
     with

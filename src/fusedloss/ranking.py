@@ -37,7 +37,7 @@ def margin_ranking_loss(
         The difference :math:`m` that is enough.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -83,7 +83,7 @@ def hinge_embedding_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Loss of distances of pairs that are alike or not.
+    r"""Hinge loss of distances of pairs that are alike or not.
 
     .. math::
 
@@ -96,10 +96,10 @@ def hinge_embedding_loss(
     target : array of real numbers
         1 for pairs that are alike, -1 for others. The arrays are broadcast against each other.
     margin : float, default 1
-        The distance :math:`m` from which on other pairs count nothing.
+        Pairs of target -1 that are farther apart than :math:`m` add nothing to the loss.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -145,7 +145,7 @@ def ranking_softmax_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Listwise softmax loss: the cross-entropy of relevances that need not sum to 1.
+    r"""Listwise softmax loss: cross-entropy with relevances that need not sum to 1.
 
     .. math:: \ell = -\sum_i t_i \log \mathrm{softmax}(z)_i
 

@@ -29,7 +29,7 @@ def l1_loss(
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         A weight :math:`w` per element; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the sum of the weights.
     num_threads : int, optional
@@ -82,7 +82,7 @@ def mse_loss(
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         A weight :math:`w` per element; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the sum of the weights.
     num_threads : int, optional
@@ -126,7 +126,7 @@ def smooth_l1_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Absolute error, but a parabola near the target.
+    r"""Smooth L1 loss: absolute error, quadratic near the target.
 
     .. math::
 
@@ -143,7 +143,7 @@ def smooth_l1_loss(
         Where the straight lines begin; not negative. 0 gives the `l1_loss`.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -192,7 +192,7 @@ def huber_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Huber's loss: a parabola near the target, straight lines beyond.
+    r"""Huber loss: quadratic near the target, linear beyond.
 
     .. math::
 
@@ -209,7 +209,7 @@ def huber_loss(
         Where the straight lines begin; positive.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -267,7 +267,7 @@ def log_cosh_loss(
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -328,7 +328,7 @@ def quantile_loss(
         The quantile :math:`q`; 0.5 gives half the `l1_loss`.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -386,7 +386,7 @@ def msle_loss(
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -441,7 +441,7 @@ def mape_loss(
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -511,7 +511,7 @@ def poisson_nll_loss(
         What is added to a rate before its logarithm is taken; not negative.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -585,7 +585,7 @@ def gaussian_nll_loss(
         The least variance; positive.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -648,7 +648,7 @@ def gamma_loss(
         The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -714,7 +714,7 @@ def tweedie_loss(
         gamma, 3 inverse Gaussian.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional

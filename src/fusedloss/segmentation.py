@@ -95,7 +95,7 @@ def tversky_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Tversky loss of every image and class: Dice with weights of what is wrong and missed.
+    r"""Tversky loss of every image and class: Dice with weights for false and missed pixels.
 
     With :math:`p = \mathrm{softmax}(z)` over the classes and the labels :math:`t`, summed over the
     pixels of an image,
@@ -247,7 +247,7 @@ def iou_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Soft intersection over union of every image and class, as a loss: Jaccard's.
+    r"""Soft Jaccard loss of every image and class: one minus intersection over union.
 
     With :math:`p = \mathrm{softmax}(z)` over the classes and the labels :math:`t`, summed over the
     pixels of an image,

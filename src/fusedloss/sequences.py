@@ -21,7 +21,7 @@ def ctc_loss(
     zero_infinity: bool = False,
     num_threads: int | None = None,
 ) -> Call:
-    r"""Connectionist temporal classification: labels of frames that are not aligned with them.
+    r"""Connectionist temporal classification: label sequences without an alignment to the frames.
 
     .. math:: \ell = -\log \sum_{\pi} \prod_t p_t(\pi_t)
 

@@ -88,7 +88,7 @@ def cosine_embedding_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Loss of pairs that should point the same way, or not.
+    r"""Cosine embedding loss of pairs that should, or should not, point the same way.
 
     .. math::
 
@@ -161,7 +161,7 @@ def triplet_margin_loss(
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
-    r"""Loss of triplets: the anchor should be nearer to the positive than to the negative.
+    r"""Triplet margin loss: the anchor should be nearer to the positive than to the negative.
 
     .. math::
 

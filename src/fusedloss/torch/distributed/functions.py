@@ -97,7 +97,7 @@ def sharded_linear_cross_entropy(
         Over the inputs of all ranks. "mean" divides by the weights of the classes of all that
         count.
     ignore_index : int, default -100
-        Inputs whose target equals it count nothing, and their gradient is zero.
+        Inputs with this target are ignored, and their gradient is zero.
     label_smoothing : float in [0, 1], default 0
         The share of the target that is spread evenly over the classes of all ranks.
     sample_weight : tensor of floats, shape (...), optional
@@ -197,7 +197,7 @@ def sharded_margin_loss(
     sample_weight : tensor of floats, shape (...), optional
         A weight for each of this rank's embeddings; ones if absent.
     ignore_index : int, default -1
-        Embeddings whose target equals it count nothing, and their gradient is zero.
+        Embeddings with this target are ignored, and their gradient is zero.
     reduction : {"mean", "sum"}, default "mean"
         Over the embeddings of all ranks. "mean" divides by the weights of the classes of all that
         count.

@@ -357,7 +357,7 @@ def asymmetric_loss(
     gamma_pos : float in [0, 64], default 1
         How much less a label 1 counts that is classified well.
     clip : float in [0, 1), default 0.05
-        Of labels 0 those with a lower p count nothing.
+        Labels of 0 with a lower p add nothing to the loss.
     weight : Tensor, broadcastable to `logits`, optional
         What the loss of each element is multiplied by; ones if absent.
     reduction : {"mean", "sum", "none"}, default "mean"

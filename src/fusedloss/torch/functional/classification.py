@@ -246,7 +246,7 @@ def categorical_cross_entropy(
     label_smoothing : float in [0, 1], default 0
         The share of each target that is spread evenly over the classes.
     ignore_index : int, default -100
-        Positions whose class index equals it count nothing.
+        Positions with this class index are ignored.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of positions that count, or the sum of their sample weights.
     sample_weight : Tensor of floats, the shape of class indices, optional
@@ -334,7 +334,7 @@ def focal_loss(
     gamma : float, default 2
         How much less a sample counts that is classified well.
     ignore_index : int, default -100
-        Positions whose class index equals it count nothing.
+        Positions with this class index are ignored.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of positions that count, or the sum of their sample weights.
     sample_weight, softcap, z_loss, outputs
@@ -446,7 +446,7 @@ def distillation_loss(
     alpha : float in [0, 1], default 0.5
         The share of the divergence.
     ignore_index : int, default -100
-        Positions whose class index equals it count nothing in either part.
+        Positions with this class index are ignored in both parts.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of positions that count, or the sum of their sample weights.
     sample_weight : Tensor of floats, shape (), (N,) or (N, d1, ...), optional

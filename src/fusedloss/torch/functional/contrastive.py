@@ -1,4 +1,4 @@
-"""Contrastive losses: softmax and its like of similarities, of which no matrix is made."""
+"""Contrastive losses: softmax and related losses of similarities, without a similarity matrix."""
 
 from __future__ import annotations
 

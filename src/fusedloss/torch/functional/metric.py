@@ -1,4 +1,4 @@
-"""Losses of pairs and triplets of embeddings, of which no matrix or list is made."""
+"""Losses of pairs and triplets of embeddings, without a matrix of pairs or a list of triplets."""
 
 from __future__ import annotations
 
