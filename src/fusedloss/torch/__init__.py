@@ -7,5 +7,13 @@ the places of those of `torch.nn.functional`.
 from fusedloss.torch import _requirement, functional, modules  # noqa: F401
 from fusedloss.torch.enabling import disable, enable, enabled
 from fusedloss.torch.modules import *  # noqa: F403
+from fusedloss.torch.transformers import patch_transformers
 
-__all__ = [*modules.__all__, "disable", "enable", "enabled", "functional"]
+__all__ = [
+    *modules.__all__,
+    "disable",
+    "enable",
+    "enabled",
+    "functional",
+    "patch_transformers",
+]
