@@ -386,6 +386,21 @@ def test_no_warning_of_numpy(name: str, value: float) -> None:
             assert_runs_or_names(name, valid(name) | {argument: mapped(spoil, x)}, argument)
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_numbers_beyond_the_computing_type(name: str) -> None:
+    """1e300 beside float32 is infinite, or refused: no warning of NumPy either way."""
+    for argument, x in arrays_of(name).items():
+        if getattr(x, "dtype", np.dtype("f4")).kind == "f":
+
+            def far(a: Array) -> Array:
+                return np.where(np.arange(a.size).reshape(a.shape) == 0, np.float64(1e300), a)
+
+            assert_runs_or_names(name, valid(name) | {argument: mapped(far, x)}, argument)
+    for option in ("alpha", "label_smoothing", "margin"):
+        if option in inspect.signature(FUNCTIONS[name]).parameters:
+            assert_runs_or_names(name, valid(name) | {option: 1e300}, option)
+
+
 # ---- Transforms ---------------------------------------------------------------------------------
 
 

@@ -153,8 +153,8 @@ def _of_softmax(call: Call, arguments: dict[str, Any], options: dict[str, Any]) 
     exact = reference.evaluate(name, first, *targets, dtype=truth_dtype(dtype), **options)
     classes = first.shape[options.get("axis", reference.class_axis(first.ndim))]
     ulps = softmax_ulps(classes) * (2 if name in ("soft_cross_entropy", "distillation_loss") else 1)
-    if name == "focal_loss":  # a power of a small 1 - p multiplies the rounding of its logarithm
-        ulps *= 4
+    if name == "focal_loss":  # (1 - p)^gamma has the rounding errors of 1 - p so many times
+        ulps *= 1 + options.get("gamma", parameters_of(name)["gamma"].default)
     terms = first.size // max(classes, 1)
     return Expected(
         _of_quantity(exact.value, dtype, ulps, terms),

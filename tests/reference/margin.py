@@ -267,10 +267,15 @@ def evaluate_head(
         mean = options.get("reduction", "mean") == "mean"
         divisor = (counted * weights * weights_of_class).sum() if mean else 1
         silent = (weights_of_class == 0) & (options.get("label_smoothing", 0) == 0)
-        shares = counted * weights * np.logical_not(silent) / divisor
+        shares = counted * weights * np.logical_not(silent)
         none = value.exact.ndim > 0
         added = shares * penalty if none else (shares * penalty).sum()
-        value = value.plus(Quantity(added, np.abs(added), np.abs(added)))
+        if divisor == 0:  # classes of weight 0, whose norms count: one fraction, no gradient
+            value = Quantity(*(np.asarray(np.divide(added, 0)) for _ in range(3)))
+            shares = 0 * shares
+        else:
+            added, shares = added / divisor, shares / divisor
+            value = value.plus(Quantity(added, np.abs(added), np.abs(added)))
         slope = margins["lambda_g"] * (1 / margins["u_a"] ** 2 - 1 / a**2)
         outer = 1.0 if grad_output is None else np.asarray(grad_output, dtype)
         by_norm = by_norm + outer * shares * slope * (

@@ -77,12 +77,16 @@ def as_numbers(name: str, x: Any) -> Array:
 
 
 def as_plain(array: Array, dtype: Any = None) -> Array:
-    """Return the array in native byte order, aligned, with strides of whole elements."""
+    """Return the array in native byte order, aligned, with strides of whole elements.
+
+    A number beyond the largest of the dtype is infinite, as it is where kernels convert.
+    """
     dtype = array.dtype.newbyteorder("=") if dtype is None else dtype
     whole = all(stride % array.dtype.itemsize == 0 for stride in array.strides)
     if array.dtype == dtype and array.dtype.isnative and array.flags.aligned and whole:
         return array if type(array) is np.ndarray else array.view(np.ndarray)
-    return array.astype(dtype, order="K", subok=False)
+    with np.errstate(over="ignore"):
+        return array.astype(dtype, order="K", subok=False)
 
 
 def first_bad(name: str, array: Array, bad: Array) -> tuple[str, Any]:

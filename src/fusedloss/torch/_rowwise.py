@@ -24,6 +24,7 @@ from fusedloss.torch._autograd import (
     in_computing_type,
 )
 from fusedloss.torch._pointwise import numbers, reduced, replace_silent
+from fusedloss.torch._softmax import expect_shape
 
 
 class Rowwise(NamedTuple):
@@ -146,6 +147,8 @@ def _by_formula(
     if weight is not None:
         operands = [_replace_silent_rows(x, weight == 0, axis) for x in operands]
     losses = formula(*operands)
+    if weight is not None:
+        expect_shape("sample_weight", weight, losses.shape)
     if weight is None or reduction != "mean":
         return reduced(losses, weight, reduction).to(prediction.dtype)
     return ((losses * weight).sum() / weight.sum()).to(prediction.dtype)
