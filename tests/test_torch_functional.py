@@ -848,3 +848,20 @@ def test_teachers_are_differentiable_by_formula() -> None:
     F.soft_cross_entropy(Z, teacher).backward()
     assert teacher.grad is not None
     F.distillation_loss(Z, teacher, Y).backward()
+
+
+@pytest.mark.parametrize(
+    "name", [x for x in F.__all__ if "sample_weight" in inspect.signature(getattr(F, x)).parameters]
+)
+def test_sample_weights_of_other_shapes_are_named(name: str) -> None:
+    """Also where they would broadcast: one number for all rows, or a number for each element."""
+    names = names_of_torch(name)
+    given = valid(name, optional=False)
+    arguments = {
+        k: torch.from_numpy(given[ours]) for k, ours in names.items() if is_array(given.get(ours))
+    }
+    weight = torch.ones(ROWS)
+    getattr(F, name)(**arguments, sample_weight=weight)
+    for wrong in (weight[:1], weight[:, None], weight[None]):
+        with pytest.raises((ValueError, RuntimeError), match=r"sample_weight|size|shape"):
+            getattr(F, name)(**arguments, sample_weight=wrong)

@@ -21,6 +21,7 @@ from fusedloss._lower.loss import lookup
 from fusedloss._types import Array
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_arguments
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
+from fusedloss.torch._softmax import expect_shape
 from fusedloss.torch._unit import unit_rows
 
 #: psi of a target's cosine, of the norm of its embedding and of a head's margins.
@@ -84,6 +85,8 @@ class HeadCall(NamedTuple):
         margins, options = self.margins, self.options
         expect_labels(target, floats[0].shape[:-1])
         expect_one_dtype(*floats)
+        if sample_weight is not None:
+            expect_shape("sample_weight", sample_weight, floats[0].shape[:-1])
         target, floats = target.long(), [x.to(wide) for x in floats]
         weight = None if class_weight is None else class_weight.to(wide)
         counted = target != options["ignore_index"]
