@@ -21,7 +21,8 @@ enum { CALLERS = 4, CALLS = 400, FEW_TASKS = 300, MOST_TASKS = 9000 };
 
 typedef struct call {
     int runs[MOST_TASKS];
-    int mode;   /* of rounding: what the caller's sums show of it */
+    int mode; /* of rounding: what the caller's sums show of it */
+    int threads;
     long total; /* of the planted race */
 } call;
 
@@ -33,7 +34,7 @@ static int rounding_mode(void) {
 static void body(void *context, int64_t task, int participant) {
     call *c = context;
     c->runs[task]++;
-    if (rounding_mode() != c->mode || participant < 0 || participant >= 7) c->runs[task] += 100;
+    if (rounding_mode() != c->mode || participant < 0 || participant >= c->threads) c->runs[task] += 100;
     for (volatile int i = 0; i < 200; i++) continue;
 #ifdef PLANTED_RACE
     c->total++;
@@ -50,7 +51,8 @@ static void *calls(void *number) {
         memset(c, 0, sizeof *c);
         fesetround(roundings[(k + *(int *)number) % 4]);
         c->mode = rounding_mode();
-        if (fl_parallel(tasks, 2 + k % 6, body, c, NULL) != 0) faults++;
+        c->threads = 2 + k % 6;
+        if (fl_parallel(tasks, c->threads, body, c, NULL) != 0) faults++;
         for (int64_t task = 0; task < MOST_TASKS; task++) faults += c->runs[task] != (task < tasks);
     }
     free(c);

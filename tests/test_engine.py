@@ -171,6 +171,61 @@ def test_another_thread_helps_after_a_product(run_python: Callable[..., str]) ->
     assert float(run_python(SHARE)) > 0.35
 
 
+# ---- Signals -----------------------------------------------------------------------------------
+
+BLOCKED = """
+import os, numpy as np, fusedloss as fl
+fl.cross_entropy(np.zeros((2000, 1000)), np.zeros(2000, int), num_threads=4)
+masks = []
+for task in os.listdir("/proc/self/task"):
+    lines = open(f"/proc/self/task/{task}/status").read().splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    if fields["Name"].strip() == "fusedloss":
+        masks.append(int(fields["SigBlk"], 16))
+print(len(masks), all(mask >> signal & 1 for mask in masks for signal in (0, 1, 9, 11, 13, 14)))
+"""
+
+
+@linux
+def test_signals_are_for_the_threads_of_the_program(run_python: Callable[..., str]) -> None:
+    """Workers block them: SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGALRM and SIGTERM among them."""
+    assert run_python(BLOCKED).split() == ["3", "True"]
+
+
+FORK_IN_HANDLER = """
+import os, signal, warnings
+import numpy as np
+import fusedloss as fl
+warnings.simplefilter("ignore", DeprecationWarning)  # fork of a process with threads: the subject
+x = np.broadcast_to(np.float32(0.5), (1_500_000, 1000))
+y = np.broadcast_to(np.int64(1), (1_500_000,))
+child = None
+
+def handler(*_):
+    global child
+    child = os.fork()
+
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    fl.cross_entropy(x, y, num_threads=2)
+    outcome = "a result"
+except RuntimeError as error:
+    outcome = str(error)
+if child == 0:
+    signal.alarm(20)
+    small = fl.cross_entropy(np.zeros((3000, 100)), np.zeros(3000, int), num_threads=2)
+    os._exit(0 if "forked" in outcome and abs(small - np.log(100)) < 1e-9 else 1)
+print(outcome, os.waitpid(child, 0)[1])
+"""
+
+
+@posix
+def test_fork_in_a_signal_handler(run_python: Callable[..., str]) -> None:
+    """The child, whose tasks are with workers of the parent, has an error, and goes on."""
+    assert run_python(FORK_IN_HANDLER).split() == ["a", "result", "0"]
+
+
 # ---- Ctrl-C ------------------------------------------------------------------------------------
 
 #: Calls of seconds, by the family of kernels that runs them: one number, as large as it takes.

@@ -99,3 +99,20 @@ def test_anchors_of_weight_0_hold_anything(name: str, front: Any) -> None:
     assert found == pytest.approx(value, rel=1e-12)
     for actual, expected in zip(others, gradients, strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", LOSSES + WEIGHING)
+def test_what_is_no_array_is_named(name: str) -> None:
+    """Also without labels, which the pairs stand for."""
+    for references in (False, True):
+        if references and "ref_embeddings" not in inspect.signature(getattr(fl, name)).parameters:
+            continue
+        arguments = arguments_of(name, "pairs", references)
+        if name not in WEIGHING:
+            arguments |= {k: None for k in arguments if k.endswith("labels")}
+        getattr(fl, name)(**arguments)
+        for k in ("embeddings", "ref_embeddings", "indices_tuple")[: 2 + references]:
+            for wrong in (1.0, "text", object(), [[1.0], [2.0, 3.0]], np.zeros(3)):
+                if k in arguments:
+                    with pytest.raises((TypeError, ValueError), match=rf"\b{k}\b"):
+                        getattr(fl, name)(**arguments | {k: wrong})

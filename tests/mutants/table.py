@@ -30,6 +30,8 @@ SEGMENTATION = "test_fixtures.py test_segmentation.py"
 METRIC = "test_fixtures.py test_metric.py"
 HEADS = "test_fixtures.py test_margin.py"
 THREADS = "test_engine.py test_threads.py"
+DRIVER = "test_engine.py -k race"
+SIGNALS = "test_engine.py -k signal"
 ARRAYS = "test_any_array.py test_errors.py"
 AUTOGRAD = "test_torch_autograd.py"
 
@@ -245,7 +247,7 @@ FAULTS = (
         "core/job.c",
         "end = first + «(left < job->block ? left : job->block)»;",
         "job->block",
-        THREADS,
+        DRIVER,
     ),
     Fault(
         "core/job.c",
@@ -263,26 +265,33 @@ FAULTS = (
         "participant % job->ranges",
         THREADS,
     ),
-    Fault("core/pool.c", "if («number < room»)", "1", THREADS),
-    Fault("core/pool.c", "if («atomic_load(&each->waiting)») wake", "0", THREADS),
-    Fault("core/pool.c", "atomic_fetch_add(&each->done, «(unsigned)taken»)", "1", THREADS),
+    Fault("core/pool.c", "if («number < room»)", "1", DRIVER),
+    Fault("core/pool.c", "if («atomic_load(&each->waiting)») wake", "0", DRIVER),
+    Fault("core/pool.c", "atomic_fetch_add(&each->done, «(unsigned)taken»)", "1", DRIVER),
     Fault(
-        "core/pool.c", "if («atomic_load(&each->done) == blocks») return;\n    const", "1", THREADS
+        "core/pool.c", "if («atomic_load(&each->done) == blocks») return;\n    const", "1", DRIVER
     ),
-    Fault("core/pool.c", "«sigfillset(&all_signals);»", "sigemptyset(&all_signals);", THREADS),
-    Fault("core/pool.c", "atomic_store(&workers, «0»);", "atomic_load(&workers)", THREADS),
+    Fault("core/pool.c", "«sigfillset(&all_signals);»", "sigemptyset(&all_signals);", SIGNALS),
+    Fault(
+        "core/pool.c", "atomic_store(&workers, «0»);", "atomic_load(&workers)", "test_threads.py"
+    ),
     Fault(
         "core/pool.c",
         "if («atomic_load_explicit(&generation, memory_order_relaxed) != born»)",
         "0",
-        THREADS,
+        SIGNALS,
     ),
-    Fault("core/threads.c", "return «fl_openmp_inside()» ? 1", "0", THREADS),
-    Fault("core/threads.c", "depth > 0 && --depth == «0»)", "1", THREADS),
-    Fault("core/threads.c", "*rest == '\\0' || «*rest == ','»)", "0", THREADS),
-    Fault("core/threads.c", "if («thread_override > 0») return thread_override;", "0", THREADS),
-    Fault("core/threads.c", "value < «1» ||", "0", THREADS),
-    Fault("core/engine.c", "return «outcome.stopped»;", "0", THREADS),
+    Fault("core/threads.c", "return «fl_openmp_inside()» ? 1", "0", "test_threads.py"),
+    Fault("core/threads.c", "depth > 0 && --depth == «0»)", "1", "test_threads.py"),
+    Fault("core/threads.c", "*rest == '\\0' || «*rest == ','»)", "0", "test_threads.py"),
+    Fault(
+        "core/threads.c",
+        "if («thread_override > 0») return thread_override;",
+        "0",
+        "test_threads.py",
+    ),
+    Fault("core/threads.c", "value < «1» ||", "0", "test_threads.py"),
+    Fault("core/engine.c", "return «outcome.stopped»;", "0", "test_engine.py -k interrupt"),
     # ---- Memory
     Fault("core/buffers.c", "had - size <= «size / 4»", "size", "test_memory.py"),
     Fault("core/buffers.c", "«had >= size» &&", "had >= size / 2", "test_memory.py"),
@@ -466,5 +475,17 @@ FAULTS = (
         "bad = used & ((targets < 0) | («targets >= classes») | (targets == blank))",
         "targets > classes",
         "test_sequences.py",
+    ),
+    Fault(
+        "fusedloss/torch/_autograd.py",
+        "[«wide(x)» if isinstance(x, Tensor) else x for x in tensors]",
+        "x",
+        "test_distributed.py -k under_autocast",
+    ),
+    Fault(
+        "fusedloss/_lower/pairs.py",
+        "odd = silent[«~np.isfinite(x[silent]).all(axis=1)»]",
+        "np.zeros(len(silent), bool)",
+        "test_listed_pairs.py",
     ),
 )

@@ -272,7 +272,8 @@ def batch(
         if labels is None:
             of_embeddings = np.zeros(len(e), np.int64)
         if ref_labels is None and ref_embeddings is not None:
-            of_references = np.zeros(len(ref_embeddings), np.int64)
+            rows = len(embeddings_of("ref_embeddings", ref_embeddings))
+            of_references = np.zeros(rows, np.int64)
     y, reference, reference_labels = labels_and_references(
         e, of_embeddings, ref_embeddings, of_references
     )
