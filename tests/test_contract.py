@@ -267,15 +267,12 @@ def test_stub_names_exist() -> None:
     assert [name for name in declared if not hasattr(_core, name)] == []
 
 
-def test_import_brings_in_no_front() -> None:
-    """Importing the package imports NumPy, and no framework or extra."""
-    import subprocess
-    import sys
+def modules_after(run_python: Callable[..., str], names: str) -> set[str]:
+    return set(run_python(f"import sys, {names}; print(*sys.modules)").split())
 
-    script = "import sys, fusedloss; print(*sys.modules)"
-    output = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
-    ).stdout.split()
+
+def test_import_brings_in_no_front(run_python: Callable[..., str]) -> None:
+    """Importing the package imports NumPy, and no framework or extra."""
     heavy = {
         "torch",
         "jax",
@@ -287,4 +284,11 @@ def test_import_brings_in_no_front() -> None:
         "lightgbm",
         "xgboost",
     }
-    assert not heavy & set(output)
+    assert not heavy & modules_after(run_python, "fusedloss")
+
+
+def test_import_is_quick(run_python: Callable[..., str]) -> None:
+    """What takes milliseconds to import is left to the calls that need it."""
+    slow = {"dataclasses", "inspect", "importlib.metadata", "logging", "re", "subprocess"}
+    slow -= modules_after(run_python, "numpy")
+    assert not slow & modules_after(run_python, "fusedloss")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -93,7 +92,7 @@ def n_pairs_loss(
         reduction="sum" if choice == "sum" else "mean",
         num_threads=num_threads,
     )
-    call = dataclasses.replace(call, nonzero=choice == "mean_nonzero")
+    call = call._replace(nonzero=choice == "mean_nonzero")
     return tuplets.n_pairs, (embeddings, (anchors, positives), call)
 
 

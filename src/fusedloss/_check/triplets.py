@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -42,8 +41,10 @@ def distance(function: Any) -> Callable[..., Any]:
             f"{named}: expected a loss that is differentiable in its first two arguments, not in "
             f"{', '.join(record.differentiable)}"
         )
+    from inspect import signature  # slow to import
+
     try:
-        inspect.signature(function).bind(None, None, reduction="none", num_threads=None)
+        signature(function).bind(None, None, reduction="none", num_threads=None)
     except TypeError as error:
         raise TypeError(f"{named}: expected a loss of two arguments ({error})") from None
     checked: Callable[..., Any] = function

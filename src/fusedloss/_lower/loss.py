@@ -8,10 +8,8 @@ gradient too.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -31,8 +29,7 @@ def quietly(function: Callable[P, R]) -> Callable[P, R]:
     return silent
 
 
-@dataclass(frozen=True)
-class Loss:
+class Loss(NamedTuple):
     """The record of a loss: its lowering, and the arguments in which it is differentiable."""
 
     name: str
@@ -61,13 +58,20 @@ def loss(
             kernel, arguments = lower(*args, **options)
             return kernel(*arguments)
 
-        parameters = tuple(inspect.signature(lower).parameters)
-        record = Loss(lower.__name__, lower, parameters, differentiable, hessian)
+        record = Loss(lower.__name__, lower, parameters_of(lower), differentiable, hessian)
         value.__annotations__["return"] = returns
         value.__fusedloss__ = record  # type: ignore[attr-defined]
         return value
 
     return register
+
+
+def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of a function's parameters, without `inspect`, which is slow to import."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    code = function.__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def lookup(function: object) -> Loss:

@@ -6,8 +6,9 @@ Unlike the calls of other losses, one of these takes long enough to be checked i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,12 +50,8 @@ class Learnable(NamedTuple):
     slope: float  # and the derivative of that one by it
 
 
-@dataclass(frozen=True)
-class PairCall:
+class PairCall(NamedTuple):
     """A checked call: arrays as the kernels take them, and what the caller named them."""
-
-    #: about so many bytes may be used; 0 stands for 64 MiB
-    workspace: ClassVar[int] = 0
 
     loss: str
     given: dict[str, Any]  # every array argument; the first are the embeddings
@@ -70,12 +67,13 @@ class PairCall:
     nonzero: bool
     num_threads: int | None
     differentiable: tuple[str, ...]
-    learnable: dict[str, Learnable] = field(default_factory=dict)
+    learnable: Mapping[str, Learnable] = MappingProxyType({})
     p: float = 2.0  # of the distance LP
     power: float = 1.0  # of the same
     opposite: bool = False  # distances have their sign changed
     listed: Lists | None = None
     loss_weight: Array | None = None  # of anchors, and no part of the divisor of a mean
+    workspace: int = 0  # about so many bytes may be used; 0 stands for 64 MiB
 
     @property
     def positives(self) -> PairList | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusedloss._lower.loss import Loss, lookup
+
+if TYPE_CHECKING:
+    import inspect
 
 #: Options of a value that gradient and Hessian do not have.
 OF_THE_VALUE = ("reduction", "outputs")
@@ -44,13 +46,16 @@ class _Transform:
     def __repr__(self) -> str:
         return f"<function {self.__name__}>"
 
-    @property
-    def _parameters(self) -> list[inspect.Parameter]:
-        return list(inspect.signature(self._lower).parameters.values())
 
+def _signature(
+    lower: Callable[..., Any], without: tuple[str, ...] = (), also: tuple[str, ...] = ()
+) -> inspect.Signature:
+    """Return a loss's signature without some arguments, and with others by keyword."""
+    import inspect  # slow to import
 
-def _by_keyword(name: str) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+    kept = [p for p in inspect.signature(lower).parameters.values() if p.name not in without]
+    added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in also]
+    return inspect.Signature([*kept, *added])
 
 
 class ValueAndGrad(_Transform):
@@ -68,7 +73,7 @@ class ValueAndGrad(_Transform):
 
     @property
     def __signature__(self) -> inspect.Signature:
-        return inspect.Signature([*self._parameters, *map(_by_keyword, ("grad_output", "out"))])
+        return _signature(self._lower, also=("grad_output", "out"))
 
     @property
     def __doc__(self) -> str:  # type: ignore[override]
@@ -114,7 +119,7 @@ class GradAndHess(_Transform):
 
     @property
     def __signature__(self) -> inspect.Signature:
-        return inspect.Signature([p for p in self._parameters if p.name not in OF_THE_VALUE])
+        return _signature(self._lower, without=OF_THE_VALUE)
 
     @property
     def __doc__(self) -> str:  # type: ignore[override]
