@@ -225,7 +225,7 @@ def _of_linear(call: Call, arguments: dict[str, Any], options: dict[str, Any]) -
 def _of_head(call: Call, arguments: dict[str, Any], options: dict[str, Any]) -> Expected | None:
     name = own_name(call)
     x, weight = arguments["embeddings"], arguments["weight"]
-    if call.regime != "usual":
+    if call.regime != "usual" or _any_parallel(x, weight):
         return None  # angles of 0 and pi, where slopes amplify what rounding does to them
     options.pop("workspace", None)
     parameters = parameters_of(call.name)
@@ -255,6 +255,13 @@ def _of_head(call: Call, arguments: dict[str, Any], options: dict[str, Any]) -> 
             "weight": _of_quantity(exact.weight, x.dtype, ulps, terms),
         },
     )
+
+
+def _any_parallel(x: Array, weight: Array) -> bool:
+    """Whether an embedding and a center have one direction, as those of one repeated number do."""
+    a, b = (each.astype(np.float64) for each in (x, weight))
+    lengths = np.linalg.norm(a, axis=1)[:, np.newaxis] * np.linalg.norm(b, axis=1)
+    return bool((np.abs(a @ b.T) > (1 - 1e-6) * lengths).any())
 
 
 FORMULAS: tuple[tuple[Callable[[str], bool], Callable[..., Expected | None]], ...] = (
