@@ -158,11 +158,14 @@ def seconds_without(tests: str) -> float:
 
 
 def noticed(number: int, tests: str) -> bool:
-    """Whether tests that pass without the fault fail, crash or hang with it."""
-    code, _ = outcome(number, tests, TIMES_AS_LONG * seconds_without(tests) + 60)
-    if code is not None and code > 1:
-        raise SystemExit(f"fault {number}: pytest {tests}: status {code}")
-    return code != 0
+    """Whether tests that pass without the fault fail, crash or hang with it, file by file."""
+    for part in [tests] if " -k " in tests else tests.split():
+        code, _ = outcome(number, part, TIMES_AS_LONG * seconds_without(part) + 60)
+        if code is not None and code > 1:
+            raise SystemExit(f"fault {number}: pytest {part}: status {code}")
+        if code != 0:
+            return True
+    return False
 
 
 def main() -> int:
