@@ -605,7 +605,7 @@ def test_options_of_no_sense(
         options = {option: value}
         arrays = arguments_of(loss, options)
         message = refusal(getattr(fl, loss), *arrays, **options)
-        assert message.endswith(expected)
+        assert expected in message
         assert option in message
         assert str(value if isinstance(value, str | int) else float(value)) in message
         tensors = map(torch.from_numpy, arrays)
@@ -659,7 +659,7 @@ def test_module_options_of_no_sense(
         options = {"embedding_dim": 5, "num_classes": 7, option: value}
         message = refusal(getattr(front, name), **options)
         assert message.startswith(f"{option} is {value}")
-        assert message.endswith(expected)
+        assert expected in message
 
 
 def test_errors_of_cosines() -> None:

@@ -26,6 +26,7 @@ README = (REPOSITORY / "README.md").read_text() if (REPOSITORY / "README.md").ex
         "docs/quickstart.md",
         "docs/metric_learning.md",
         "docs/boosting.md",
+        "docs/coming_from_torch.md",
         *sorted(str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("docs/guides/*.md")),
     ],
 )

@@ -374,11 +374,115 @@ def test_options_of_torch_do_not_limit() -> None:
     assert torch.autograd.grad(first.square().sum(), x)[0].any()
 
 
+# ---- Language models ---------------------------------------------------------------------------
+
+HIDDEN, TOKENS = normal(2, 6, 5), labels(2, 6, classes=3)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_hidden_states_of_sequences(shift: int, reduction: str) -> None:
+    """The bits of rows, and of NumPy; by the function and by the module."""
+    from fusedloss.torch import LinearCrossEntropyLoss
+
+    hidden, weight = HIDDEN.clone().requires_grad_(), W.clone().requires_grad_()
+    loss = F.linear_cross_entropy(hidden, weight, TOKENS, shift=shift, reduction=reduction)
+    assert by_kernel(loss)
+    rows = HIDDEN[:, : 6 - shift].reshape(-1, 5), W, TOKENS[:, shift:].flatten()
+    expected = F.linear_cross_entropy(*rows, reduction=reduction)
+    assert torch.equal(loss.flatten(), expected.flatten())
+    step = fl.value_and_grad(fl.linear_cross_entropy, argnums=(0, 1))
+    arrays = [as_array(x) for x in (HIDDEN, W, TOKENS)]
+    value, gradients = step(*arrays, shift=shift, reduction=reduction)
+    np.testing.assert_array_equal(loss.detach().numpy(), value)
+    loss.sum().backward()
+    for leaf, gradient in zip((hidden, weight), gradients, strict=True):
+        assert leaf.grad is not None
+        np.testing.assert_array_equal(leaf.grad.numpy(), gradient)
+    module = LinearCrossEntropyLoss(5, 3, dtype=torch.float64, shift=shift, reduction=reduction)
+    module.linear.weight.data.copy_(W)
+    assert torch.equal(module(HIDDEN, TOKENS), loss.detach())
+
+
+def test_hidden_states_of_sequences_under_transforms() -> None:
+    """By the formula: batched, and differentiated twice."""
+
+    def loss(x: Tensor) -> Tensor:
+        return F.linear_cross_entropy(x, W, TOKENS)
+
+    batch = torch.stack([HIDDEN, HIDDEN + 1])
+    expected = torch.stack([loss(x) for x in batch])
+    torch.testing.assert_close(torch.vmap(loss)(batch), expected, rtol=1e-14, atol=0)
+    assert torch.autograd.gradgradcheck(loss, (HIDDEN.clone().requires_grad_(),))
+
+
+def test_wrong_shapes_of_sequences() -> None:
+    with pytest.raises(ValueError, match=r"target has shape \(2, 5\): expected \(2, 6\)"):
+        F.linear_cross_entropy(HIDDEN, W, TOKENS[:, 1:])
+
+
+def test_tied_weights() -> None:
+    """The gradient of an embedding that is the head too has both parts."""
+    embedding = W.clone().requires_grad_()
+    twin = W.clone().requires_grad_()
+    F.linear_cross_entropy(embedding[TOKENS].tanh(), embedding, TOKENS, shift=1).backward()
+    logits = twin[TOKENS[:, :-1]].tanh() @ twin.T
+    T.cross_entropy(logits.flatten(0, 1), TOKENS[:, 1:].flatten()).backward()
+    assert embedding.grad is not None
+    assert twin.grad is not None
+    torch.testing.assert_close(embedding.grad, twin.grad, rtol=1e-13, atol=1e-15)
+
+
+FROZEN = """
+import sys
+import fusedloss, torch
+from fusedloss.cli._memory import peak_of
+from fusedloss.torch import functional as F
+
+hidden = torch.randn(4, 16, 256, requires_grad=True)
+weight = torch.randn(65536, 256, requires_grad=sys.argv[1] == "learnt")
+tokens = torch.randint(65536, (4, 16))
+
+def step():
+    F.linear_cross_entropy(hidden, weight, tokens, shift=1, workspace=1 << 20).backward()
+    assert (weight.grad is None) == (sys.argv[1] == "frozen")
+    hidden.grad = weight.grad = None
+    fusedloss.empty_cache()
+
+print(peak_of(step))
+"""
+
+
+@pytest.mark.long
+def test_no_gradient_of_a_frozen_weight(run_python: Callable[..., str]) -> None:
+    """Its 67 MB are not taken, and little else is beyond the workspace of 1 MiB."""
+    assert int(run_python(FROZEN, "learnt")) >= 65536 * 256 * 4
+    assert int(run_python(FROZEN, "frozen")) < 16e6
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_low_rank_adapters_of_the_head(merged: bool) -> None:
+    """Both ways that the guide has: logits of h (W + s B A)^T, W frozen."""
+    a, b, s = normal(2, 5, seed=7).requires_grad_(), normal(3, 2, seed=8).requires_grad_(), 0.5
+    h = HIDDEN.clone().requires_grad_()
+    if merged:
+        loss = F.linear_cross_entropy(h, W + s * b @ a, TOKENS)
+    else:
+        loss = F.linear_cross_entropy(torch.cat([h, s * h @ a.T], -1), torch.cat([W, b], 1), TOKENS)
+    logits = h @ W.T + s * h @ a.T @ b.T
+    expected = T.cross_entropy(logits.flatten(0, 1), TOKENS.flatten())
+    torch.testing.assert_close(loss, expected, rtol=1e-13, atol=0)
+    for x, y in zip(
+        torch.autograd.grad(loss, (h, a, b)), torch.autograd.grad(expected, (h, a, b)), strict=True
+    ):
+        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-14)
+
+
 # ---- What is left to torch ---------------------------------------------------------------------
 
 LEFT: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "classes of several positions": ((X, normal(3, 2, 5), labels(4, 2, classes=3)), {}),
-    "three axes": ((X[None], W, Y[None]), {}),
+    "three axes, and classes of several positions": ((X[None], normal(3, 2, 5), Y[None]), {}),
     "features": ((X[:, 1:], W, Y), {}),
     "one axis of weights": ((X, W[0], Y), {}),
     "bias": ((X, W, Y), {"linear_bias": B[1:]}),

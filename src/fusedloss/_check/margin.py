@@ -46,7 +46,8 @@ def angle(name: str, x: Any, least: float = -math.pi) -> float:
     value = number(name, x)
     if not least <= value <= math.pi:
         lowest = "-pi" if least else "0"
-        raise ValueError(f"{name} is {value}: expected radians from {lowest} to pi")
+        hint = f"; {value:g} degrees are {math.radians(value):.4f}" if value > math.pi else ""
+        raise ValueError(f"{name} is {value}: expected radians from {lowest} to pi{hint}")
     return value
 
 

@@ -50,6 +50,12 @@ def _recognised(
     )
 
 
+def _has_more_axes(input: Any, linear_weight: Any) -> bool:
+    """Whether there are more axes of positions than torch takes."""
+    tensors = isinstance(input, Tensor) and isinstance(linear_weight, Tensor)
+    return tensors and input.dim() > 2 and linear_weight.dim() == 2
+
+
 @overload
 def linear_cross_entropy(
     input: Tensor,
@@ -148,10 +154,11 @@ def linear_cross_entropy(
 
     Notes
     -----
-    With one of the options that torch has not, an input may have more axes: (..., in_features),
-    with targets (...) or (..., C). The gradients are computed together with the loss, except for
-    ``reduction="none"``. Products of float32 are as precise as `torch.set_float32_matmul_precision`
-    says; under autocast they are of its dtype, summed in float32.
+    An input may have more axes than torch's, (..., in_features), with targets (...) or (..., C):
+    hidden states (B, T, D) and tokens (B, T). The gradients are computed together with the loss,
+    except for ``reduction="none"``; none is computed for a frozen weight. Products of float32 are
+    as precise as `torch.set_float32_matmul_precision` says; under autocast they are of its dtype,
+    summed in float32.
 
     Examples
     --------
@@ -167,6 +174,7 @@ def linear_cross_entropy(
     """
     more = (sample_weight, softcap, filter_eps, workspace)
     plain = not z_loss and not shift and not outputs and all([x is None for x in more])
+    plain = plain and not _has_more_axes(input, linear_weight)
     if not plain or _recognised(input, linear_weight, target, linear_bias, weight, ignore_index):
         of_logits = Softmax(
             _softmax.cross_entropy,

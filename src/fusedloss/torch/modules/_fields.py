@@ -18,6 +18,13 @@ from fusedloss.torch._autograd import overridden, transformed
 
 T = TypeVar("T", bound="Module")
 
+#: Sizes that other packages have in another order, by their names there.
+ELSEWHERE = {
+    "embedding_size": "embedding_dim",
+    "in_features": "embedding_dim",
+    "out_features": "num_classes",
+}
+
 
 def ones(*shape: int) -> Tensor:
     """Return plain ones, whatever the default device and dtype."""
@@ -53,6 +60,14 @@ class Module(nn.Module):
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Return a module that options can be assigned to: parameters and buffers, too."""
+        for name in options:
+            here = ELSEWHERE.get(name)
+            if here in cls._shown and name not in cls._shown:
+                sizes = [size for size in cls._shown if size in ELSEWHERE.values()][:2]
+                raise TypeError(
+                    f"{cls.__name__} has no option {name}: expected {here}; its first arguments "
+                    f"are ({', '.join(sizes)})"
+                )
         self = super().__new__(cls)
         nn.Module.__init__(self)
         return self

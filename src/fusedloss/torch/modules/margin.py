@@ -44,6 +44,19 @@ def _coalesce(weight: Tensor) -> None:
         weight.grad = gradient.coalesce()
 
 
+def expect_features(module: Any, embeddings: Tensor) -> None:
+    """Raise ValueError for embeddings of another size, which may have been given as the other."""
+    dim, classes = module.embedding_dim, module.num_classes
+    if embeddings.dim() and embeddings.shape[-1] != dim:
+        hint = ""
+        if embeddings.shape[-1] == classes:
+            hint = f": its arguments are (embedding_dim, num_classes), here ({dim}, {classes})"
+        raise ValueError(
+            f"embeddings has shape {tuple(embeddings.shape)}: expected (..., {dim}), the "
+            f"embedding_dim of {type(module).__name__}{hint}"
+        )
+
+
 @with_options
 class Head(Module):
     """A margin-softmax head: a weight of shape (num_classes, embedding_dim), and a loss."""
@@ -127,7 +140,24 @@ class Head(Module):
     def forward(
         self, embeddings: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
-        """Compute the loss; in training of a sample of the classes, if there is a `sample_rate`."""
+        """Compute the loss.
+
+        Parameters
+        ----------
+        embeddings : Tensor of floats, shape (N, embedding_dim)
+            What a network gives; normalised here where the loss is of cosines.
+        target : Tensor of integers, shape (N,)
+            Class indices in [0, num_classes), or `ignore_index`.
+        sample_weight : Tensor of floats, shape (N,), optional
+            A weight per embedding; ones if absent. A mean divides by its sum.
+
+        Returns
+        -------
+        Tensor
+            The loss, of shape (N,) if it is not reduced. In training with a `sample_rate` below 1
+            it is that of a sample of the classes.
+        """
+        expect_features(self, embeddings)
         weight, class_weight = self.weight_here, self.class_weight
         if self.training and self.sample_rate < 1:
             weight, class_weight, target = self.sample(target)
@@ -181,7 +211,18 @@ class Head(Module):
         return loss
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        """Return the logits without a margin, for evaluation."""
+        """Return the logits without a margin, for evaluation.
+
+        Parameters
+        ----------
+        embeddings : Tensor of floats, shape (N, embedding_dim)
+            What a network gives.
+
+        Returns
+        -------
+        Tensor, shape (N, num_classes)
+            Scaled cosines, or what the loss has instead; the largest is the predicted class's.
+        """
         head = HEADS[self.loss]
         x = embeddings if head.keep_norm else normalize(embeddings, dim=-1)
         weight = self.weight_here

@@ -12,7 +12,7 @@ from torch.nn.functional import linear, normalize
 from fusedloss import _check
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, labels, ones, with_options
-from fusedloss.torch.modules.margin import Head
+from fusedloss.torch.modules.margin import Head, expect_features
 
 
 @with_options
@@ -135,7 +135,21 @@ class ProxyAnchorLoss(Module):
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
     def forward(self, embeddings: Tensor, target: Tensor) -> Tensor:
-        """Compute the loss."""
+        """Compute the loss.
+
+        Parameters
+        ----------
+        embeddings : Tensor of floats, shape (N, embedding_dim)
+            What a network gives; normalised here.
+        target : Tensor of integers, shape (N,)
+            Class indices in [0, num_classes).
+
+        Returns
+        -------
+        Tensor
+            The loss, a scalar.
+        """
+        expect_features(self, embeddings)
         return self.call(embeddings, self.weight, target)
 
     def logits(self, embeddings: Tensor) -> Tensor:
