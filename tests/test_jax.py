@@ -1,32 +1,361 @@
-"""The losses in JAX."""
+"""The losses in JAX: every loss under every transformation, and what its derivatives are of.
+
+`test_cells` is the table: a row for each name of `fusedloss.jax`, a column for each
+transformation. The losses of `FAST` are in `make test`, all others in `make check`: what takes the
+time is XLA's compiler.
+"""
 
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 
-import fusedloss as fl
-
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+)
 jax = pytest.importorskip("jax")
 
 from jax import numpy as jnp  # noqa: E402
+from jax.sharding import PartitionSpec  # noqa: E402
 
+import fusedloss as fl  # noqa: E402
 import fusedloss.jax as fj  # noqa: E402
+from fusedloss._lower.loss import lookup  # noqa: E402
+from jax_cases import MAKERS, arguments  # noqa: E402
+
+#: A loss for each kind of kernel call and formula.
+FAST = {
+    "cross_entropy",
+    "focal_loss",
+    "binary_cross_entropy",
+    "mse_loss",
+    "gaussian_nll_loss",
+    "triplet_margin_loss",
+    "linear_cross_entropy",
+    "arcface_loss",
+    "supcon_loss",
+    "dice_loss",
+}
 
 
-def test_value_and_gradient() -> None:
-    z = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
-    y = np.array([0, 1, 2, 3, 4, 0])
+#: Which are arrays, and no sums.
+ARRAYS = {"softmax", "log_softmax", "logsumexp"}
+
+
+class Case:
+    """A loss as a function of its differentiable arguments, in JAX and of arrays."""
+
+    def __init__(self, name: str, dtype: Any = np.float32) -> None:
+        given, self.options = arguments(name)
+        record = lookup(getattr(fl, name))
+        self.given = jax.tree.map(
+            lambda x: x.astype(dtype) if np.asarray(x).dtype == np.float32 else x, given
+        )
+        self.numbers = tuple(
+            record.parameters.index(each)
+            for each in record.differentiable
+            if record.parameters.index(each) < len(given)
+        )
+        self.numbers = tuple(
+            n for n in self.numbers if not isinstance(self.given[n], float)
+            and all(x.dtype.kind != "i" for x in jax.tree.leaves(self.given[n]))
+        )  # fmt: skip
+        self.by_jax, self.by_arrays = getattr(fj, name), getattr(fl, name)
+        self.some = tuple(self.given[n] for n in self.numbers)
+        self.factors: Any = None  # of what is no loss: its sum has gradients of rounding alone
+        if name in ARRAYS:
+            shape = getattr(fl, name)(*self.given).shape
+            self.factors = np.linspace(0.5, 1.5, int(np.prod(shape))).reshape(shape).astype(dtype)
+
+    def __call__(self, *some: Any) -> Any:
+        """Return the loss, or the sum of its elements times their factors."""
+        value = self.with_others(self.by_jax, some)
+        return value if self.factors is None else (value * self.factors).sum()
+
+    def with_others(self, loss: Callable[..., Any], some: tuple[Any, ...]) -> Any:
+        every = list(self.given)
+        for n, x in zip(self.numbers, some, strict=True):
+            every[n] = x
+        return loss(*every, **self.options)
+
+    def expected(self) -> tuple[Any, Any]:
+        """Return value and gradients of the loss of arrays."""
+        if self.factors is not None:
+            self.options = {"grad_output": self.factors}
+        value, gradients = self.with_others(
+            fl.value_and_grad(self.by_arrays, self.numbers), self.some
+        )
+        self.options.pop("grad_output", None)
+        return value if self.factors is None else np.sum(value * self.factors), gradients
+
+
+def close(actual: Any, expected: Any, rtol: float, atol: float = 0.0) -> None:
+    for x, y in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        np.testing.assert_allclose(x, y, rtol, atol + rtol * float(np.abs(y).max(initial=0)))
+
+
+def with_value(case: Case) -> Callable[..., Any]:
+    return jax.value_and_grad(case, tuple(range(len(case.some))))
+
+
+def of_jit(case: Case) -> None:
+    # The same kernels: what differs is the float32 of the value, and sums of contractions.
+    close(jax.jit(with_value(case))(*case.some), case.expected(), 1e-5)
+
+
+def of_grad(case: Case) -> None:
+    # by way of jvp's transpose, twice the loss
+    gradients = jax.grad(lambda *x: 2 * case(*x), tuple(range(len(case.some))))(*case.some)
+    close(gradients, jax.tree.map(lambda x: 2 * x, case.expected()[1]), 1e-5)
+
+
+def of_vmap(case: Case) -> None:
+    first = jax.tree.map(lambda x: np.stack([x, 0.5 * x]), case.some)
+    values, gradients = jax.vmap(with_value(case))(*first)
+    for i in range(2):
+        case.some = jax.tree.map(lambda x, i=i: x[i], first)
+        close((values[i], jax.tree.map(lambda x, i=i: x[i], gradients)), case.expected(), 1e-5)
+
+
+def of_jvp(case: Case) -> None:
+    value, tangent = jax.jvp(case, case.some, case.some)
+    expected, gradients = case.expected()
+    products = jax.tree.map(lambda g, x: (g.astype(np.float64) * x).sum(), gradients, case.some)
+    sizes = jax.tree.map(lambda g, x: np.abs(g * x).sum(), gradients, case.some)
+    close(value, expected, 1e-5)
+    # a sum of products, of either sign, in float32
+    close(tangent, sum(jax.tree.leaves(products)), 1e-5, 1e-6 * sum(jax.tree.leaves(sizes)))
+
+
+def of_hessian(case: Case) -> None:
+    """H v by forward over reverse is that by reverse over forward, and symmetric."""
+    numbers = tuple(range(len(case.some)))
+    rng = np.random.default_rng(0)
+    u, v = (
+        jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), case.some)
+        for _ in range(2)
+    )
+
+    @jax.jit
+    def products(u: Any, v: Any) -> Any:
+        def along(direction: Any) -> Any:
+            return jax.jvp(jax.grad(case, numbers), case.some, direction)[1]
+
+        def dot(a: Any, b: Any) -> Any:
+            return sum((x * y).sum() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+
+        def slope(*some: Any) -> Any:
+            return jax.jvp(case, some, v)[1]
+
+        return dot(u, along(v)), dot(v, along(u)), dot(u, jax.grad(slope, numbers)(*case.some))
+
+    one, other, mixed = products(u, v)
+    # sums of some hundred products in float32, of either sign
+    close((other, mixed), (one, one), 1e-3, 1e-4)
+
+
+def of_bfloat16(case: Case) -> None:
+    value, gradients = with_value(case)(*case.some)
+    assert value.dtype == jnp.bfloat16
+    assert all(x.dtype == jnp.bfloat16 for x in jax.tree.leaves(gradients))
+    # a rounding of the value, and of the gradients another one in sums
+    close((value, gradients), case.expected(), 2**-7)
+
+
+def devices() -> Any:
+    return jax.make_mesh((2,), ("device",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def of_shard_map(case: Case) -> None:
+    """Every device has all of it: what a loss with a batch axis of its own may be called on."""
+    mesh = devices()
+    spec = PartitionSpec()
+    function = jax.shard_map(
+        with_value(case), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+    )
+    close(jax.jit(function)(*case.some), case.expected(), 1e-5)
+
+
+COLUMNS: dict[str, Callable[[Case], None]] = {
+    "jit": of_jit,
+    "vmap": of_vmap,
+    "grad": of_grad,
+    "jvp": of_jvp,
+    "hessian": of_hessian,
+    "bfloat16": of_bfloat16,
+    "shard_map": of_shard_map,
+}
+
+
+def cells() -> list[Any]:
+    return [
+        pytest.param(name, column, marks=() if name in FAST else pytest.mark.long)
+        for name in fj.__all__
+        for column in COLUMNS
+    ]
+
+
+@pytest.mark.parametrize(("name", "column"), cells())
+def test_cells(name: str, column: str) -> None:
+    case = Case(name, jnp.bfloat16 if column == "bfloat16" else np.float32)
+    COLUMNS[column](case)
+
+
+def test_every_loss_has_a_row() -> None:
+    of_arrays = {n for n in fl.__all__ if hasattr(getattr(fl, n), "__fusedloss__")}
+    assert set(fj.__all__) == of_arrays == set(MAKERS)
+
+
+# ---- Class indices out of range -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_label_out_of_range_is_nan_where_it_is(compiled: bool) -> None:
+    z, y = jnp.zeros((3, 5)), jnp.array([0, 7, -100])
+    transform = jax.jit if compiled else lambda f: f
+    losses = transform(partial(fj.cross_entropy, reduction="none"))(z, y)
+    np.testing.assert_array_equal(np.isnan(losses), [False, True, False])
+    gradient = transform(jax.grad(fj.cross_entropy))(z, y)
+    np.testing.assert_array_equal(np.isnan(gradient).all(1), [False, True, False])
+    assert np.isfinite(gradient[0]).all()
+    assert (gradient[2] == 0).all()
+
+
+def test_a_label_out_of_range_of_a_head() -> None:
+    x, w, y = jnp.ones((3, 4)), jnp.eye(5, 4), jnp.array([0, 9, 2])
+    by_input, by_weight = jax.grad(fj.linear_cross_entropy, (0, 1))(x, w, y)
+    np.testing.assert_array_equal(np.isnan(by_input).all(1), [False, True, False])
+    assert np.isfinite(by_input[0]).all()
+    assert np.isnan(by_weight).all()
+
+
+def test_a_value_outside_of_the_domain_is_nan() -> None:
+    probs, target = jnp.array([0.5, 1.5]), jnp.array([1.0, 1.0])
+    losses = fj.binary_cross_entropy(probs, target, reduction="none")
+    np.testing.assert_array_equal(np.isnan(losses), [False, True])
+
+
+# ---- What else programs do ----------------------------------------------------------------------
+
+
+def test_value_and_gradient_are_the_kernels_bits() -> None:
+    z, y = arguments("cross_entropy")[0]
     value, gradient = jax.jit(jax.value_and_grad(fj.cross_entropy))(z, y)
     of_arrays = fl.value_and_grad(fl.cross_entropy)(z, y)
     assert float(value) == np.float32(of_arrays[0])
     np.testing.assert_array_equal(gradient, of_arrays[1])
 
 
-def test_a_label_out_of_range_is_nan_where_it_is() -> None:
-    z, y = jnp.zeros((3, 5)), jnp.array([0, 7, -100])
-    losses = fj.cross_entropy(z, y, reduction="none")
-    np.testing.assert_array_equal(np.isnan(losses), [False, True, False])
-    gradient = jax.grad(fj.cross_entropy)(z, y)
-    np.testing.assert_array_equal(np.isnan(gradient).all(1), [False, True, False])
-    assert np.isfinite(gradient[0]).all()
+def test_one_custom_call_for_value_and_gradient() -> None:
+    z, y = arguments("cross_entropy")[0]
+    text = jax.jit(jax.value_and_grad(fj.cross_entropy)).lower(z, y).as_text()
+    assert text.count("@fusedloss_call") == 1
+    assert "callback" not in text
+
+
+def test_a_vmap_is_one_custom_call() -> None:
+    z, y = arguments("cross_entropy")[0]
+    text = jax.jit(jax.vmap(jax.grad(fj.cross_entropy))).lower(z, y).as_text()
+    assert text.count("@fusedloss_call") == 1
+    assert "while" not in text
+
+
+def test_donated_logits() -> None:
+    z, y = arguments("cross_entropy")[0]
+    step = jax.jit(lambda z, y: z - jax.grad(fj.cross_entropy)(z, y), donate_argnums=0)
+    expected = z - fl.value_and_grad(fl.cross_entropy)(z, y)[1]
+    np.testing.assert_allclose(step(jnp.asarray(z), y), expected, rtol=1e-6)
+
+
+def test_scan() -> None:
+    z, y = arguments("cross_entropy")[0]
+
+    def step(z: Any, _: Any) -> Any:
+        value, gradient = jax.value_and_grad(fj.cross_entropy)(z, y)
+        return z - gradient, value
+
+    values = jax.jit(lambda z: jax.lax.scan(step, z, None, length=4))(jnp.asarray(z))[1]
+    assert (np.diff(values) < 0).all()
+
+
+def test_positions_of_shards() -> None:
+    """Each device has half of the positions; a mean is of both."""
+    z, y = arguments("cross_entropy")[0]
+    rows = PartitionSpec("device")
+
+    def total(z: Any, y: Any) -> Any:
+        return jax.lax.psum(fj.cross_entropy(z, y, reduction="sum"), "device")
+
+    loss = jax.shard_map(
+        total,
+        mesh=devices(),
+        in_specs=(rows, rows),
+        out_specs=PartitionSpec(),
+        check_vma=False,
+    )
+    close(jax.jit(loss)(z, y), fl.cross_entropy(z, y, reduction="sum"), 1e-6)
+
+
+def test_export_names_the_target() -> None:
+    from jax import export
+
+    z, y = arguments("cross_entropy")[0]
+    loss = jax.jit(fj.cross_entropy)
+    with pytest.raises(ValueError, match="fusedloss_call"):
+        export.export(loss)(z, y)
+    allowed = [export.DisabledSafetyCheck.custom_call("fusedloss_call")]
+    exported = export.export(loss, disabled_checks=allowed)(z, y)
+    again = export.deserialize(exported.serialize())
+    close(again.call(z, y), fl.cross_entropy(z, y), 1e-6)
+
+
+def test_gradients_by_weights_are_the_formulas() -> None:
+    z, y = arguments("cross_entropy")[0]
+    v = np.linspace(0.5, 1.5, len(y), dtype=np.float32)
+    gradient = jax.grad(lambda v: fj.cross_entropy(z, y, sample_weight=v, reduction="sum"))(v)
+    close(gradient, fl.cross_entropy(z, y, reduction="none"), 1e-5)
+
+
+def test_a_traced_option_is_named() -> None:
+    z, y = arguments("cross_entropy")[0]
+    with pytest.raises(TypeError, match="label_smoothing is traced"):
+        jax.jit(lambda e: fj.cross_entropy(z, y, label_smoothing=e))(0.1)
+
+
+def test_options_are_checked_while_tracing() -> None:
+    z, y = arguments("cross_entropy")[0]
+    with pytest.raises(ValueError, match=r"label_smoothing is 2"):
+        jax.jit(partial(fj.cross_entropy, label_smoothing=2.0))(z, y)
+
+
+def test_without_custom_calls_python_is_called_and_said_so() -> None:
+    program = """
+import warnings
+import numpy as np
+import fusedloss as fl
+from fusedloss import _core
+_core.xla_handler = lambda: (object(), (9, 9))
+import jax
+import fusedloss.jax as fj
+z, y = np.eye(3, dtype=np.float32), np.arange(3)
+with warnings.catch_warnings(record=True) as found:
+    warnings.simplefilter("always")
+    value, gradient = jax.jit(jax.value_and_grad(fj.cross_entropy))(z, y)
+assert any("through Python" in str(w.message) for w in found), found
+np.testing.assert_allclose(gradient, fl.value_and_grad(fl.cross_entropy)(z, y)[1], rtol=1e-6)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_importing_the_package_does_not_load_jax() -> None:
+    program = "import sys, fusedloss; assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -11,4 +11,7 @@
  * every call. */
 void *fl_allocate(size_t size);
 
+/* Ask for huge pages where large memory of someone else's is about to be written for the first time. */
+void fl_wish_huge_pages(void *memory, size_t size);
+
 #endif

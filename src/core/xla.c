@@ -5,6 +5,7 @@
  */
 #include "xla.h"
 
+#include "memory.h"
 #include "recording.h"
 
 #include <stddef.h>
@@ -138,6 +139,20 @@ static char *data_of(const xla_call_frame *frame, int64_t number, int *dtype) {
     return buffer->data;
 }
 
+/* XLA allocates large results anew for each call: most of the time may be that of their pages. */
+static void wish_huge_pages(const xla_arrays *results) {
+    for (int64_t i = 0; i < results->size; i++) {
+        if (results->types[i] != XLA_BUFFER) continue;
+        const xla_buffer *buffer = results->each[i];
+        size_t size = 2; /* bytes of an element, at least */
+        for (int64_t d = 0; d < buffer->rank; d++) size *= (size_t)buffer->dims[d];
+        if (size >= 2 * FL_HUGE_PAGE)
+            fl_wish_huge_pages(buffer->data, size * (buffer->dtype == XLA_F64   ? 4
+                                                     : buffer->dtype == XLA_F32 ? 2
+                                                                                : 1));
+    }
+}
+
 static const char *run(const xla_call_frame *frame, const xla_array *recorded, int *code) {
     *code = XLA_INVALID_ARGUMENT;
     const size_t words = recorded->size, head = sizeof(fl_xla_call) / 8, each = sizeof(fl_xla_place) / 8;
@@ -158,6 +173,7 @@ static const char *run(const xla_call_frame *frame, const xla_array *recorded, i
     const char *template =
         (const char *)((const int64_t *)recorded->data + head + (size_t)call.places * each);
 
+    wish_huge_pages(&frame->results);
     int dtype = 0;
     char *value = call.value < 0 ? NULL : data_of(frame, frame->operands.size + call.value, &dtype);
     if (call.value >= 0 && dtype != XLA_F32 && dtype != XLA_F64)

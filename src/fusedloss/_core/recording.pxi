@@ -4,42 +4,36 @@ cdef extern from "Python.h":
     object PyCapsule_New(void *pointer, const char *name, void *destructor)
 
 
-def record(kernel, tuple arguments):
-    """Call a kernel's function without running the kernel.
+def record(function, tuple arguments, int family):
+    """Call a function that calls a kernel of a family once, without running the kernel.
 
-    Returns what the function returns, the number of the kernel's family, the threads asked for, the bytes of
-    its argument struct, and the addresses that its pointers to arrays have there, by their offsets. None
-    where what the function does is not one call of such a kernel.
+    Returns what the function returns, the threads asked for, the bytes of the kernel's argument struct, and
+    the addresses that its pointers to arrays have there, by their offsets. None where the function makes
+    another number of calls.
     """
-    cdef int number = -1
     cdef fl_recording recording
     cdef fl_recording *before = fl_recorder()
     cdef const size_t *at
     cdef char *args
-    for number, own in enumerate((softmax, pointwise, rowwise, linear_cross_entropy, pairwise)):
-        if kernel is own:
-            break
-    else:
-        return None
-    recording.size = fl_args_size(<fl_family>number)
+    recording.size = fl_args_size(<fl_family>family)
     recording.calls = recording.threads = 0
     buffer = bytearray(recording.size)
     args = buffer
     recording.args = args
     fl_recorder_set(&recording)
     try:
-        result = kernel(*arguments)
+        result = function(*arguments)
     finally:
         fl_recorder_set(before)
     if recording.calls != 1:
         return None
     pointers = {}
-    at = fl_args_pointers(<fl_family>number)
+    at = fl_args_pointers(<fl_family>family)
     while at[0] != SIZE_MAX:
         pointers[at[0]] = (<uintptr_t *>(args + at[0]))[0]
         (<uintptr_t *>(args + at[0]))[0] = 0  # the same call has the same bytes
         at += 1
-    return result, number, recording.threads, bytes(buffer), pointers
+    return result, recording.threads, bytes(buffer), pointers
 
 
 def recording_version():

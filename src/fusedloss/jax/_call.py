@@ -12,7 +12,7 @@ import inspect
 import numbers
 import re
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, ParamSpec
+from typing import Any, overload
 
 import jax
 import numpy as np
@@ -20,37 +20,51 @@ from jax import numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 
+from fusedloss import _check
+from fusedloss._check.points import DOMAINS
 from fusedloss._lower.loss import Loss, lookup
-from fusedloss._types import Array, Call
+from fusedloss._types import Array, Call, LossFunction, P
 from fusedloss.jax import _kernels
-from fusedloss.jax._formulas import Given, axes_of, formula_of
+from fusedloss.jax._formulas import BY_FORMULA, FAMILIES, Given, axes_of, formula_of
 from fusedloss.transform import value_and_grad
-
-P = ParamSpec("P")
 
 #: Weights, which the kernels take in the type that they compute in.
 WEIGHTS = ("weight", "alpha", "class_weight", "sample_weight", "pos_weight")
+
+#: Which are arrays, whatever the reduction.
+ARRAYS = ("softmax", "log_softmax", "logsumexp")
+
+#: Options that may be arrays, in which the losses are differentiable.
+SCALARS = {"temperature", "beta", "logit_scale", "logit_bias"}
 
 #: Kinds of dtypes.
 FLOATS, BOOLS = jnp.floating, jnp.bool_
 
 
-def front(loss: Callable[P, Any]) -> Callable[P, Any]:
+@overload
+def front(loss: LossFunction[P]) -> Callable[P, Any]: ...
+@overload
+def front(loss: Callable[P, Array]) -> Callable[P, Any]: ...
+def front(loss: Callable[..., Any]) -> Callable[..., Any]:
     """Make a loss of JAX's arrays of a loss of NumPy's, with its signature."""
     record = lookup(loss)
     signature = inspect.signature(record.lower)
     annotations = record.lower.__annotations__
-    takes_arrays = {name for name in record.parameters if _takes_arrays(annotations[name])}
+    takes_arrays = {name for name in record.parameters if "ArrayLike" in annotations[name]}
 
     @functools.wraps(loss)
-    def function(*args: P.args, **options: P.kwargs) -> Any:
+    def function(*args: Any, **options: Any) -> Any:
         bound = signature.bind(*args, **options)
         bound.apply_defaults()
         dynamic: dict[str, Any] = {}
         static: dict[str, Any] = {}
         for name, given in bound.arguments.items():
-            if name in takes_arrays and not _is_static(given, annotations[name]):
+            if name == "indices_tuple" and given is not None:
+                static[name] = Known(given)
+            elif name in takes_arrays and not _is_static(given, annotations[name]):
                 dynamic[name] = jax.tree.map(_array, given, is_leaf=_is_leaf)
+            elif name in SCALARS and isinstance(given, jax.Array | np.ndarray):
+                dynamic[name] = _array(given)
             else:
                 static[name] = _static(name, given)
         _convert(record, dynamic, static)
@@ -67,8 +81,20 @@ def front(loss: Callable[P, Any]) -> Callable[P, Any]:
     return function
 
 
-def _takes_arrays(annotation: str) -> bool:
-    return any(word in annotation for word in ("ArrayLike", "Indices"))
+class Known:
+    """Arrays that are known when JAX traces a loss, compared by their values."""
+
+    def __init__(self, arrays: Any) -> None:
+        if any(isinstance(x, jax.core.Tracer) for x in arrays):
+            raise TypeError("indices_tuple is traced: expected arrays made outside of jit")
+        self.arrays = tuple(map(np.asarray, arrays))
+        self._values = tuple((x.dtype, x.shape, x.tobytes()) for x in self.arrays)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Known) and self._values == other._values
+
+    def __hash__(self) -> int:
+        return hash(self._values)
 
 
 def _is_static(given: Any, annotation: str) -> bool:
@@ -111,12 +137,27 @@ def _convert(record: Loss, dynamic: dict[str, Any], static: dict[str, Any]) -> N
     """Bring weights into the dtype that the kernels take; a number that stands for several, too."""
     first = jax.tree.leaves(dynamic[record.parameters[0]])[0]
     wide = wide_of(first.dtype)
+    for name, _, _ in DOMAINS.get(record.name, {}).values():  # where nan has a place
+        dynamic[name] = dynamic[name].astype(first.dtype)
+    if record.name == "linear_cross_entropy" and static["shift"]:
+        _shift(dynamic, static)
     if record.name == "focal_loss" and isinstance(static.get("alpha"), numbers.Real):
         classes = first.shape[1 if first.ndim > 1 else 0]
         dynamic["alpha"] = jnp.full(classes, static.pop("alpha"), wide)
     for name in WEIGHTS:
         if name in dynamic and name not in record.differentiable:
             dynamic[name] = dynamic[name].astype(wide)
+
+
+def _shift(dynamic: dict[str, Any], static: dict[str, Any]) -> None:
+    """Leave out the positions without targets, so that none are shifted."""
+    x, t, v = dynamic["input"], dynamic["target"], dynamic.get("sample_weight")
+    steps = _check.shifted_by(static["shift"], x.shape)
+    static["shift"] = 0
+    dynamic["input"] = x[..., : x.shape[-2] - steps, :]
+    dynamic["target"] = t[..., steps:, :] if t.ndim == x.ndim else t[..., steps:]
+    if v is not None:
+        dynamic["sample_weight"] = v[..., steps:]
 
 
 def wide_of(dtype: DTypeLike) -> Any:
@@ -166,10 +207,11 @@ class LossCall:
             if not isinstance(t, SymbolicZero) and t.dtype != jax.dtypes.float0
         }  # fmt: skip
         lowered = self._lowered(primals)[1]
-        reduced = self.static.get("reduction", "mean") != "none"
+        reduced = self.static.get("reduction") != "none" and self.record.name not in ARRAYS
         by_kernel = [
             k for k, name in enumerate(self.record.differentiable)
             if moved.intersection(self.leaves.get(name, ()))
+            and lowered[0] not in BY_FORMULA
             and (reduced or axes_of(lowered, k) is not None)
         ]  # fmt: skip
         outputs, gradients = self._with_gradient(tuple(by_kernel))(*primals)
@@ -199,10 +241,22 @@ class LossCall:
     # ---- Arguments ----
 
     def _arguments(self, leaves: Sequence[Any]) -> dict[str, Any]:
-        return {**jax.tree.unflatten(self.tree, leaves), **self.static}
+        static = {k: x.arrays if isinstance(x, Known) else x for k, x in self.static.items()}
+        return {**jax.tree.unflatten(self.tree, leaves), **static}
+
+    def _depends_on_values(self) -> bool:
+        """Whether the kernel's options are found from values of arrays."""
+        name, given = self.record.name, self.leaves
+        return (
+            not SCALARS.isdisjoint(given)
+            or (name == "adaface_loss" and None in map(self.static.get, ("norm_mean", "norm_std")))
+            or (name == "supcon_loss" and "ref_labels" in given)
+        )
 
     def _lowered(self, leaves: Sequence[Any]) -> tuple[list[Array], Call]:
         zeros = [np.zeros(x.shape, x.dtype) for x in leaves]
+        for name in SCALARS & self.leaves.keys():
+            zeros[self.leaves[name][0]][...] = 1  # which each of them may be
         return zeros, self.record.lower(**self._arguments(zeros))
 
     # ---- Kernels and formulas ----
@@ -213,10 +267,13 @@ class LossCall:
         if formula:
             return by_formula(*leaves)
         zeros, lowered = self._lowered(leaves)
+        if lowered[0] in BY_FORMULA:
+            return by_formula(*leaves)
         recorded = None
-        if _kernels.has_custom_calls():
+        family = None if self._depends_on_values() else FAMILIES.get(lowered[0])
+        if family is not None and _kernels.has_custom_calls():
             several = len(self.record.differentiable) > 1
-            recorded = _kernels.record(lowered, wanted, several, zeros)
+            recorded = _kernels.record(lowered, family, wanted, several, zeros)
         shapes = jax.eval_shape(by_formula, *leaves)
         flat, tree = jax.tree.flatten(shapes)
         if recorded is not None:
@@ -225,13 +282,28 @@ class LossCall:
             kernel = _kernels.by_python(functools.partial(self._by_python, wanted), flat)
 
         def on_cpu(*leaves: Any) -> Any:
+            leaves, outside = self._in_domain(leaves)
             made = [
                 x.astype(s.dtype).reshape(s.shape)
                 for x, s in zip(kernel(*leaves), flat, strict=True)
             ]
+            if outside is not None:
+                made = [_spoiled(x, outside) for x in made]
             return jax.tree.unflatten(tree, made)
 
         return jax.lax.platform_dependent(*leaves, cpu=on_cpu, default=by_formula)
+
+    def _in_domain(self, leaves: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+        """Return leaves inside of the loss's domain, and where they were outside; None: nowhere."""
+        each, outside = list(leaves), None
+        for name, least, most in DOMAINS.get(self.record.name, {}).values():
+            i = self.leaves[name][0]
+            own = ~((each[i] >= least) & (each[i] <= most))
+            each[i] = jnp.where(own, 0.5, each[i])
+            outside = own if outside is None else outside | own
+        if outside is not None and "weight" in self.leaves:
+            outside = outside & (each[self.leaves["weight"][0]] != 0)
+        return tuple(each), outside
 
     def _by_python(self, wanted: tuple[int, ...], *leaves: Array) -> list[Any]:
         """Return outputs and gradients of the functions of arrays."""
@@ -251,7 +323,8 @@ class LossCall:
     def _formula(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
         """Return the loss and its extra outputs from JAX's operations."""
         zeros, lowered = self._lowered(leaves)
-        return formula_of(lowered, Given(zeros, leaves))
+        named = {name: leaves[own[0]] for name, own in self.leaves.items() if len(own) == 1}
+        return formula_of(lowered, Given(zeros, leaves, named, self.static))
 
     def _formula_with_gradient(self, wanted: tuple[int, ...], *leaves: Any) -> Any:
         of = [i for k in wanted for i in self.leaves[self.record.differentiable[k]]]
@@ -269,6 +342,11 @@ class LossCall:
             *(leaves[i] for i in of)
         )
         return outputs, gradients
+
+
+def _spoiled(x: Any, outside: Any) -> Any:
+    """Return a result with nan where an element was outside of the domain, or all nan."""
+    return jnp.where(outside if outside.shape == x.shape else outside.any(), jnp.nan, x)
 
 
 def _contracted(gradient: Any, tangent: Any, axes: tuple[int, ...] | None, dtype: DTypeLike) -> Any:

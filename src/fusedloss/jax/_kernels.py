@@ -6,9 +6,11 @@ called once, with arrays of zeros in the places of XLA's, while `_core` records 
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -25,20 +27,34 @@ TARGET = "fusedloss_call"
 
 @cache
 def has_custom_calls() -> bool:
-    """Register the custom call with XLA; False, with a warning, where XLA refuses it."""
+    """Register the custom call with XLA; False, with a warning, for another version of it."""
     handler, version = _core.xla_handler()
-    try:
+    found = interface_version()
+    if found == version:
         jax.ffi.register_ffi_target(TARGET, handler, platform="cpu")
-    except Exception as error:
-        warnings.warn(
-            f"fusedloss.jax: jax {jax.__version__} refuses custom calls of version "
-            f"{version[0]}.{version[1]} of XLA's FFI; every call goes through Python instead, by "
-            f"jax.pure_callback. The reason given: {error}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return False
-    return True
+        return True
+    warnings.warn(
+        f"fusedloss.jax: its custom calls are for version {version[0]}.{version[1]} of XLA's FFI, "
+        f"jax {jax.__version__} has {found}; every call goes through Python instead, by "
+        "jax.pure_callback",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return False
+
+
+def interface_version() -> tuple[int, int] | None:
+    """Return the version of XLA's FFI, as the header says that JAX comes with; None without one.
+
+    A handler of another version must not be registered: JAX would have no CPU any more.
+    """
+    header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h")
+    if not header.exists():
+        return None
+    text = header.read_text()
+    numbers = [re.search(rf"#define XLA_FFI_API_{part} (\d+)", text) for part in ("MAJOR", "MINOR")]
+    major, minor = (None if n is None else int(n[1]) for n in numbers)
+    return None if major is None or minor is None else (major, minor)
 
 
 class Place(NamedTuple):
@@ -79,6 +95,7 @@ class Recorded(NamedTuple):
 
 def record(
     lowered: Call,
+    family: int,
     wanted: tuple[int, ...],
     several: bool,
     operands: Sequence[Array],
@@ -90,10 +107,10 @@ def record(
     """
     kernel, arguments = lowered
     gradient = () if not wanted else (wanted if several else True, None, None)
-    recorded = _core.record(kernel, (*arguments, *gradient))
+    recorded = _core.record(kernel, (*arguments, *gradient), family)
     if recorded is None:
         return None
-    result, family, threads, struct, pointers = recorded
+    result, threads, struct, pointers = recorded
     value, gradients = result if wanted else (result, ())
     if wanted and not several:
         gradients = (gradients,)
@@ -162,7 +179,10 @@ def by_python(
     """Return a function of arrays as one of JAX's: XLA calls Python, which calls it."""
 
     def host(*operands: Any) -> Any:
-        made = function(*map(np.asarray, operands))
+        try:
+            made = function(*map(np.asarray, operands))
+        except IndexError:  # a class index out of range: nothing raises in XLA's programs
+            return tuple(np.full(r.shape, np.nan, r.dtype) for r in results)
         return tuple(np.asarray(x, r.dtype) for x, r in zip(made, results, strict=True))
 
     def call(*operands: Any) -> Any:

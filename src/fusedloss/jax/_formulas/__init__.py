@@ -12,19 +12,38 @@ from typing import Any
 
 import numpy as np
 
-from fusedloss import _core
+from fusedloss import _core, binary, layers, proxies
+from fusedloss._lower import (
+    ctc,
+    distillation,
+    pointwise,
+    segmentation,
+    triplets,
+    tuplets,
+)
+from fusedloss._lower import softmax as helpers
 from fusedloss._types import Array, Call
-from fusedloss.jax._formulas import points, rows, softmax
+from fusedloss.jax._formulas import heads, others, pairs, points, rows, softmax
 
 
 class Given:
     """JAX's arrays, by the arrays of zeros that stand for them in a lowered call."""
 
-    def __init__(self, zeros: Sequence[Array], leaves: Sequence[Any]) -> None:
-        self._leaves = {id(x): leaf for x, leaf in zip(zeros, leaves, strict=True)}
-        self._at = {
-            x.ctypes.data: leaf for x, leaf in zip(zeros, leaves, strict=True) if x.size > 0
-        }
+    def __init__(
+        self,
+        zeros: Sequence[Array],
+        leaves: Sequence[Any],
+        named: dict[str, Any],
+        static: dict[str, Any],
+    ) -> None:
+        self.named, self.static = named, static
+        each = list(zip(zeros, leaves, strict=True))
+        self._leaves = {id(x): leaf for x, leaf in each}
+        self._at = {x.ctypes.data: leaf for x, leaf in each if x.size > 0}
+
+    def has(self, x: Array) -> bool:
+        """Whether an array stands for one of JAX's."""
+        return id(x) in self._leaves or x.ctypes.data in self._at
 
     def __call__(self, x: Any) -> Any:
         """Return what an array stands for; None for None."""
@@ -45,13 +64,53 @@ FORMULAS: dict[Callable[..., Any], Callable[..., Any]] = {
     _core.softmax: softmax.formula,
     _core.pointwise: points.formula,
     _core.rowwise: rows.formula,
+    _core.linear_cross_entropy: heads.formula,
+    _core.pairwise: pairs.formula,
+    binary._zero_one_of_scores: others.zero_one_of_scores,
+    ctc.ctc: others.ctc,
+    distillation.distillation: others.distillation,
+    helpers.log_softmax: others.log_softmax,
+    helpers.logsumexp: others.logsumexp,
+    helpers.softmax: others.softmax,
+    layers._summed: others.layers,
+    pointwise.variances_of_rows: points.variances_of_rows,
+    proxies._of_proxies: pairs.proxies,
+    segmentation.lovasz: others.lovasz,
+    segmentation.overlap: others.overlap,
+    triplets.triplets: others.triplets,
+    tuplets.angular: others.angular,
+    tuplets.lifted: pairs.formula,
+    tuplets.n_pairs: others.n_pairs,
+}
+
+#: Those of which XLA makes loops as good as the kernels.
+BY_FORMULA = {
+    binary._zero_one_of_scores,
+    helpers.log_softmax,
+    helpers.softmax,
+    layers._summed,
+}
+
+#: The family of kernels that a function calls once, by its number in `_core.record`.
+FAMILIES: dict[Callable[..., Any], int] = {
+    _core.softmax: 0,
+    helpers.logsumexp: 0,
+    _core.pointwise: 1,
+    pointwise.variances_of_rows: 1,
+    _core.rowwise: 2,
+    _core.linear_cross_entropy: 3,
+    _core.pairwise: 4,
 }
 
 #: The axes of the gradient by an argument, by its number, that belong to one loss.
 AXES: dict[Callable[..., Any], Callable[..., Any]] = {
     _core.softmax: softmax.axes,
+    helpers.logsumexp: others.logsumexp_axes,
     _core.pointwise: points.axes,
     _core.rowwise: rows.axes,
+    _core.linear_cross_entropy: heads.axes,
+    ctc.ctc: others.ctc_axes,
+    distillation.distillation: others.distillation_axes,
 }
 
 

@@ -31,7 +31,7 @@ def in_domain(row: str, operands: list[Any]) -> list[Any]:
     """Return operands with nan in the places of values outside of the loss's domain."""
     for k, (_, least, most) in DOMAINS.get(row, {}).items():
         x = operands[k]
-        outside = (x < least) | (x > most)
+        outside = ~((x >= least) & (x <= most))
         if jnp.issubdtype(x.dtype, jnp.floating):
             operands[k] = x * jnp.where(outside, jnp.nan, 1).astype(x.dtype)
     return operands
@@ -165,10 +165,10 @@ def _sigmoid_focal(z: Any, t: Any, alpha: float, gamma: float) -> Any:
     b = product(t, softplus(-z)) + product(1 - t, softplus(z))
     u = t * q + (1 - t) * p
     a = 1.0 if alpha < 0 else alpha * t + (1 - alpha) * (1 - t)
-    return a * product(_power(u, gamma), b)
+    return a * product(power(u, gamma), b)
 
 
-def _power(x: Any, exponent: float) -> Any:
+def power(x: Any, exponent: float) -> Any:
     """Return x to a power, with a derivative of 0 at 0."""
     if exponent == 0:
         return jnp.ones_like(x)
@@ -183,8 +183,8 @@ def _asymmetric(z: Any, t: Any, gamma_neg: float, gamma_pos: float, clip: float)
     kept = p > clip
     m = jnp.where(kept, p - clip, 0)
     other = softplus(z) if clip == 0 else jnp.where(kept, -jnp.log(q + clip), 0)
-    value = product(_power(q, gamma_pos), softplus(-z))
-    return product(t, value) + product(1 - t, product(_power(m, gamma_neg), other))
+    value = product(power(q, gamma_pos), softplus(-z))
+    return product(t, value) + product(1 - t, product(power(m, gamma_neg), other))
 
 
 def _divergence(log_q: Any, p: Any, log_p: Any) -> Any:
