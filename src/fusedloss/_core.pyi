@@ -162,6 +162,19 @@ def segmentation_gradient(
     out: Any,
     bits: bool = False,
 ) -> Any: ...
+def ctc_plain(
+    log_probs: Any,
+    targets: Any,
+    input_lengths: tuple[int, ...],
+    target_lengths: tuple[int, ...],
+    blank: int,
+    zero_infinity: bool,
+    reduction: Any,
+    num_threads: int,
+    gradient: bool = False,
+    grad_output: Any = None,
+    out: Any = None,
+) -> Any: ...
 def ctc(call: CTCCall, grad_output: Any = 1.0, gradient: Any = None) -> Any: ...
 def new_like(x: Array) -> Array: ...
 def new_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array: ...

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from torch import Tensor, get_num_threads
 
-from fusedloss import sequences
-from fusedloss._lower.loss import lookup
-from fusedloss._types import Array
+from fusedloss._core import ctc_plain
+from fusedloss._lower.ctc import ctc
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import Tensors, array, detached
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
@@ -24,6 +22,7 @@ class CTC(NamedTuple):
     reduction: str
     zero_infinity: bool
     differentiable: int = 1
+    takes_tensors: bool = True
 
     @property
     def deferred(self) -> bool:
@@ -34,30 +33,27 @@ class CTC(NamedTuple):
         self,
         tensors: Tensors,
         wanted: tuple[int, ...] = (),
-        grad_output: float | Array | None = None,
-        out: tuple[Array, ...] = (),
+        grad_output: Any = None,
+        out: tuple[Any, ...] = (),
     ) -> Any:
         """Run the kernel and return the loss; an error if it does not take the arguments."""
         log_probs, targets = tensors
-        kernel, arguments = lookup(sequences.ctc_loss).lower(
-            numbers_of_bits(detached(log_probs)),
-            array(targets),
-            self.input_lengths,
-            self.target_lengths,
-            blank=self.blank,
-            reduction=self.reduction,
-            zero_infinity=self.zero_infinity,
-            num_threads=get_num_threads(),
-        )
-        if not wanted:
-            return bits_of_numbers(kernel(*arguments))
-        if isinstance(grad_output, np.ndarray):
-            grad_output = numbers_of_bits(grad_output)
-        return bits_of_numbers(kernel(*arguments, True, grad_output, numbers_of_bits(out[0]))[0])
+        gradient: Any = (True, grad_output, out[0]) if wanted else ()
+        options: Any = self.blank, self.zero_infinity, self.reduction, get_num_threads()
+        lengths = self.input_lengths, self.target_lengths
+        value = None
+        if type(lengths[0]) is type(lengths[1]) is tuple:
+            value = ctc_plain(log_probs, targets, *lengths, *options, *gradient)
+        if value is None:
+            gradient = [numbers_of_bits(array(x)) if isinstance(x, Tensor) else x for x in gradient]
+            z = numbers_of_bits(detached(log_probs))
+            result = ctc(z, array(targets), *lengths, *options, *gradient)
+            value = bits_of_numbers(result[0] if wanted else result)
+        return value
 
     def formula(self, log_probs: Tensor, targets: Tensor) -> Tensor:
         """Compute the loss from torch's operations."""
-        return functional.ctc_loss(log_probs, targets, *self[:-1])
+        return functional.ctc_loss(log_probs, targets, *self[:-2])
 
     def outputs(self, *tensors: Any) -> dict[str, Tensor]:
         """There are no extra outputs."""

@@ -69,7 +69,9 @@ def ctc_loss(
 
 def _constant(lengths: Any) -> Any:
     """Return lengths that stay what they are until the backward pass."""
-    return tuple(lengths.reshape(-1).tolist()) if isinstance(lengths, Tensor) else lengths
+    if isinstance(lengths, Tensor):
+        lengths = lengths.reshape(-1).tolist()
+    return tuple(lengths) if isinstance(lengths, list) else lengths
 
 
 def _expect_labels(log_probs: Any, targets: Any, target_lengths: Any) -> None:
