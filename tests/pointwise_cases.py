@@ -47,6 +47,8 @@ LOG_RATE = Domain(LOGIT.draw, (0.0, -0.0, 1.0, -1.0, 20.0, -20.0, *SUBNORMAL))
 POSITIVE = Domain(
     lambda rng, shape: rng.exponential(size=shape) + 0.05, (1.0, 1e-3, 0.5, 1e4, 2.0**-20)
 )
+#: Also what msle_loss takes for its least, 1e-7.
+NOT_NEGATIVE = Domain(POSITIVE.draw, (0.0, *POSITIVE.special, 2.0**-24))
 #: Counts, of which only some are whole.
 COUNT = Domain(lambda rng, shape: rng.gamma(2.0, 2.0, size=shape), (0.0, 1.0, 2.0, 7.0, 1e4))
 VARIANCE = Domain(POSITIVE.draw, (0.0, 1e-8, 1e-3, 1.0, 1e4))
@@ -165,7 +167,7 @@ LOSSES: dict[str, Loss] = {
         hessian=True,
     ),
     "msle_loss": Loss(
-        (POSITIVE, POSITIVE),
+        (NOT_NEGATIVE, NOT_NEGATIVE),
         formula=lambda x, t: (_logarithm(x) - _logarithm(t)) ** 2,
         hessian=True,
     ),
