@@ -373,3 +373,20 @@ def test_argnums(name: str) -> None:
     for argnums in (*wrong, -1, (0, 0), ()):
         with pytest.raises(ValueError, match="argnums"):
             fl.value_and_grad(getattr(fl, name), argnums=argnums)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_label_that_is_listed_twice_counts_twice(isa: str, dtype: str) -> None:
+    """As in torch; by hand: each label against each class that is none."""
+    x = np.array([[0.25, 0.5, -0.75, 1.0]], dtype)
+    target = np.array([[1, 3, 1, -1]])
+    value, gradient = fl.value_and_grad(fl.multilabel_margin_loss)(x, target)
+    expected, slopes = 0.0, np.zeros(4)
+    for label in (1, 3, 1):
+        for other in (0, 2):
+            hinge = max(0.0, 1 - float(x[0, label]) + float(x[0, other]))
+            expected += hinge / 4
+            slopes[other] += (hinge > 0) / 4
+            slopes[label] -= (hinge > 0) / 4
+    assert value == expected  # sums of quarters: nothing is rounded
+    np.testing.assert_array_equal(gradient.astype(float), [slopes])
