@@ -238,6 +238,13 @@ def test_a_label_out_of_range_of_a_head() -> None:
     assert np.isnan(by_weight).all()
 
 
+def test_a_label_out_of_range_through_python_is_nan() -> None:
+    z, y = jnp.zeros((1, 3, 2, 2)), jnp.full((1, 2, 2), 9)
+    value, gradient = jax.jit(jax.value_and_grad(fj.dice_loss))(z, y)
+    assert np.isnan(value)
+    assert np.isnan(gradient).all()
+
+
 def test_a_value_outside_of_the_domain_is_nan() -> None:
     probs, target = jnp.array([0.5, 1.5]), jnp.array([1.0, 1.0])
     losses = fj.binary_cross_entropy(probs, target, reduction="none")
@@ -316,6 +323,26 @@ def test_export_names_the_target() -> None:
     exported = export.export(loss, disabled_checks=allowed)(z, y)
     again = export.deserialize(exported.serialize())
     close(again.call(z, y), fl.cross_entropy(z, y), 1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["cross_entropy", "mse_loss", "linear_cross_entropy", "supcon_loss"]
+)
+def test_gradients_of_each_loss(name: str) -> None:
+    """Those by arguments with a part in several losses are the formula's, others the kernel's."""
+    case = Case(name)
+    case.options = {"reduction": "none"}
+    losses = case.with_others(case.by_arrays, case.some)
+    factors = np.linspace(-1, 1, losses.size).reshape(losses.shape).astype(np.float32)
+    expected = case.with_others(
+        partial(fl.value_and_grad(case.by_arrays, case.numbers), grad_output=factors), case.some
+    )[1]
+
+    def total(*some: Any) -> Any:
+        return (factors * case.with_others(case.by_jax, some)).sum()
+
+    gradients = jax.jit(jax.grad(total, tuple(range(len(case.some)))))(*case.some)
+    close(gradients, expected, 2e-5)  # of the formula: a few roundings of float32
 
 
 def test_gradients_by_weights_are_the_formulas() -> None:
