@@ -27,6 +27,7 @@ from fusedloss.cli._contenders import (
     Work,
     contender_names,
 )
+from jax_calls import JAX_CALLS
 from linear_heads import LINEAR_HEADS
 from margin_heads import MARGIN_HEADS
 from metric_learning import METRIC_LEARNING
@@ -225,7 +226,10 @@ POINTWISE_CASES = tuple(map(_pointwise, POINTWISE))
 CASES = (*PLAIN_CASES, *DTYPE_CASES, *OPTION_CASES, *LOSS_CASES, *POINTWISE_CASES)
 
 #: Work that is measured in matrix products, or in the same call elsewhere.
-COMPARISONS = (*LINEAR_HEADS, *MARGIN_HEADS, *METRIC_LEARNING, *COMPANY, *TORCH_CALLS)
+COMPARISONS = (
+    *(*LINEAR_HEADS, *MARGIN_HEADS, *METRIC_LEARNING),
+    *(*COMPANY, *TORCH_CALLS, *JAX_CALLS),
+)
 
 # ---- Memory and lower instruction sets --------------------------------------------------------
 
