@@ -38,7 +38,7 @@ demo: $(VENV)/with-demo
 test: lint
 	$(BIN)/python -m pytest -q -m 'not long'
 
-check: lint $(VENV)/with-bench
+check: lint $(VENV)/with-check
 	$(BIN)/python -m pytest -q --hypothesis-profile=default
 	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
 	$(MAKE) fuzz
