@@ -32,6 +32,7 @@ from linear_heads import LINEAR_HEADS
 from margin_heads import MARGIN_HEADS
 from metric_learning import METRIC_LEARNING
 from pointwise import POINTWISE
+from steps import STEPS
 from targets import Target
 from torch_calls import TORCH_CALLS
 
@@ -228,7 +229,7 @@ CASES = (*PLAIN_CASES, *DTYPE_CASES, *OPTION_CASES, *LOSS_CASES, *POINTWISE_CASE
 #: Work that is measured in matrix products, or in the same call elsewhere.
 COMPARISONS = (
     *(*LINEAR_HEADS, *MARGIN_HEADS, *METRIC_LEARNING),
-    *(*COMPANY, *TORCH_CALLS, *JAX_CALLS),
+    *(*COMPANY, *TORCH_CALLS, *JAX_CALLS, *STEPS),
 )
 
 # ---- Memory and lower instruction sets --------------------------------------------------------
