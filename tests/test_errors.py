@@ -497,6 +497,8 @@ def test_out_that_overlaps_the_logits() -> None:
         logits[:, ::-1],
         memory[:24].reshape(4, 6)[:, :3],
         memory[11:23].reshape(4, 3),
+        memory[22:10:-1].reshape(4, 3),
+        memory[14:2:-1].reshape(4, 3),
     ):
         assert_raises(ValueError, "(?s)out.*overlap.*logits", logits=logits, out=out)
     square = memory[:9].reshape(3, 3)
@@ -522,6 +524,11 @@ def test_out_that_overlaps_another_input() -> None:
         reduction="none",
         out=out,
     )
+    weights = memory[8:12]
+    assert_raises(ValueError, "(?s)out.*overlap.*sample_weight", sample_weight=weights, out=out)
+    backwards = memory[20:8:-1].reshape(4, 3)  # down to the tenth number
+    assert_raises(ValueError, "(?s)out.*overlap", sample_weight=memory[8:12], out=backwards)
+    assert_raises(ValueError, "(?s)out.*overlap", weight=memory[9:12], out=backwards)
     # through the buffer protocol too
     assert_raises(ValueError, "(?s)out.*overlap", weight=memoryview(memory[11:14]), out=out)
     labels8 = memory.view("uint8")[40:44]

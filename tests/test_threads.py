@@ -142,6 +142,13 @@ def test_nonsense_of_openmp_is_ignored(run_python: Callable[..., str], nonsense:
     assert run_python(NUM_THREADS, FUSEDLOSS_NUM_THREADS=None, OMP_NUM_THREADS=nonsense) == default
 
 
+@pytest.mark.parametrize("nonsense", ["0", "-2", "many", "3x", "3,2"])
+def test_nonsense_of_our_own_is_an_error(run_python: Callable[..., str], nonsense: str) -> None:
+    script = "try: import fusedloss\nexcept ValueError as error: print(error)"
+    output = run_python(script, FUSEDLOSS_NUM_THREADS=nonsense, OMP_NUM_THREADS="5")
+    assert f"FUSEDLOSS_NUM_THREADS is '{nonsense}'" in output
+
+
 @pytest.mark.skipif(not hasattr(__import__("os"), "sched_setaffinity"), reason="no affinity here")
 def test_default_follows_the_affinity(run_python: Callable[..., str]) -> None:
     script = f"import os; os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})\n{NUM_THREADS}"

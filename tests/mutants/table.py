@@ -290,7 +290,12 @@ FAULTS = (
         "0",
         "test_threads.py",
     ),
-    Fault("core/threads.c", "value < «1» ||", "0", "test_threads.py"),
+    Fault(
+        "core/threads.c",
+        "if (threads > 0 && «*rest == '\\0'») return threads;",
+        "1",
+        "test_threads.py",
+    ),
     Fault("core/engine.c", "return «outcome.stopped»;", "0", "test_engine.py -k interrupt"),
     # ---- Memory
     Fault("core/buffers.c", "had - size <= «size / 4»", "size", "test_memory.py"),
