@@ -104,6 +104,7 @@ def kernel_library(variant: Variant, suffix: str) -> tuple[str, dict[str, Any]]:
     names = [f"-DFL_TABLE={table}", f"-DFL_POINTWISE_LOSSES={losses('LOSS')}"]
     names.append(f"-DFL_ROWWISE_LOSSES={losses('ROW_LOSS')}")
     names.append(f"-DFL_PAIR_LOSSES={losses('PAIR_LOSS')}")
+    names.append(f"-DFL_MARGINS={losses('MARGIN')}")
     return f"fusedloss_{variant.token}_{suffix}", {
         "sources": ["src/kernels/kernels.c"],
         "obj_deps": {"src/kernels/kernels.c": HEADERS + KERNEL_PARTS},

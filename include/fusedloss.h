@@ -267,19 +267,6 @@ int32_t fl_rowwise_loss(const char *name);
 
 /* ---- 6. Linear layer and cross-entropy --------------------------------------------------- */
 
-typedef enum fl_margin_kind {
-    FL_NO_MARGIN = 0,         /* logits are the linear layer's; what follows is psi(cos theta): */
-    FL_COMBINED_MARGIN,       /* cos(m1 theta + m2) - m3; parameters m1, m2, m3 */
-    FL_ARCFACE_MARGIN,        /* cos(theta + m), from pi - m on cos(theta) - m sin(m); m */
-    FL_EASY_ARCFACE_MARGIN,   /* cos(theta + m) where cos(theta) > 0, else cos(theta); m */
-    FL_CURRICULARFACE_MARGIN, /* ArcFace's, and other cosines c > cos(theta + m) become c (t + c); m, t */
-    FL_MULTIPLICATIVE_MARGIN, /* (-1)^k cos(m theta) - 2k, k = floor(m theta / pi); m */
-    FL_ADAFACE_MARGIN,        /* m, h, mean and standard deviation of the norms */
-    FL_MAGFACE_MARGIN,        /* ArcFace's with a margin linear in |x|: l_a, u_a, l_margin, u_margin, and */
-    FL_EASY_MAGFACE_MARGIN,   /*  the factor of a penalty |x| / u_a^2 + 1 / |x| */
-    FL_LAST_MARGIN = FL_EASY_MAGFACE_MARGIN,
-} fl_margin_kind;
-
 #define FL_MARGIN_PARAMETERS 5
 
 /*
@@ -289,7 +276,7 @@ typedef enum fl_margin_kind {
  * Without weights the input holds the cosines, by position and class, and features are 1.
  */
 typedef struct fl_margin {
-    fl_margin_kind kind;
+    int32_t kind; /* by fl_margin_kind; 0: no margin, logits are the linear layer's */
     double parameters[FL_MARGIN_PARAMETERS];
     double scale;
     double annealing;                    /* l: psi is blended with cos as (l cos + psi) / (1 + l) */
@@ -299,6 +286,14 @@ typedef struct fl_margin {
     int32_t keep_norm, keep_weight_norm; /* logits have the norm as a factor */
     int32_t detached;                    /* gradients take psi's slope for 1 */
 } fl_margin;
+
+/* The kind of the margin of a name ("arcface"); 0 if there is none. Rows of src/kernels/margin.inc say what
+ * their parameters are. */
+int32_t fl_margin_kind(const char *name);
+
+/* Whether a margin changes the logits of other classes by the target's angle: its shards need
+ * target_cosines. */
+int32_t fl_margin_bends_others(int32_t kind);
 
 /* What the softmax of one position takes of its logits z; m is their maximum, or 0 if that is -inf. */
 typedef struct fl_row_sums {
@@ -318,7 +313,7 @@ typedef struct fl_shard {
     int64_t classes;                /* of all shards; 0: there is but one */
     fl_row_sums *sums;              /* output, one per position: nothing else is computed then */
     const fl_row_sums *sums_of_all; /* input: sums over all shards, of one maximum */
-    const double *target_cosines;   /* input of CurricularFace: of the classes of all shards */
+    const double *target_cosines;   /* input of margins that bend others: of the classes of all shards */
 } fl_shard;
 
 /*

@@ -400,6 +400,27 @@ def test_heads_equal_those_of_one_process(ranks: Ranks, name: str, size: int) ->
     np.testing.assert_allclose(weights, whole.weight.detach().numpy(), rtol=1e-8, atol=1e-10)
 
 
+def run_default_centers(group: Any) -> float:
+    weight = torch.linspace(-1, 1, 12 * 5).reshape(12, 5).cos().chunk(2)[dist.get_rank(group)]
+    loss = distributed.sharded_margin_loss(
+        fusedloss.torch.functional.subcenter_arcface_loss,
+        weight[:3],
+        weight,
+        torch.arange(3),
+        process_group=group,
+    )
+    return loss.item()
+
+
+def test_centers_are_counted_where_no_option_names_them(ranks: Ranks) -> None:
+    """Twelve rows are four classes of three centers, which the head has by default."""
+    weight = torch.linspace(-1, 1, 12 * 5).reshape(12, 5).cos()
+    x, y = torch.cat([weight[:3], weight[6:9]]), torch.arange(3).repeat(2)
+    expected = fusedloss.torch.functional.subcenter_arcface_loss(x, weight, y).item()
+    for made in ranks.run(2, run_default_centers):
+        assert made == pytest.approx(expected, rel=1e-5)  # float32
+
+
 # ---- Checkpoints -------------------------------------------------------------------------------
 
 

@@ -13,6 +13,9 @@ from torch import Tensor
 
 import fusedloss as fl
 import fusedloss.torch as front
+from fusedloss._lower.loss import lookup
+from fusedloss._lower.loss import loss as register_loss
+from fusedloss.torch import _margin as formulas
 from fusedloss.torch import functional as F
 from fusedloss.torch.modules.margin import Head
 from test_margin import MARGINS, OPTIONS, Case, scale_of
@@ -101,6 +104,50 @@ def test_gradients_are_differentiable() -> None:
 
     assert torch.autograd.gradcheck(loss, (x, weight))
     assert torch.autograd.gradgradcheck(loss, (x, weight))
+
+
+#: Options that have a meaning in some heads.
+OPTIONS_OF_SOME: dict[str, Any] = {
+    "alpha": 3.0,
+    "centers_per_class": 2,
+    "gamma": 0.1,
+    "interclass_filtering_threshold": 0.01,
+    "lambda_g": 2.0,
+    "norm_mean": None,
+    "norm_std": None,
+    "softmax_scale": 3.0,
+    "sub_centers": 2,
+    "t": 0.3,
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS_OF_SOME)
+def test_an_option_means_what_its_own_head_says(
+    option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head may have an option of any name: what the formula makes of it are the head's traits."""
+    calls = {"ignore_index": -1, "label_smoothing": 0.0, "focal_gamma": 0.0, "annealing": 0.0}
+
+    def other_loss(embeddings: Any, weight: Any, target: Any, **options: Any) -> Any:
+        options.pop(option)
+        return lookup(fl.arcface_loss).lower(embeddings, weight, target, **options)
+
+    other = register_loss("embeddings", "weight")(other_loss)
+    monkeypatch.setitem(formulas.HEADS, "other_loss", formulas.HEADS["arcface_loss"])
+    _, (x, weight, target), _ = call_of(0, {}, torch.float64)
+
+    def loss(x: Tensor, weight: Tensor) -> Tensor:
+        margins = {"margin": 0.4, "scale": 8.0, option: OPTIONS_OF_SOME[option]}
+        return formulas.head(
+            other, (x, weight, target, None, None), margins, "mean", gradient="analytic", **calls
+        )
+
+    value = loss(x, weight)
+    by_formula, _ = torch.func.vjp(loss, x.detach(), weight.detach())
+    torch.testing.assert_close(value, by_formula, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(
+        value, F.arcface_loss(x, weight, target, margin=0.4, scale=8.0), rtol=0, atol=0
+    )
 
 
 # ---- Modules -----------------------------------------------------------------------------------

@@ -25,17 +25,32 @@ static int64_t at_least(int64_t a, int64_t least) { return a > least ? a : least
 
 static int fits(const void *data, fl_dtype dtype, fl_dtype expected) { return !data || dtype == expected; }
 
+int32_t fl_margin_kind(const char *name) {
+    const fl_kernels *kernels = fl_kernels_for(FL_FLOAT32);
+    return kernels ? fl_number_of(kernels->margin_name, name) + 1 : 0;
+}
+
+static int32_t traits_of(int32_t kind) {
+    const fl_kernels *kernels = fl_kernels_for(FL_FLOAT32);
+    const int is_known = kernels && kind > 0 && kernels->margin_name(kind - 1);
+    return is_known ? kernels->margin_traits(kind - 1) : OF_ANGLE;
+}
+
+int32_t fl_margin_bends_others(int32_t kind) { return (traits_of(kind) & BENDS_OTHERS) != 0; }
+
 /* The options of a margin-softmax head fit together. */
 static int margin_fits(const fl_linear_args *args) {
     const fl_margin *margin = &args->margin;
     const fl_softmax_args *softmax = &args->softmax;
-    if (margin->kind == FL_NO_MARGIN) return 1;
-    if (margin->kind < 0 || margin->kind > FL_LAST_MARGIN || softmax->kind != FL_INDEX_TARGET) return 0;
+    if (margin->kind == 0) return 1;
+    const fl_kernels *kernels = fl_kernels_for(FL_FLOAT32);
+    if (margin->kind < 0 || !kernels || !kernels->margin_name(margin->kind - 1)) return 0;
+    if (softmax->kind != FL_INDEX_TARGET) return 0;
     if (args->bias.data || args->bias_gradient.data || softmax->softcap != 0 || softmax->accuracy.data)
         return 0;
-    const int bends = margin->filter != 0 || margin->kind == FL_CURRICULARFACE_MARGIN;
+    const int bends = margin->filter != 0 || fl_margin_bends_others(margin->kind);
     const int keeps = margin->keep_norm || margin->keep_weight_norm;
-    const int of_norms = keeps || margin->kind >= FL_ADAFACE_MARGIN;
+    const int of_norms = keeps || (traits_of(margin->kind) & OF_NORM);
     if (!args->weight.data && (of_norms || margin->centers > 1)) return 0;
     if (bends && (keeps || margin->centers > 1)) return 0;
     if (margin->temperature != 0 && keeps) return 0;
@@ -48,7 +63,7 @@ static int shard_fits(const fl_linear_args *args) {
     const fl_softmax_args *softmax = &args->softmax;
     const int has_gradient =
         args->input_gradient.data || args->weight_gradient.data || args->bias_gradient.data;
-    const int needs_cosines = args->margin.kind == FL_CURRICULARFACE_MARGIN;
+    const int needs_cosines = fl_margin_bends_others(args->margin.kind);
     if (shard->classes == 0) return !shard->sums && !shard->sums_of_all && !shard->target_cosines;
     if (!args->weight.data || needs_cosines != (shard->target_cosines != NULL)) return 0;
     if (shard->classes < softmax->classes || !shard->sums == !shard->sums_of_all) return 0;
@@ -63,8 +78,7 @@ static fl_status check_arguments(const fl_linear_args *args) {
     const int has_target = softmax->kind == FL_INDEX_TARGET || softmax->kind == FL_PROBABILITY_TARGET;
     if (!args->input.data || args->features < 1 || !(args->filter_eps >= 0)) return FL_BAD_ARGUMENT;
     if (args->bfloat16_parts < 0 || args->bfloat16_parts > 2) return FL_BAD_ARGUMENT;
-    if (!args->weight.data && (args->margin.kind == FL_NO_MARGIN || args->weight_gradient.data))
-        return FL_BAD_ARGUMENT;
+    if (!args->weight.data && (args->margin.kind == 0 || args->weight_gradient.data)) return FL_BAD_ARGUMENT;
     if (!has_target || softmax->prediction != FL_LOGITS || softmax->gradient.data || softmax->hessian.data ||
         softmax->temperature != 0)
         return FL_BAD_ARGUMENT;
@@ -158,7 +172,7 @@ static int64_t fitting_rows(int64_t bytes, int64_t row, int64_t panel) {
 
 /* Whether a logit that is small enough says that its gradient is negligible, and nothing else needs it. */
 static int filters_logits(const fl_linear_args *args) {
-    return args->filter_eps != 0 && args->margin.kind == FL_NO_MARGIN && !args->shard.sums_of_all &&
+    return args->filter_eps != 0 && args->margin.kind == 0 && !args->shard.sums_of_all &&
            args->softmax.kind == FL_INDEX_TARGET && args->softmax.label_smoothing == 0 &&
            !args->bias_gradient.data;
 }
@@ -209,7 +223,7 @@ static void plan_memory(fl_linear_args *args, const fl_kernels *kernels, int64_t
     const int has_gradient = has_input || has_bias || weight->data;
     args->plan.direct = weight->data && weight->class_stride == 1 && weight->dtype == kernels->real;
 
-    const int has_margin = args->margin.kind != FL_NO_MARGIN;
+    const int has_margin = args->margin.kind != 0;
     const int64_t margin_bytes = has_margin * kernels->margin_terms_bytes;
     const int64_t terms_bytes = kernels->linear_terms_bytes + margin_bytes;
 

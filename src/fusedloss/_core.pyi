@@ -126,16 +126,7 @@ def rowwise_plain(
     bits: bool = False,
     wide: bool = False,
 ) -> Any: ...
-
-COMBINED_MARGIN: int
-ARCFACE_MARGIN: int
-EASY_ARCFACE_MARGIN: int
-CURRICULARFACE_MARGIN: int
-MULTIPLICATIVE_MARGIN: int
-ADAFACE_MARGIN: int
-MAGFACE_MARGIN: int
-EASY_MAGFACE_MARGIN: int
-
+def bends_others(margin: str) -> bool: ...
 def linear_cross_entropy(
     call: LinearCall,
     gradient: bool | tuple[int, ...] = False,

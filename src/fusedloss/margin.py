@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from fusedloss import _check, _core
+from fusedloss import _check
 from fusedloss._check import Margin
 from fusedloss._lower.heads import head
 from fusedloss._lower.loss import loss
@@ -133,7 +133,7 @@ def arcface_loss(
            [ 0.7457, -0.3729]])
     """
     easy = _check.flag("easy_margin", easy_margin)
-    kind = _core.EASY_ARCFACE_MARGIN if easy else _core.ARCFACE_MARGIN
+    kind = "easy_arcface" if easy else "arcface"
     return head(
         {
             "embeddings": embeddings,
@@ -225,7 +225,7 @@ def cosface_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.COMBINED_MARGIN, (1.0, 0.0, _check.cosine_margin("margin", margin))),
+        Margin("combined", (1.0, 0.0, _check.cosine_margin("margin", margin))),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -302,7 +302,7 @@ def normface_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.COMBINED_MARGIN, (1.0, 0.0, 0.0)),
+        Margin("combined", (1.0, 0.0, 0.0)),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -382,7 +382,7 @@ def l2_softmax_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.COMBINED_MARGIN, (1.0, 0.0, 0.0), keep_weight_norm=True),
+        Margin("combined", (1.0, 0.0, 0.0), keep_weight_norm=True),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -474,7 +474,7 @@ def combined_margin_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.COMBINED_MARGIN, _check.three_margins(m1, m2, m3), filter=threshold),
+        Margin("combined", _check.three_margins(m1, m2, m3), filter=threshold),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -563,7 +563,7 @@ def l_softmax_loss(
             "sample_weight": sample_weight,
         },
         Margin(
-            _core.MULTIPLICATIVE_MARGIN,
+            "multiplicative",
             (_check.whole_factor("margin", margin),),
             keep_norm=True,
             keep_weight_norm=True,
@@ -655,9 +655,7 @@ def a_softmax_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(
-            _core.MULTIPLICATIVE_MARGIN, (_check.whole_factor("margin", margin),), keep_norm=True
-        ),
+        Margin("multiplicative", (_check.whole_factor("margin", margin),), keep_norm=True),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -744,7 +742,7 @@ def sphereface_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.MULTIPLICATIVE_MARGIN, (_check.factor("margin", margin),)),
+        Margin("multiplicative", (_check.factor("margin", margin),)),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -831,7 +829,7 @@ def subcenter_arcface_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.ARCFACE_MARGIN, (_check.angle("margin", margin),), centers=centers),
+        Margin("arcface", (_check.angle("margin", margin),), centers=centers),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -919,7 +917,7 @@ def curricularface_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.CURRICULARFACE_MARGIN, parameters),
+        Margin("curricularface", parameters),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -1026,7 +1024,7 @@ def adaface_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.ADAFACE_MARGIN, parameters),
+        Margin("adaface", parameters),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -1119,7 +1117,7 @@ def magface_loss(
     """
     parameters = _check.norm_margins(l_a, u_a, l_margin, u_margin, lambda_g)
     easy = _check.flag("easy_margin", easy_margin)
-    kind = _core.EASY_MAGFACE_MARGIN if easy else _core.MAGFACE_MARGIN
+    kind = "easy_magface" if easy else "magface"
     return head(
         {
             "embeddings": embeddings,
@@ -1214,7 +1212,7 @@ def margin_cross_entropy(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.COMBINED_MARGIN, _check.three_margins(m1, m2, m3)),
+        Margin("combined", _check.three_margins(m1, m2, m3)),
         scale,
         (
             *(ignore_index, label_smoothing, focal_gamma),

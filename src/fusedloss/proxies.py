@@ -89,7 +89,7 @@ def proxy_nca_loss(
             "class_weight": class_weight,
             "sample_weight": sample_weight,
         },
-        Margin(_core.COMBINED_MARGIN, (1.0, 0.0, 0.0)),
+        Margin("combined", (1.0, 0.0, 0.0)),
         2 * _check.scale("softmax_scale", softmax_scale, embeddings),
         (
             *(ignore_index, label_smoothing, focal_gamma),
@@ -187,7 +187,7 @@ def soft_triple_loss(
             "sample_weight": sample_weight,
         },
         Margin(
-            _core.COMBINED_MARGIN,
+            "combined",
             (1.0, 0.0, _check.cosine_margin("margin", margin)),
             centers=centers,
             temperature=_check.scale("gamma", gamma, embeddings),

@@ -29,11 +29,12 @@
 
 #include "gemm.inc"
 
-#include "linear.inc"
-
 #include "margin.inc"
 
+#include "linear.inc"
+
 #include "pairwise.inc"
+
 #include "segmentation.inc"
 
 #include "ctc.inc"
@@ -65,6 +66,8 @@ __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
     .linear_sums_bytes = sizeof(row_sums),
     .linear_terms_bytes = sizeof(row_terms),
     .margin_terms_bytes = sizeof(margin_terms),
+    .margin_name = margin_name,
+    .margin_traits = margin_traits,
     .pairwise_name = pairwise_name,
     .pairwise_statistics = pairwise_statistics,
     .pairwise_pack = pairwise_pack,

@@ -25,6 +25,13 @@ typedef struct fl_pair_totals {
     int32_t has_part; /* its part of the references' gradient is not nothing */
 } fl_pair_totals;
 
+/* What of a margin-softmax head is not a function of the target's angle alone: see margin.inc. */
+typedef enum fl_margin_traits {
+    OF_ANGLE = 0,
+    OF_NORM = 1,
+    BENDS_OTHERS = 2,
+} fl_margin_traits;
+
 /* What a loss of pairs has to know before the derivatives of a row can be computed. */
 typedef enum fl_pair_statistics {
     NO_STATISTICS,
@@ -60,7 +67,9 @@ typedef struct fl_kernels {
     fl_task linear_check; /* as softmax_check */
     fl_task linear_pack, linear_logits, linear_finish, linear_gradient, linear_input; /* see linear.inc */
     int64_t linear_sums_bytes, linear_terms_bytes,
-        margin_terms_bytes;                                  /* what they take for a panel of positions */
+        margin_terms_bytes;                     /* what they take for a panel of positions */
+    const char *(*margin_name)(int32_t number); /* of each margin; NULL past the last */
+    fl_margin_traits (*margin_traits)(int32_t number);
     const char *(*pairwise_name)(int32_t loss);              /* of each loss of pairs; NULL past the last */
     fl_pair_statistics (*pairwise_statistics)(int32_t loss); /* what it needs */
     fl_task pairwise_pack;                                   /* embeddings are normalized and packed */

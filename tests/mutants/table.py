@@ -163,25 +163,28 @@ FAULTS = (
     ),
     # ---- Pairs
     Fault(
-        "kernels/pairwise.inc",
+        "kernels/pairwise_finish.inc",
         "if (has_sums) «sum += column_sums_of(args, group)[j];»",
         "sum = group ? sum : column_sums_of(args, group)[j];",
         METRIC,
     ),
-    Fault("kernels/pairwise.inc", "if («inverse > 0»)", "1", METRIC),
+    Fault("kernels/pairwise_finish.inc", "if («inverse > 0»)", "1", METRIC),
     Fault(
-        "kernels/pairwise.inc", "norm < least ? «-factors[i]» : factors[i]", "factors[i]", METRIC
+        "kernels/pairwise_pack.inc",
+        "norm < least ? «-factors[i]» : factors[i]",
+        "factors[i]",
+        METRIC,
     ),
-    Fault("kernels/pairwise.inc", "if («weight == 0») row->nonzero[i] = 0;", "0", METRIC),
+    Fault("kernels/pairwise_walk.inc", "if («weight == 0») row->nonzero[i] = 0;", "0", METRIC),
     Fault(
-        "kernels/pairwise.inc",
+        "kernels/pairwise_walk.inc",
         "j < args->columns ? (real)«factor_of_anchor(args, j)» : 0",
         "1",
         METRIC,
     ),
-    Fault("kernels/pairwise.inc", "store(at, «add» ? load(at)", "0", METRIC),
+    Fault("kernels/pairwise_finish.inc", "store(at, «add» ? load(at)", "0", METRIC),
     Fault(
-        "kernels/pairwise.inc",
+        "kernels/pairwise_walk.inc",
         "highest = max_or_second(«load(exponentials_of(args, group) + j)», highest);",
         "highest",
         METRIC,
@@ -205,19 +208,21 @@ FAULTS = (
     Fault("kernels/contrastive.inc", "row->slopes[0] += «lane_sum(products)»;", "0", METRIC),
     Fault("kernels/triplets.inc", "(d > positive) & («x >= 0»);", "x > 0", METRIC),
     # ---- Heads
-    Fault("kernels/margin.inc", "kept = ~(s < best) & «~found»;", "(found | ~found)", HEADS),
+    Fault("kernels/linear_heads.inc", "kept = ~(s < best) & «~found»;", "(found | ~found)", HEADS),
     Fault(
-        "kernels/margin.inc",
+        "kernels/linear_heads.inc",
         "above = «cosine > load(terms->threshold + lane)»;",
         "cosine >= load(terms->threshold + lane)",
         HEADS,
     ),
     Fault(
-        "kernels/margin.inc",
-        "blend(above, filters ? zero : s * («t + cosine»), s)",
-        "splat(t)",
+        "kernels/linear_heads.inc",
+        "bent = filters ? zero : s * («offset + cosine»);",
+        "offset",
         HEADS,
     ),
+    Fault("kernels/margin.inc", "point.threshold = cos(at.theta + «parameter[0]»);", "0", HEADS),
+    Fault("kernels/margin.inc", ".penalty_rise = «inside» ?", "1", HEADS),
     Fault(
         "kernels/gemm.inc",
         "const tile_place to = {c.at + i * c.row + j / PANEL * c.panel, c.row, TILE_ROWS, n - j,\n"

@@ -32,7 +32,7 @@ LINEAR_DIFFERENTIABLE = ("input", "linear_weight", "linear_bias")
 class Margin(NamedTuple):
     """A margin-softmax head, as the kernels take it."""
 
-    kind: int
+    kind: str  # a row of src/kernels/margin.inc
     parameters: tuple[float, ...] = ()
     scale: float = 1.0
     annealing: float = 0.0

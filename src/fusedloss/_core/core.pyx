@@ -100,12 +100,8 @@ cdef extern from "fusedloss.h" nogil:
         fl_output gradients[FL_MAX_OPERANDS]
         double value
 
-    ctypedef enum fl_margin_kind:
-        FL_COMBINED_MARGIN, FL_ARCFACE_MARGIN, FL_EASY_ARCFACE_MARGIN, FL_CURRICULARFACE_MARGIN
-        FL_MULTIPLICATIVE_MARGIN, FL_ADAFACE_MARGIN, FL_MAGFACE_MARGIN, FL_EASY_MAGFACE_MARGIN
-
     ctypedef struct fl_margin:
-        fl_margin_kind kind
+        int32_t kind
         double parameters[FL_MARGIN_PARAMETERS]
         double scale, annealing, filter, temperature
         int64_t centers
@@ -207,6 +203,8 @@ cdef extern from "fusedloss.h" nogil:
     fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program)
     fl_status fl_linear_program(fl_linear_args *args, fl_program *program)
     int32_t fl_pairwise_loss(const char *name)
+    int32_t fl_margin_kind(const char *name)
+    int32_t fl_margin_bends_others(int32_t kind)
     fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program)
     int32_t fl_next_stage(const fl_program *program, void *args, int32_t stage)
     fl_status fl_segmentation_program(fl_segmentation_args *args, fl_program *program)

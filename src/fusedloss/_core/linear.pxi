@@ -1,15 +1,5 @@
 # Linear layer and cross-entropy: a part of core.pyx.
 
-COMBINED_MARGIN = <int>FL_COMBINED_MARGIN
-ARCFACE_MARGIN = <int>FL_ARCFACE_MARGIN
-EASY_ARCFACE_MARGIN = <int>FL_EASY_ARCFACE_MARGIN
-CURRICULARFACE_MARGIN = <int>FL_CURRICULARFACE_MARGIN
-MULTIPLICATIVE_MARGIN = <int>FL_MULTIPLICATIVE_MARGIN
-ADAFACE_MARGIN = <int>FL_ADAFACE_MARGIN
-MAGFACE_MARGIN = <int>FL_MAGFACE_MARGIN
-EASY_MAGFACE_MARGIN = <int>FL_EASY_MAGFACE_MARGIN
-
-
 # "high" means bfloat16x3 where the CPU has tiles; with vectors, float32 is faster.
 BFLOAT16_PARTS = {"highest": 0, "high": 0, "medium": 1, "bfloat16x3": 2}
 
@@ -50,9 +40,16 @@ cdef void hold(
     set_input(to, array, axis)
 
 
+def bends_others(str margin):
+    """Whether a margin changes the logits of other classes by the target's angle."""
+    return fl_margin_bends_others(fl_margin_kind(margin.encode())) != 0
+
+
 cdef void set_margin(fl_margin *to, object margin) except *:
     cdef int i
-    to.kind = <fl_margin_kind><int>margin.kind
+    to.kind = fl_margin_kind(margin.kind.encode())
+    if to.kind == 0:
+        raise SystemError(f"linear kernel: no margin {margin.kind}")
     for i in range(len(margin.parameters)):
         to.parameters[i] = margin.parameters[i]
     to.scale = margin.scale

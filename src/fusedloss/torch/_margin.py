@@ -24,16 +24,29 @@ from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._softmax import expect_shape
 from fusedloss.torch._unit import unit_rows
 
-#: psi of a target's cosine, of the norm of its embedding and of a head's margins.
-Psi = Callable[..., Tensor]
+#: What a head makes of tensors, given all its options by name, of which it takes those that it has.
+Formula = Callable[..., Tensor]
+
+
+def _scale(*, scale: float, **_: Any) -> float:
+    return float(scale)
 
 
 class Head(NamedTuple):
-    """How a head's logits differ from scaled cosines."""
+    """A head's traits: how its logits differ from scaled cosines.
 
-    psi: Psi
+    Nothing but these says what an option does: names of options have no meaning across heads.
+    """
+
+    psi: Formula  # of the target's cosine and the norm of its embedding
     keep_norm: bool = False
     keep_weight_norm: bool = False
+    scale: Callable[..., float] = _scale  # what cosines are multiplied by
+    centers: str | None = None  # the option that says how many rows of weights a class has
+    pool: Formula | None = None  # the cosine of a class, of its centers' cosines (..., centers)
+    bend: Formula | None = None  # cosines of other classes, of those and of the target's
+    penalty: Formula | None = None  # of the embedding's norm, added to the loss
+    of_statistics: bool = False  # psi takes the mean and deviation of the batch's norms
 
 
 class HeadCall(NamedTuple):
@@ -102,25 +115,22 @@ class HeadCall(NamedTuple):
         if self.differentiable == 2:
             x, w = floats
             norm = x.norm(dim=-1)
-            cosine = of_classes(unit_rows(x) @ unit_rows(w).T, margins)
+            cosine = of_classes(self.head, unit_rows(x) @ unit_rows(w).T, margins)
         else:
             (cosine,) = floats
         # Where rounding decides the angle its slope has no meaning: none there.
         most = 1 - torch.finfo(wide).eps / 2
         c = cosine.gather(-1, at).squeeze(-1)
-        if "norm_mean" in margins:
+        if self.head.of_statistics:
             margins = _with_statistics(margins, norm[~silent])
         psi = self.head.psi(c.clamp(-most, most), norm, **margins)
         share = 1 / (1 + options["annealing"])
         psi = share * (options["annealing"] * c + psi)
         if options["gradient"] == "detached":
             psi = c + (psi - c).detach()
-        if margins.get("interclass_filtering_threshold"):
-            cosine = torch.where(cosine > margins["interclass_filtering_threshold"], 0, cosine)
-        if "t" in margins:
-            hard = cosine > torch.cos(torch.acos(c.clamp(-1, 1)) + margins["margin"]).unsqueeze(-1)
-            cosine = torch.where(hard, cosine * (margins["t"] + cosine), cosine)
-        z = scale_of(margins | options) * cosine.scatter(-1, at, psi.unsqueeze(-1))
+        if self.head.bend:
+            cosine = self.head.bend(cosine, c, **margins)
+        z = self.head.scale(**margins, **options) * cosine.scatter(-1, at, psi.unsqueeze(-1))
         if self.head.keep_norm:
             z = z * norm.unsqueeze(-1)
         if self.head.keep_weight_norm:
@@ -136,9 +146,8 @@ class HeadCall(NamedTuple):
         if options["focal_gamma"]:
             others = -torch.expm1(z.log_softmax(-1).gather(-1, at).squeeze(-1))
             losses = losses * others ** options["focal_gamma"]
-        if "lambda_g" in margins:
-            a = norm.clamp(margins["l_a"], margins["u_a"])
-            losses = losses + ~silent * margins["lambda_g"] * (a / margins["u_a"] ** 2 + 1 / a)
+        if self.head.penalty:
+            losses = losses + ~silent * self.head.penalty(norm, **margins)
         weights = counted.to(wide)
         if sample_weight is not None:
             weights = weights * sample_weight.to(wide)
@@ -185,35 +194,58 @@ def expect_options(loss: Callable[..., Any], **options: Any) -> None:
     """
     if is_compiling():
         return
-    rows, centers = np.empty((0, 1)), np.empty((centers_of(options), 1))
-    floats = (rows, centers)[: len(lookup(loss).differentiable)]
+    head = HEADS.get(loss.__name__)
+    centers = 1 if head is None else centers_of(head, options)
+    rows, layer = np.empty((0, 1)), np.empty((centers, 1))
+    floats = (rows, layer)[: len(lookup(loss).differentiable)]
     lookup(loss).lower(*floats, np.empty(0, np.int64), **options)
 
 
-def centers_of(options: dict[str, Any]) -> int:
+def centers_of(head: Head, options: dict[str, Any]) -> int:
     """Return how many rows of weights a class has."""
-    for name in ("sub_centers", "centers_per_class"):
-        if name in options:
-            return _check.count(name, options[name])
-    return 1
+    return 1 if head.centers is None else _check.count(head.centers, options[head.centers])
 
 
-def of_classes(cosine: Tensor, margins: dict[str, Any]) -> Tensor:
+def of_classes(head: Head, cosine: Tensor, options: dict[str, Any]) -> Tensor:
     """Return the cosines of classes from those of their centers, if they have several."""
-    centers = centers_of(margins)
-    if centers == 1:
+    if head.pool is None:
         return cosine
-    cosine = cosine.reshape(*cosine.shape[:-1], -1, centers)
-    if "gamma" in margins:
-        return (torch.softmax(cosine / margins["gamma"], -1) * cosine).sum(-1)
+    centers = centers_of(head, options)
+    return head.pool(cosine.reshape(*cosine.shape[:-1], -1, centers), **options)
+
+
+def _best_center(cosine: Tensor, **_: Any) -> Tensor:
     return cosine.amax(-1)
 
 
-def scale_of(options: dict[str, Any]) -> float:
-    """Return what cosines are multiplied by."""
-    if "softmax_scale" in options:
-        return 2 * float(options["softmax_scale"])
-    return float(options["scale"] if "scale" in options else options["alpha"])
+def _soft_center(cosine: Tensor, *, gamma: float, **_: Any) -> Tensor:
+    return (torch.softmax(cosine / gamma, -1) * cosine).sum(-1)
+
+
+def _filtered(
+    cosine: Tensor, c: Tensor, *, interclass_filtering_threshold: float, **_: Any
+) -> Tensor:
+    if not interclass_filtering_threshold:
+        return cosine
+    return torch.where(cosine > interclass_filtering_threshold, 0, cosine)
+
+
+def _hardened(cosine: Tensor, c: Tensor, *, margin: float, t: float, **_: Any) -> Tensor:
+    hard = cosine > torch.cos(torch.acos(c.clamp(-1, 1)) + margin).unsqueeze(-1)
+    return torch.where(hard, cosine * (t + cosine), cosine)
+
+
+def _norm_penalty(norm: Tensor, *, l_a: float, u_a: float, lambda_g: float, **_: Any) -> Tensor:
+    a = norm.clamp(l_a, u_a)
+    return lambda_g * (a / u_a**2 + 1 / a)
+
+
+def _alpha(*, alpha: float, **_: Any) -> float:
+    return float(alpha)
+
+
+def _of_distances(*, softmax_scale: float, **_: Any) -> float:
+    return 2 * float(softmax_scale)
 
 
 def _shifted(c: Tensor, margin: Tensor | float, easy: bool) -> Tensor:
@@ -289,20 +321,20 @@ def _magface(
 
 HEADS = {
     "a_softmax_loss": Head(_multiplicative, keep_norm=True),
-    "adaface_loss": Head(_adaface),
+    "adaface_loss": Head(_adaface, of_statistics=True),
     "arcface_loss": Head(_arcface),
-    "combined_margin_loss": Head(_combined),
+    "combined_margin_loss": Head(_combined, bend=_filtered),
     "cosface_loss": Head(_cosface),
-    "curricularface_loss": Head(_arcface),
-    "l2_softmax_loss": Head(_plain, keep_weight_norm=True),
+    "curricularface_loss": Head(_arcface, bend=_hardened),
+    "l2_softmax_loss": Head(_plain, keep_weight_norm=True, scale=_alpha),
     "l_softmax_loss": Head(_multiplicative, keep_norm=True, keep_weight_norm=True),
-    "magface_loss": Head(_magface),
+    "magface_loss": Head(_magface, penalty=_norm_penalty),
     "margin_cross_entropy": Head(_combined),
     "normface_loss": Head(_plain),
-    "proxy_nca_loss": Head(_plain),
-    "soft_triple_loss": Head(_cosface),
+    "proxy_nca_loss": Head(_plain, scale=_of_distances),
+    "soft_triple_loss": Head(_cosface, centers="centers_per_class", pool=_soft_center),
     "sphereface_loss": Head(_multiplicative),
-    "subcenter_arcface_loss": Head(_arcface),
+    "subcenter_arcface_loss": Head(_arcface, centers="sub_centers", pool=_best_center),
 }
 
 

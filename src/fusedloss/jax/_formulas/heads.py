@@ -8,7 +8,6 @@ from typing import Any
 import jax
 from jax import numpy as jnp
 
-from fusedloss import _core
 from fusedloss._check import LinearCall, Margin
 from fusedloss._types import Extras
 from fusedloss.jax._formulas.elementary import reduced, unit_rows, wide
@@ -80,7 +79,7 @@ def _head(
     c = jnp.take_along_axis(cosine, at, -1)[..., 0]
     most = 1 - float(jnp.finfo(x.dtype).eps) / 2
     inside = jnp.where(c > most, most, jnp.where(c < -most, -most, c)).astype(x.dtype)
-    if margin.kind == _core.ADAFACE_MARGIN:
+    if margin.kind == "adaface":
         margin = _with_statistics(margin, norm, silent, given.static)
     share = 1 / (1 + margin.annealing)
     psi = share * (margin.annealing * c + _psi(inside, norm, silent, margin))
@@ -88,7 +87,7 @@ def _head(
         psi = c + jax.lax.stop_gradient(psi - c)
     if margin.filter:
         cosine = jnp.where(cosine > margin.filter, 0, cosine)
-    if margin.kind == _core.CURRICULARFACE_MARGIN:
+    if margin.kind == "curricularface":
         m, t = margin.parameters
         hard = cosine > jnp.cos(jnp.arccos(jnp.clip(c, -1, 1)) + m)[..., None]
         cosine = jnp.where(hard, cosine * (t + cosine), cosine)
@@ -99,7 +98,7 @@ def _head(
     if margin.keep_weight_norm:
         z = z * jnp.sqrt((weight * weight).sum(-1))
     penalty: Any = 0.0
-    if margin.kind in (_core.MAGFACE_MARGIN, _core.EASY_MAGFACE_MARGIN):
+    if margin.kind in ("magface", "easy_magface"):
         least, most_norm, _, _, factor = margin.parameters
         a = jnp.where(norm < least, least, jnp.where(norm > most_norm, most_norm, norm))
         counts = jnp.where(silent, 0, 1 if v is None else v).astype(x.dtype)
@@ -140,18 +139,18 @@ def _with_statistics(margin: Margin, norm: Any, silent: Any, static: dict[str, A
 def _psi(c: Any, norm: Any, silent: Any, margin: Margin) -> Any:
     """Return what takes the place of the target's cosine."""
     kind, parameters = margin.kind, margin.parameters
-    if kind in (_core.ARCFACE_MARGIN, _core.CURRICULARFACE_MARGIN):
+    if kind in ("arcface", "curricularface"):
         return _shifted(c, parameters[0], False)
-    if kind == _core.EASY_ARCFACE_MARGIN:
+    if kind == "easy_arcface":
         return _shifted(c, parameters[0], True)
-    if kind == _core.COMBINED_MARGIN:
+    if kind == "combined":
         m1, m2, m3 = parameters
         return (c if (m1, m2) == (1, 0) else jnp.cos(m1 * jnp.arccos(c) + m2)) - m3
-    if kind == _core.MULTIPLICATIVE_MARGIN:
+    if kind == "multiplicative":
         theta = parameters[0] * jnp.arccos(c)
         k = jax.lax.stop_gradient(jnp.floor(theta / math.pi))
         return (1 - 2 * (k % 2)) * jnp.cos(theta) - 2 * k
-    if kind == _core.ADAFACE_MARGIN:
+    if kind == "adaface":
         m, h, mean, deviation = parameters
         norm = jax.lax.stop_gradient(jnp.clip(norm, 1e-3, 100))
         q = jnp.clip(h * (norm - mean) / (deviation + 1e-3), -1, 1)
@@ -161,4 +160,4 @@ def _psi(c: Any, norm: Any, silent: Any, margin: Margin) -> Any:
     least, most, l_margin, u_margin, _ = parameters
     a = jnp.where(norm < least, least, jnp.where(norm > most, most, norm))
     rise = (u_margin - l_margin) / (most - least)
-    return _shifted(c, rise * (a - least) + l_margin, kind == _core.EASY_MAGFACE_MARGIN)
+    return _shifted(c, rise * (a - least) + l_margin, kind == "easy_magface")

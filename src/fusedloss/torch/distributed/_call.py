@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from fusedloss.torch._autograd import as_autocast
-from fusedloss.torch._margin import centers_of
 from fusedloss.torch.distributed._group import DTYPES, Facts, agree, failure, fingerprint
 from fusedloss.torch.distributed._sharded import Layer, Rows, Spec, evaluate, gather, lowered
 
@@ -74,7 +73,7 @@ def _facts(spec: Spec, rows: Rows, layer: Layer) -> Facts:
             )
     # Of no rows, the same loss of arrays says what is wrong with all else.
     no_rows = Rows(embeddings.reshape(-1, embeddings.shape[-1])[:0], target.reshape(-1)[:0], None)
-    lowered(spec, no_rows, layer)
+    _, call = lowered(spec, no_rows, layer)
     labels = target[target != spec.ignore_index]
     tensors = (embeddings, layer.weight, layer.bias)
     differentiated = torch.is_grad_enabled() and any(
@@ -83,7 +82,7 @@ def _facts(spec: Spec, rows: Rows, layer: Layer) -> Facts:
     return Facts(
         failed=0,
         rows=target.numel(),
-        classes=len(layer.weight) // centers_of(spec.options),
+        classes=len(layer.weight) // (1 if call.margin is None else call.margin.centers),
         least_label=int(labels.min()) if len(labels) else 0,
         most_label=int(labels.max()) if len(labels) else -1,
         features=embeddings.shape[-1],

@@ -213,7 +213,7 @@ class _Shard(torch.autograd.Function):
         kernel, call = lowered(spec, rows, layer)
         sums = torch.zeros(len(target), 6, dtype=torch.float64)
         cosines = None
-        if call.margin is not None and call.margin.kind == _core.CURRICULARFACE_MARGIN:
+        if call.margin is not None and _core.bends_others(call.margin.kind):
             cosines = target_cosines(part, Rows(embeddings, target, None), weight, spec.group)
         shard = Shard(part.classes, sums.numpy(), False, numbers(cosines))
         _sums(kernel, call, shard, spec.group)

@@ -22,7 +22,6 @@ from fusedloss.torch._margin import (
     expect_labels,
     expect_options,
     of_classes,
-    scale_of,
 )
 from fusedloss.torch.modules._fields import Module, with_options
 
@@ -95,7 +94,7 @@ class Head(Module):
         self.num_classes = _check.count("num_classes", self.num_classes)
         self.sample_rate = _check.sample_share("sample_rate", self.sample_rate)
         self.generator = _check.generator("seed", seed)
-        self.centers = centers_of(self.keywords())
+        self.centers = centers_of(HEADS[self.loss], self.keywords())
         self.weight = self.new_weight(self.num_classes * self.centers, device, dtype)
         self._watch()
         self.reset_parameters()
@@ -228,7 +227,7 @@ class Head(Module):
         weight = self.weight_here
         weight = weight if head.keep_weight_norm else normalize(weight, dim=-1)
         options = self.keywords()
-        return scale_of(options) * of_classes(linear(x, weight), options)
+        return head.scale(**options) * of_classes(head, linear(x, weight), options)
 
 
 def _statistic(start: float, device: Any, dtype: torch.dtype | None) -> Tensor:
