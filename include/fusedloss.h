@@ -127,8 +127,9 @@ typedef enum fl_prediction {
  * FL_MEAN divides by the sum of v w_y over the positions not ignored (index targets) or the sum of v
  * (probability targets, z_loss and mean_of_positions). gradient = d sum(grad_output * reduced loss) / d
  * logits. The gradient may be the very memory of the logits (equal strides and dtype); no other overlap is
- * allowed. lse, entropy and accuracy are 0 where the position is ignored; accuracy is 1 where the target
- * class (of a distribution: its first maximum) is the first maximum of the logits, else 0.
+ * allowed. lse, entropy, accuracy and log_prob are 0 where the position is ignored; accuracy is 1 where the
+ * target class (of a distribution: its first maximum) is the first maximum of the logits, else 0; log_prob is
+ * log p_y, of index targets only.
  */
 typedef struct fl_softmax_args {
     /* inputs */
@@ -157,8 +158,8 @@ typedef struct fl_softmax_args {
     fl_output loss;     /* FL_NONE: one value per position, of the logits' dtype or the compute type */
     fl_output gradient; /* of the logits' dtype or the compute type */
     fl_output hessian;  /* its diagonal; the same dtypes, index and probability targets only */
-    fl_output lse, entropy, accuracy; /* of the compute type, one value per position */
-    double value;                     /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
+    fl_output lse, entropy, accuracy, log_prob; /* of the compute type, one value per position */
+    double value;                               /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
     /* set by fl_softmax_program and its stages; not for the caller */
     struct {
         double divisor;   /* what the mean divides by; 1 otherwise */

@@ -277,7 +277,7 @@ CASES: tuple[Case, ...] = (
             ("", {}),
             ("softcap", {"softcap": 3.0}),
             ("z_loss", {"z_loss": 0.1}),
-            ("outputs", {"outputs": ("lse", "entropy", "accuracy")}),
+            ("outputs", {"outputs": ("lse", "entropy", "accuracy", "log_prob")}),
         )
     ),
     Case(
@@ -336,7 +336,7 @@ CASES: tuple[Case, ...] = (
             ("again", True, {"workspace": 1}),
             ("filter", False, {"filter_eps": 1e-4}),
             ("softcap", True, {"softcap": 3.0, "z_loss": 0.1}),
-            ("outputs", False, {"outputs": ("lse", "entropy", "accuracy")}),
+            ("outputs", False, {"outputs": ("lse", "entropy", "accuracy", "log_prob")}),
         )
     ),
     Case("linear_cross_entropy", _linear(True, label_smoothing=0.2), ("input",), "smoothing"),

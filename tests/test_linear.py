@@ -225,7 +225,7 @@ def test_same_bits_for_any_number_of_threads(
 @pytest.mark.parametrize("workspace", WORKSPACES)
 def test_outputs(isa: str, workspace: int | None) -> None:
     x, weight, target, _ = Linear(130, 20, 50, ignore=True).build("float64")
-    names: tuple[Output, ...] = ("lse", "entropy", "accuracy")
+    names: tuple[Output, ...] = ("lse", "entropy", "accuracy", "log_prob")
     _, outputs = fl.linear_cross_entropy(x, weight, target, outputs=names, workspace=workspace)
     _, expected = fl.cross_entropy(x @ weight.T, target, outputs=names)
     for name in names:

@@ -65,6 +65,8 @@ CASES = tuple(
 
 GRAD = fl.value_and_grad(fl.cross_entropy)
 
+NAMES: tuple[Any, ...] = ("lse", "entropy", "accuracy", "log_prob")
+
 
 def positions_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     axis = class_axis(len(shape))
@@ -185,7 +187,7 @@ def test_ignored_rows_may_hold_anything(
     spoiled[3] = np.inf
     spoiled = np.moveaxis(spoiled.reshape(*target.shape, -1), -1, axis)
     for reduction in ("none", "mean", "sum"):
-        options = {**options, "reduction": reduction, "outputs": ("lse", "entropy", "accuracy")}
+        options = {**options, "reduction": reduction, "outputs": NAMES}
         (value, extra), gradient = GRAD(spoiled, target, sample_weight=weight, **options)
         clean = np.where(np.isfinite(weight), weight, 0).astype(dtype)
         (expected, kept), same = GRAD(logits, target, sample_weight=clean, **options)
@@ -301,8 +303,6 @@ def test_z_loss_adds_the_square_of_lse(
 
 # ---- Extra outputs -----------------------------------------------------------------------------
 
-NAMES: tuple[Any, ...] = ("lse", "entropy", "accuracy")
-
 OUTPUT_CASES = tuple(
     Case(shape, options, logits)
     for shape, logits in zip(
@@ -330,12 +330,13 @@ def test_outputs(case: Case, dtype: str) -> None:
     truth = outputs(logits, target, dtype=truth_dtype(dtype), **named)
     plain = GRAD(logits, target, **options)
     ulps = softmax_ulps(logits.shape[class_axis(logits.ndim)])
+    names = tuple(name for name in NAMES if name in truth)
     for reduction in ("none", "mean", "sum"):
         options["reduction"] = reduction
-        value, arrays = fl.cross_entropy(logits, target, outputs=NAMES, **options)
-        (with_grad, with_arrays), gradient = GRAD(logits, target, outputs=NAMES, **options)
+        value, arrays = fl.cross_entropy(logits, target, outputs=names, **options)
+        (with_grad, with_arrays), gradient = GRAD(logits, target, outputs=names, **options)
         assert_same_bits(value, with_grad)
-        assert tuple(arrays) == tuple(with_arrays) == NAMES
+        assert tuple(arrays) == tuple(with_arrays) == names
         for name, array in arrays.items():
             assert array.shape == positions_of(case.shape)
             assert_quantity(array, truth[name], compute_dtype(dtype), ulps)
@@ -351,7 +352,7 @@ def test_some_outputs(isa: str, rng: np.random.Generator) -> None:
         logits = rng.normal(size=shape).astype("float32")
         target = rng.integers(0, 10, size=positions_of(shape))
         _, every = fl.cross_entropy(logits, target, outputs=NAMES)
-        some_names: list[Any] = [("lse",), ("accuracy", "entropy"), ["entropy"], ("accuracy",)]
+        some_names: list[Any] = [("lse",), ("accuracy", "entropy"), ["entropy"], ["log_prob"]]
         for names in some_names:
             _, some = fl.cross_entropy(logits, target, outputs=names)
             assert list(some) == list(names)
@@ -393,6 +394,16 @@ def test_worked_outputs() -> None:
     np.testing.assert_allclose(arrays["lse"], 0, atol=1e-15)
     np.testing.assert_allclose(arrays["entropy"], [1.0397208, 0.6390319], atol=5e-8)  # by hand
     np.testing.assert_array_equal(arrays["accuracy"], [1, 0])
+    np.testing.assert_allclose(arrays["log_prob"], np.log([0.5, 0.1]), rtol=1e-15)
+
+
+def test_probabilities_have_no_log_prob() -> None:
+    match = "outputs holds 'log_prob': expected class indices, target has probabilities"
+    logits, target = np.zeros((2, 3)), np.full((2, 3), 1 / 3)
+    with pytest.raises(ValueError, match=match):
+        fl.cross_entropy(logits, target, outputs=("log_prob",))
+    with pytest.raises(ValueError, match=match):
+        fl.linear_cross_entropy(logits, np.eye(3), target, outputs=("log_prob",))
 
 
 def test_outputs_of_special_rows(isa: str) -> None:
@@ -400,6 +411,7 @@ def test_outputs_of_special_rows(isa: str) -> None:
     rows = [[0, -inf, 0], [-inf, -inf, -inf], [nan, 0, 0], [1e4, -1e4, 1e4], [3, -inf, -inf]]
     expected_lse = [np.log(2), -inf, nan, 1e4 + np.log(2), 3]
     expected_entropy = [np.log(2), nan, nan, np.log(2), 0]
+    expected_log_prob = [-np.log(2), nan, nan, -np.log(2), 0]
     for dtype in ("float32", "float64"):
         for columns in (False, True):
             logits = np.array(rows, dtype)
@@ -410,6 +422,12 @@ def test_outputs_of_special_rows(isa: str) -> None:
             np.testing.assert_allclose(
                 arrays["entropy"].ravel(), expected_entropy, rtol=8 * eps(dtype)
             )
+            np.testing.assert_allclose(
+                arrays["log_prob"].ravel(), expected_log_prob, rtol=2 * eps(dtype)
+            )
+            ruled_out = np.ones_like(target)
+            _, arrays = fl.cross_entropy(logits, ruled_out, outputs=NAMES, reduction="none")
+            assert arrays["log_prob"].ravel()[0] == -inf
 
 
 # ---- Where results go, and who computes them ---------------------------------------------------

@@ -537,6 +537,7 @@ OWN: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("cross_entropy", (Y,), {"softcap": 2.0, "label_smoothing": 0.1}),
     ("cross_entropy", (P,), {"softcap": 2, "z_loss": 1, "weight": W, "sample_weight": V}),
     ("cross_entropy", (IGNORED,), {"outputs": ("lse", "entropy", "accuracy"), "softcap": 5.0}),
+    ("cross_entropy", (IGNORED,), {"outputs": ("log_prob",), "weight": W, "label_smoothing": 0.1}),
     ("cross_entropy", (P,), {"outputs": ["accuracy", "lse"]}),
     ("nll_loss", (IGNORED,), {"weight": W, "sample_weight": V}),
     ("focal_loss", (Y,), {}),
@@ -649,8 +650,8 @@ def test_own_losses_are_those_of_numpy(case: Any, reduction: str, dtype: Any) ->
         expected, expected_outputs = expected
         assert list(outputs) == list(options["outputs"])
         for output, tensor in outputs.items():
-            assert not tensor.requires_grad
-            np.testing.assert_array_equal(tensor.numpy(), expected_outputs[output])
+            assert tensor.requires_grad == (output == "log_prob")
+            np.testing.assert_array_equal(tensor.detach().numpy(), expected_outputs[output])
     assert by_kernel(result)
     assert result.dtype is dtype
     torch.testing.assert_close(

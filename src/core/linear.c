@@ -278,8 +278,8 @@ fl_status fl_linear_program(fl_linear_args *args, fl_program *program) {
     if (softmax->ndim == 0) softmax->shape[softmax->ndim++] = 1;
     softmax->plan.positions = positions;
     softmax->plan.positions_per_check = FL_CHECK_POSITIONS;
-    softmax->plan.extras =
-        softmax->z_loss != 0 || softmax->lse.data || softmax->entropy.data || softmax->accuracy.data;
+    softmax->plan.extras = softmax->z_loss != 0 || softmax->lse.data || softmax->entropy.data ||
+                           softmax->accuracy.data || softmax->log_prob.data;
     fl_softmax_scale(softmax, (double)positions, (double)positions);
 
     const int64_t centers = at_least(args->margin.centers, 1), columns = softmax->classes * centers;

@@ -20,10 +20,19 @@ void fl_recorder_set(fl_recording *recording) { recorder = recording; }
 #define OPERANDS(type, field) AT(type, field[0].data), AT(type, field[1].data), AT(type, field[2].data)
 
 static const size_t softmax_pointers[] = {
-    AT(softmax, logits.data),        AT(softmax, target.data),      AT(softmax, class_weight),
-    AT(softmax, sample_weight.data), AT(softmax, grad_output.data), AT(softmax, loss.data),
-    AT(softmax, gradient.data),      AT(softmax, hessian.data),     AT(softmax, lse.data),
-    AT(softmax, entropy.data),       AT(softmax, accuracy.data),    SIZE_MAX,
+    AT(softmax, logits.data),
+    AT(softmax, target.data),
+    AT(softmax, class_weight),
+    AT(softmax, sample_weight.data),
+    AT(softmax, grad_output.data),
+    AT(softmax, loss.data),
+    AT(softmax, gradient.data),
+    AT(softmax, hessian.data),
+    AT(softmax, lse.data),
+    AT(softmax, entropy.data),
+    AT(softmax, accuracy.data),
+    AT(softmax, log_prob.data),
+    SIZE_MAX,
 };
 static const size_t pointwise_pointers[] = {
     OPERANDS(pointwise, operands),
@@ -55,6 +64,7 @@ static const size_t linear_pointers[] = {
     AT(linear, softmax.lse.data),
     AT(linear, softmax.entropy.data),
     AT(linear, softmax.accuracy.data),
+    AT(linear, softmax.log_prob.data),
     AT(linear, input_gradient.data),
     AT(linear, weight_gradient.data),
     AT(linear, bias_gradient.data),
@@ -303,6 +313,7 @@ static fl_status run_others(fl_family family, void *args, int requested, int *no
                 spoil(&softmax->lse, ndim, shape, 1, bad);
                 spoil(&softmax->entropy, ndim, shape, 1, bad);
                 spoil(&softmax->accuracy, ndim, shape, 1, bad);
+                spoil(&softmax->log_prob, ndim, shape, 1, bad);
                 if (!linear) {
                     spoil(&softmax->gradient, ndim, shape, of.classes, bad);
                 } else {

@@ -27,7 +27,7 @@ static int absent_or(const void *data, fl_dtype dtype, fl_dtype one, fl_dtype ot
 }
 
 static int wants_outputs(const fl_softmax_args *args) {
-    return args->lse.data || args->entropy.data || args->accuracy.data;
+    return args->lse.data || args->entropy.data || args->accuracy.data || args->log_prob.data;
 }
 
 static fl_status check_dtypes(const fl_softmax_args *args) {
@@ -43,7 +43,8 @@ static fl_status check_dtypes(const fl_softmax_args *args) {
                      absent_or(args->hessian.data, args->hessian.dtype, logits, real) &&
                      absent_or(args->lse.data, args->lse.dtype, real, real) &&
                      absent_or(args->entropy.data, args->entropy.dtype, real, real) &&
-                     absent_or(args->accuracy.data, args->accuracy.dtype, real, real);
+                     absent_or(args->accuracy.data, args->accuracy.dtype, real, real) &&
+                     absent_or(args->log_prob.data, args->log_prob.dtype, real, real);
     return fits ? FL_OK : FL_BAD_DTYPE;
 }
 
@@ -57,6 +58,7 @@ static fl_status check_options(const fl_softmax_args *args) {
         return FL_BAD_ARGUMENT;
     if (args->hessian.data && (!has_target || !args->gradient.data || args->temperature != 0))
         return FL_BAD_ARGUMENT;
+    if (args->log_prob.data && args->kind != FL_INDEX_TARGET) return FL_BAD_ARGUMENT;
     if (args->prediction == FL_LOGITS) return FL_OK;
     if (!has_target || transforms || args->z_loss != 0 || args->focusing != 0) return FL_BAD_ARGUMENT;
     if (args->hessian.data || wants_outputs(args)) return FL_BAD_ARGUMENT;
@@ -145,9 +147,9 @@ static int present_strides(fl_softmax_args *args, int64_t *strides[]) {
     if (args->target.data) strides[n++] = args->target.strides;
     if (args->sample_weight.data) strides[n++] = args->sample_weight.strides;
     if (args->grad_output.data) strides[n++] = args->grad_output.strides;
-    fl_output *outputs[] = {&args->loss, &args->gradient, &args->hessian,
-                            &args->lse,  &args->entropy,  &args->accuracy};
-    for (int i = 0; i < 6; i++)
+    fl_output *outputs[] = {&args->loss,    &args->gradient, &args->hessian, &args->lse,
+                            &args->entropy, &args->accuracy, &args->log_prob};
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
         if (outputs[i]->data) strides[n++] = outputs[i]->strides;
     return n;
 }
@@ -160,7 +162,7 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
     if (!kernels) return FL_BAD_ARGUMENT;
     const int64_t size = args->logits.dtype == FL_FLOAT64 ? 8 : 4, classes = args->classes;
 
-    int64_t *strides[10];
+    int64_t *strides[11];
     fl_merge_dimensions(&args->ndim, args->shape, strides, present_strides(args, strides));
     int64_t positions = 1;
     for (int32_t d = 0; d < args->ndim; d++) positions *= args->shape[d];

@@ -44,7 +44,7 @@ Mining: TypeAlias = Literal["all", "hard", "semihard", "semihard_closest", "easy
 #: Of a margin head: through the margin, or as if the margin were a constant.
 Gradient: TypeAlias = Literal["analytic", "detached"]
 
-Output: TypeAlias = Literal["lse", "entropy", "accuracy"]
+Output: TypeAlias = Literal["lse", "entropy", "accuracy", "log_prob"]
 
 Precision: TypeAlias = Literal["highest", "high", "medium"]
 

@@ -70,10 +70,11 @@ def cross_entropy(
     z_loss : float, default 0
         The weight of the squared log-sum-exp. Its mean is over the positions that count, by their
         sample weights alone.
-    outputs : sequence of {"lse", "entropy", "accuracy"}, default ()
+    outputs : sequence of {"lse", "entropy", "accuracy", "log_prob"}, default ()
         What else to return of each position: the log-sum-exp, the entropy of the softmax in nats,
-        and whether the first maximum of the logits is the target class (of probabilities: their
-        first maximum).
+        whether the first maximum of the logits is the target class (of probabilities: their
+        first maximum), and the target's log-probability, of class indices only, without label
+        smoothing or weights.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 

@@ -76,9 +76,10 @@ def linear_cross_entropy(
         Elements of the gradient by the logits that are no larger, times the position's own factor s
         (grad_output, sample weight and the mean's divisor), may be left out of the gradients: see
         Notes. 1e-6, say, spares a trained model most of their work; all enter if absent.
-    outputs : sequence of {"lse", "entropy", "accuracy"}, default ()
+    outputs : sequence of {"lse", "entropy", "accuracy", "log_prob"}, default ()
         What to return besides, per position: the log-sum-exp of the logits, the entropy of their
-        softmax, and 1.0 where the target class is the first largest logit.
+        softmax, 1.0 where the target class is the first largest logit, and the log-probability of
+        the target class, of class indices only.
     workspace : int, optional
         About how many bytes may be used besides inputs and gradients; 64 MiB if absent.
     num_threads : int, optional

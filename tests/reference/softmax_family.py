@@ -600,19 +600,26 @@ def outputs(
     softcap: float | None = None,
     dtype: DTypeLike = np.float64,
 ) -> dict[str, Quantity]:
-    """lse, entropy = -sum_c p_c log p_c and accuracy of every position, 0 where ignored."""
+    """lse, entropy = -sum_c p_c log p_c, accuracy and log_prob of every position, 0 where ignored.
+
+    log_prob = log p_y is of class indices alone.
+    """
     axis = class_axis(np.ndim(logits))
     z = _classes_last(logits, axis, dtype)
     s = softmax_of(z, softcap)
-    _, counted, _ = _smoothed(z, target, axis, None, ignore_index, 0.0)
+    t, counted, _ = _smoothed(z, target, axis, None, ignore_index, 0.0)
     labels = np.asarray(target)
-    if labels.shape == np.shape(logits):
+    is_index = labels.shape != np.shape(logits)
+    if not is_index:
         labels = labels.argmax(axis=axis)
     right = (z.argmax(axis=-1) == labels).astype(z.dtype)
     entropy = _cross_entropy_part(s, s.p, counted, counted).value
     with np.errstate(invalid="ignore"):
         uncertain = np.where(s.p == 0, 0, s.p * s.moved * (1 + s.negative_log_p)).sum(axis=-1)
+    surprise = _cross_entropy_part(s, t, counted, counted, separate=True).value
+    log_prob = {"log_prob": where_counted(counted, surprise._replace(exact=-surprise.exact))}
     return {
+        **(log_prob if is_index else {}),
         "lse": where_counted(counted, s.log_sum),
         # log p_c is off by the logarithm of a sum that was rounded
         "entropy": where_counted(counted, Quantity(entropy.exact, 1 + entropy.size, uncertain)),

@@ -12,7 +12,7 @@ import numpy as np
 from fusedloss._types import Extras
 
 REDUCTIONS = ("none", "mean", "sum")
-OUTPUTS = ("lse", "entropy", "accuracy")
+OUTPUTS = ("lse", "entropy", "accuracy", "log_prob")
 MOST_GAMMA = 64.0
 MOST_POWER = 64.0
 MOST_THREADS = 1 << 20
@@ -143,6 +143,15 @@ def outputs(names: Any) -> tuple[str, ...]:
         if not isinstance(name, str) or name not in OUTPUTS:
             raise ValueError(f"outputs holds {name!r}: expected names out of {OUTPUTS}")
     return listed
+
+
+def outputs_of(names: tuple[str, ...], has_classes: bool) -> tuple[str, ...]:
+    """Return the names of extra outputs; raise ValueError if the target does not have them."""
+    if has_classes and "log_prob" in names:
+        raise ValueError(
+            "outputs holds 'log_prob': expected class indices, target has probabilities"
+        )
+    return names
 
 
 def checked_extras(extras: Extras | None, logits: Any) -> Extras | None:

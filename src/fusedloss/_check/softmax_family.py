@@ -14,7 +14,14 @@ from fusedloss._check.labels import (
     weight_of_samples,
 )
 from fusedloss._check.operands import MOST_DIMENSIONS, as_plain, as_prediction
-from fusedloss._check.options import checked_extras, in_range, integer, num_threads, reduction
+from fusedloss._check.options import (
+    checked_extras,
+    in_range,
+    integer,
+    num_threads,
+    outputs_of,
+    reduction,
+)
 from fusedloss._check.results import as_output, loss_cotangent, takes_output
 from fusedloss._types import Extras
 
@@ -62,6 +69,8 @@ def softmax(
     )
     thread_count = num_threads(threads)
     more = checked_extras(extras, z)
+    if more is not None:
+        outputs_of(more.outputs, t is not None and t.shape == z.shape)
     if out is not None:
         inputs = {
             "target": target,

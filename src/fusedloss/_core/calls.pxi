@@ -99,7 +99,12 @@ def fused(call, *tensors):
             value = attach(result, *[tensors[k] for k in wanted])
     if outputs is None:
         return value
-    return value, {name: tensor_of_array(x, x.dtype) for name, x in outputs.items()}
+    made = {name: tensor_of_array(x, x.dtype) for name, x in outputs.items()}
+    if wanted and "log_prob" in made:
+        # Minus the losses of a call without weights, whose gradient waits for the backward pass.
+        result = -made["log_prob"], call.of_surprise(), wanted, (*tensors[:-2], None, None), None
+        made["log_prob"] = -attach(result, *[tensors[k] for k in wanted])
+    return value, made
 
 
 def save(ctx, tuple result, *inputs):

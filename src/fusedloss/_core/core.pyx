@@ -65,7 +65,7 @@ cdef extern from "fusedloss.h" nogil:
         int64_t ignore_index
         double label_smoothing, focusing, temperature, softcap, z_loss
         double grad_output_value
-        fl_output loss, gradient, hessian, lse, entropy, accuracy
+        fl_output loss, gradient, hessian, lse, entropy, accuracy, log_prob
         double value
 
     ctypedef struct fl_pointwise_args:

@@ -6,7 +6,7 @@ BFLOAT16_PARTS = {"highest": 0, "high": 0, "medium": 1, "bfloat16x3": 2}
 
 cdef struct LinearArrays:
     Array input, weight, bias, target, class_weight, sample_weight, grad_output
-    Array input_gradient, weight_gradient, bias_gradient, loss, lse, entropy, accuracy
+    Array input_gradient, weight_gradient, bias_gradient, loss, lse, entropy, accuracy, log_prob
     Array sums, target_cosines
 
 
@@ -121,6 +121,7 @@ cdef object linear_on_arrays(
     hold(made.get("lse"), &arrays.lse, <fl_input *>&softmax.lse, -1)
     hold(made.get("entropy"), &arrays.entropy, <fl_input *>&softmax.entropy, -1)
     hold(made.get("accuracy"), &arrays.accuracy, <fl_input *>&softmax.accuracy, -1)
+    hold(made.get("log_prob"), &arrays.log_prob, <fl_input *>&softmax.log_prob, -1)
 
     if call.shard is not None:
         args.shard.classes = call.shard.classes

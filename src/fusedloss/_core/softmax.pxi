@@ -35,7 +35,7 @@ def softmax(
 
 cdef struct SoftmaxArrays:
     Array logits, target, weight, sample_weight, grad_output
-    Array gradient, hessian, loss, lse, entropy, accuracy
+    Array gradient, hessian, loss, lse, entropy, accuracy, log_prob
 
 
 def softmax_plain(
@@ -254,6 +254,12 @@ cdef object softmax_on_arrays(
             if "accuracy" in made:
                 made["accuracy"] = new_output(
                     &args.accuracy, &arrays.accuracy, logits, positions, True, False
+                )
+            if "log_prob" in made:
+                if args.kind != FL_INDEX_TARGET:
+                    return None
+                made["log_prob"] = new_output(
+                    &args.log_prob, &arrays.log_prob, logits, positions, True, False
                 )
 
     status = fl_softmax_program(&args, &program)

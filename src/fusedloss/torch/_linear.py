@@ -80,7 +80,7 @@ class Linear(NamedTuple):
             z_loss=extras.z_loss,
             shift=0,
             precision=torch.get_float32_matmul_precision(),
-            outputs=extras.outputs,
+            outputs=_check.outputs_of(extras.outputs, target.is_floating_point()),
             workspace=self.workspace,
             num_threads=torch.get_num_threads(),
             compute_dtype=_check.compute_dtype(layer["input"]),
@@ -92,6 +92,11 @@ class Linear(NamedTuple):
         if x.dtype is self.dtype or not isinstance(value, float):
             return value
         return np.asarray(value, np.float32)
+
+    def of_surprise(self) -> Linear:
+        """Return the call whose losses, without weights, are minus the output log_prob."""
+        wide = torch.float64 if self.dtype is torch.float64 else torch.float32
+        return self._replace(of_logits=self.of_logits.of_surprise(), dtype=wide)
 
     def _takes(
         self,
@@ -136,8 +141,7 @@ class Linear(NamedTuple):
         """Compute the extra outputs from torch's operations."""
         if not (self.of_logits.extras or NO_EXTRAS).outputs:
             return {}
-        with torch.no_grad():
-            *others, shape = self._of_rows(*tensors)
+        *others, shape = self._of_rows(*tensors)
         return {k: x.reshape(shape) for k, x in self.of_logits.outputs(*others).items()}
 
     def _of_rows(

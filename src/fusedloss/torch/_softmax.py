@@ -111,7 +111,18 @@ class Softmax(NamedTuple):
         if extras.z_loss:
             squares = extras.z_loss * z.logsumexp(axis).square()
             value = value + _reduced(squares, silent, counts, counts, self.reduction)
-        return value.to(prediction.dtype)
+        return value if extras.wide else value.to(prediction.dtype)
+
+    def of_surprise(self) -> Softmax:
+        """Return the call whose losses, without weights, are minus the output log_prob."""
+        softcap = None if self.extras is None else self.extras.softcap
+        return self._replace(
+            losses=cross_entropy,
+            label_smoothing=0.0,
+            reduction="none",
+            extras=Extras(softcap=softcap, wide=True),
+            deferred=True,
+        )
 
     def silent(
         self,
@@ -140,6 +151,7 @@ class Softmax(NamedTuple):
         extras = self.extras or NO_EXTRAS
         if not extras.outputs:
             return {}
+        _check.outputs_of(extras.outputs, _has_classes(target))
         with torch.no_grad():
             z, axis = _capped(prediction, extras), _class_axis(prediction, self.axis)
             log_p = functional.log_softmax(z, axis)
@@ -152,6 +164,8 @@ class Softmax(NamedTuple):
             if not _has_classes(target):
                 ignored = target == self.ignore_index
                 made = {name: output.masked_fill(ignored, 0) for name, output in made.items()}
+        if "log_prob" in extras.outputs:
+            made["log_prob"] = -self.of_surprise().formula(prediction, target, None, None)
         return {name: made[name] for name in extras.outputs}
 
 

@@ -173,5 +173,7 @@ def _extra_outputs(
         "entropy": product(jnp.exp(log_p), -log_p).sum(-1),
         "accuracy": (jnp.argmax(z, -1) == label).astype(z.dtype),
     }
+    if is_index:
+        made["log_prob"] = jnp.take_along_axis(log_p, at[..., None], -1)[..., 0]
     made = {k: jnp.where(bad, np.nan, jnp.where(ignored, 0, x)) for k, x in made.items()}
     return [made[name] for name in extras.outputs]

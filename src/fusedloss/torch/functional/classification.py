@@ -102,14 +102,15 @@ def cross_entropy(
         Logits z are first capped to softcap * tanh(z / softcap).
     z_loss : float, default 0
         What the square of the log-sum-exp is multiplied by and added to the loss.
-    outputs : tuple of {"lse", "entropy", "accuracy"}, default ()
+    outputs : tuple of {"lse", "entropy", "accuracy", "log_prob"}, default ()
         What to return beside the loss.
 
     Returns
     -------
     Tensor or (Tensor, dict of Tensor)
         The loss; with `outputs` also a dict of them: a value per position, float32 (float64 for
-        float64 logits), 0 where ignored, not differentiable.
+        float64 logits), 0 where ignored. "log_prob" is differentiable, its gradient computed in the
+        backward pass if one arrives; the others are not.
 
     See Also
     --------

@@ -137,7 +137,7 @@ def linear_cross_entropy(
     filter_eps : float, optional
         What of the gradient by the logits, times the position's factor, may be left out of the
         gradients: see `fusedloss.linear_cross_entropy`. All enters if absent.
-    outputs : tuple of {"lse", "entropy", "accuracy"}, default ()
+    outputs : tuple of {"lse", "entropy", "accuracy", "log_prob"}, default ()
         What to return beside the loss.
     workspace : int, optional
         About how many bytes may be used besides inputs and gradients; 64 MiB if absent.
@@ -146,7 +146,8 @@ def linear_cross_entropy(
     -------
     Tensor or (Tensor, dict of Tensor)
         The loss; with `outputs` also a dict of them: a value per position, float32 (float64 for
-        a float64 input), 0 where ignored, not differentiable.
+        a float64 input), 0 where ignored. "log_prob" is differentiable, its gradient computed in
+        the backward pass if one arrives; the others are not.
 
     See Also
     --------
