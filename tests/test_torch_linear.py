@@ -659,3 +659,19 @@ def test_logits_are_never_held(dtype: str, run_python: Callable[..., str]) -> No
     assert peaks.pop("forward") < 64 + 2
     assert peaks.pop("autocast") < 64 + 2 * gradients + 2
     assert all(peak < 64 + gradients + 2 for peak in peaks.values()), peaks
+
+
+def test_ignored_rows_hold_nan_by_formula() -> None:
+    """In the gradient of the weight, too, which is a product with all inputs."""
+    results = []
+    for create_graph in (False, True):
+        x, w = X.clone(), W.clone().requires_grad_()
+        x[1] = torch.nan
+        x.requires_grad_()
+        target = Y.clone()
+        target[1] = -100
+        loss = F.linear_cross_entropy(x, w, target, z_loss=0.1)
+        results.append(torch.autograd.grad(loss, (x, w), create_graph=create_graph))
+    for first, second in zip(*results, strict=True):
+        assert bool(first.isfinite().all())
+        torch.testing.assert_close(second, first)
