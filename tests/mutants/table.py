@@ -303,6 +303,7 @@ FAULTS = (
     ),
     Fault("core/engine.c", "return «outcome.stopped»;", "0", "test_engine.py -k interrupt"),
     # ---- Memory
+    Fault("core/memory.c", "if («!memory») {", "0", "test_memory.py"),
     Fault("core/buffers.c", "had - size <= «size / 4»", "size", "test_memory.py"),
     Fault("core/buffers.c", "«counts.in_use -= buffer.size;»", ";", "test_memory.py"),
     Fault(
