@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from boosting import BOOSTING
 from company import COMPANY
 from computations import LABEL_SMOOTHING, NLL_LOSS, OPTIONS, PROBABILITIES, RELATIVES, WEIGHT
 from fusedloss.cli._contenders import (
@@ -229,7 +230,7 @@ CASES = (*PLAIN_CASES, *DTYPE_CASES, *OPTION_CASES, *LOSS_CASES, *POINTWISE_CASE
 #: Work that is measured in matrix products, or in the same call elsewhere.
 COMPARISONS = (
     *(*LINEAR_HEADS, *MARGIN_HEADS, *METRIC_LEARNING),
-    *(*COMPANY, *TORCH_CALLS, *JAX_CALLS, *STEPS),
+    *(*COMPANY, *TORCH_CALLS, *JAX_CALLS, *STEPS, *BOOSTING),
 )
 
 # ---- Memory and lower instruction sets --------------------------------------------------------

@@ -31,7 +31,8 @@ NAMESPACES = {
     "fusedloss.torch": "fusedloss.torch: modules",
     "fusedloss.torch.functional": "fusedloss.torch.functional: functions of tensors",
     "fusedloss.torch.distributed": "fusedloss.torch.distributed: over process groups",
-    "fusedloss.boosting": "fusedloss.boosting: LightGBM and XGBoost",
+    "fusedloss.boosting": "fusedloss.boosting: LightGBM, XGBoost, CatBoost",
+    "fusedloss.sklearn": "fusedloss.sklearn: boosting, linear models, scorers",
 }
 
 DTYPES = {

@@ -157,7 +157,8 @@ typedef struct fl_softmax_args {
     /* outputs */
     fl_output loss;     /* FL_NONE: one value per position, of the logits' dtype or the compute type */
     fl_output gradient; /* of the logits' dtype or the compute type */
-    fl_output hessian;  /* its diagonal; the same dtypes, index and probability targets only */
+    fl_output
+        hessian; /* its diagonal, of index and probability targets only; with it, either may be float32 */
     fl_output lse, entropy, accuracy, log_prob; /* of the compute type, one value per position */
     double value;                               /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
     /* set by fl_softmax_program and its stages; not for the caller */
@@ -208,7 +209,7 @@ typedef struct fl_pointwise_args {
     /* outputs, of the prediction's dtype or the compute type */
     fl_output loss_values; /* FL_NONE */
     fl_output gradients[FL_MAX_OPERANDS];
-    fl_output hessian; /* by the prediction, its diagonal */
+    fl_output hessian; /* by the prediction, its diagonal; with it, either may be float32 */
     double value;      /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
     /* set by fl_pointwise_program and its stages; not for the caller */
     struct {

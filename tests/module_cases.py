@@ -104,6 +104,7 @@ ROW_WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
 #: The same of modules that are called with a weight.
 WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("LogCoshLoss", "log_cosh_loss", (Z, P), {"reduction": "sum"}),
+    ("PseudoHuberLoss", "pseudo_huber_loss", (Z, P), {"delta": 0.5, "reduction": "sum"}),
     ("QuantileLoss", "quantile_loss", (Z, P), {"quantile": 0.9, "reduction": "none"}),
     ("MSLELoss", "msle_loss", (P, Z.exp()), {"reduction": "sum"}),
     ("MAPELoss", "mape_loss", (Z, P), {"reduction": "sum"}),

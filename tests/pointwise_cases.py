@@ -151,6 +151,13 @@ LOSSES: dict[str, Loss] = {
         bad={"delta": NOT_POSITIVE},
         hessian=True,
     ),
+    "pseudo_huber_loss": Loss(
+        (REAL, REAL),
+        ({}, {"delta": 0.3}, {"delta": 4.0}),
+        formula=lambda x, t, delta=1.0: delta**2 * ((1 + ((x - t) / delta) ** 2).sqrt() - 1),
+        bad={"delta": NOT_POSITIVE},
+        hessian=True,
+    ),
     "log_cosh_loss": Loss(
         (REAL, REAL),
         formula=lambda x, t: (x - t) + F.softplus(-2 * (x - t)) - np.log(2),

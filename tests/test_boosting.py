@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fusedloss as fl
-from fusedloss import boosting
+from fusedloss._training import KINDS
 from fusedloss.boosting import Objective
 from parts import Array
 
@@ -87,6 +87,14 @@ XGBOOST: list[tuple[str, float, Callable[..., Any], str, dict[str, Any], dict[st
     ("binary:logistic", 0.5, fl.binary_cross_entropy_with_logits, BINARY, {}, {}),
     ("multi:softprob", 0.0, fl.cross_entropy, CLASSES, {"num_class": 10}, {}),
     ("reg:squarederror", 0.0, fl.mse_loss, NUMBERS, {}, {}),
+    (
+        "reg:pseudohubererror",
+        0.0,
+        fl.pseudo_huber_loss,
+        NUMBERS,
+        {"huber_slope": 30.0},
+        {"delta": 30.0},
+    ),
     ("count:poisson", 1.0, fl.poisson_nll_loss, NUMBERS, {"max_delta_step": 0.7}, {}),
     ("reg:gamma", 1.0, fl.gamma_loss, NUMBERS, {}, {}),
     ("reg:tweedie", 1.0, fl.tweedie_loss, NUMBERS, {}, {}),
@@ -150,7 +158,7 @@ def test_scikit_learn_interfaces(weighted: bool) -> None:
 
 def example(name: str, rng: np.random.Generator, rows: int = 200) -> tuple[Array, Array]:
     """Targets and raw predictions of a loss, as float32 as the libraries hand out targets."""
-    kind = boosting._KINDS[name].target
+    kind = KINDS[name].target
     if kind == "class":
         raw = rng.normal(size=(rows, 5)) * 3
         return rng.integers(5, size=rows).astype("float32"), np.asfortranarray(raw)
@@ -165,7 +173,7 @@ def example(name: str, rng: np.random.Generator, rows: int = 200) -> tuple[Array
     return np.asarray(drawn[kind], "float32"), raw
 
 
-NAMES = sorted(boosting._KINDS)
+NAMES = sorted(KINDS)
 
 
 def test_every_loss_with_a_hessian_is_an_objective() -> None:

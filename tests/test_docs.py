@@ -59,6 +59,7 @@ def losses_of_the_package() -> set[str]:
     [
         "fusedloss",
         "fusedloss.boosting",
+        "fusedloss.sklearn",
         "fusedloss.torch",
         "fusedloss.torch.functional",
         "fusedloss.torch.distributed",

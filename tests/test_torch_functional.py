@@ -557,6 +557,7 @@ OWN: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("distillation_loss", (Z.flip(0), Y), {"alpha": 1}),
     ("log_cosh_loss", (Z,), {}),
     ("log_cosh_loss", (Z[0],), {"weight": V[:, None]}),
+    ("pseudo_huber_loss", (Z,), {"delta": 0.5}),
     ("quantile_loss", (Z,), {"quantile": 0.9}),
     ("quantile_loss", (Y[:, None],), {"quantile": 0}),
     ("msle_loss", (Z,), {}),
@@ -696,6 +697,7 @@ def test_formulas_of_own_losses(case: Any, reduction: str, dtype: Any) -> None:
 #: Own losses that are differentiable in the target too, of arguments that have no kinks.
 IN_BOTH: list[tuple[str, tuple[Tensor, Tensor], dict[str, Any]]] = [
     ("log_cosh_loss", (Z, P), {}),
+    ("pseudo_huber_loss", (Z, P), {"delta": 0.5}),
     ("quantile_loss", (Z, P), {"quantile": 0.75}),
     ("msle_loss", (Z.exp(), P), {}),
     ("mape_loss", (Z, P), {}),

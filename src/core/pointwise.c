@@ -16,9 +16,12 @@ static fl_status check_arguments(const fl_pointwise_args *args) {
     if (args->grad_output.data && !fl_is_real(args->grad_output.dtype)) return FL_BAD_DTYPE;
     const fl_output *outputs[] = {&args->loss_values, &args->gradients[0], &args->gradients[1],
                                   &args->gradients[2], &args->hessian};
-    for (int i = 0; i < 5; i++)
-        if (outputs[i]->data && outputs[i]->dtype != prediction && outputs[i]->dtype != real)
+    for (int i = 0; i < 5; i++) {
+        /* Boosters want float32 derivatives of float64 predictions. */
+        const fl_dtype other = i > 0 && args->hessian.data ? FL_FLOAT32 : real;
+        if (outputs[i]->data && outputs[i]->dtype != prediction && outputs[i]->dtype != other)
             return FL_BAD_DTYPE;
+    }
     if (!args->operands[0].data || !args->operands[1].data) return FL_BAD_ARGUMENT;
     if (args->ndim < 0 || args->ndim > FL_MAX_DIMS || args->divisor < 0) return FL_BAD_ARGUMENT;
     for (int32_t d = 0; d < args->ndim; d++)

@@ -38,9 +38,11 @@ static fl_status check_dtypes(const fl_softmax_args *args) {
     if (args->kind == FL_PROBABILITY_TARGET && !fl_is_real(args->target.dtype)) return FL_BAD_DTYPE;
     if (args->sample_weight.data && !fl_is_real(args->sample_weight.dtype)) return FL_BAD_DTYPE;
     if (args->grad_output.data && !fl_is_real(args->grad_output.dtype)) return FL_BAD_DTYPE;
+    /* Boosters want float32 derivatives of float64 predictions. */
+    const fl_dtype other = args->hessian.data ? FL_FLOAT32 : real;
     const int fits = absent_or(args->loss.data, args->loss.dtype, logits, real) &&
-                     absent_or(args->gradient.data, args->gradient.dtype, logits, real) &&
-                     absent_or(args->hessian.data, args->hessian.dtype, logits, real) &&
+                     absent_or(args->gradient.data, args->gradient.dtype, logits, other) &&
+                     absent_or(args->hessian.data, args->hessian.dtype, logits, other) &&
                      absent_or(args->lse.data, args->lse.dtype, real, real) &&
                      absent_or(args->entropy.data, args->entropy.dtype, real, real) &&
                      absent_or(args->accuracy.data, args->accuracy.dtype, real, real) &&

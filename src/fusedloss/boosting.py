@@ -1,227 +1,20 @@
-"""Objectives and metrics for LightGBM and XGBoost, made of this package's losses."""
+"""Objectives and metrics for LightGBM, XGBoost and CatBoost, made of this package's losses."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusedloss._check.operands import first_bad
-from fusedloss._lower.loss import lookup
+from fusedloss._training import Hessian, RawLoss
 from fusedloss._types import Array
-from fusedloss.classification import softmax
-from fusedloss.transform import grad_and_hess, value_and_grad
 
-__all__ = ["Metric", "Objective"]
-
-Hessian: TypeAlias = Literal["auto", "exact", "positive", "gauss_newton", "constant"]
-
-HESSIANS = ("auto", "exact", "positive", "gauss_newton", "constant")
-
-#: The least value of the "positive" Hessian, as a share of the largest that the loss has.
-FLOOR = 1e-6
+__all__ = ["CatBoostObjective", "Metric", "Objective"]
 
 #: Both libraries multiply the Hessian of counts by exp(max_delta_step): steps stay small.
 MAX_DELTA_STEP = float(np.float32(0.7))
-
-
-# ---- What a loss's raw predictions and targets are ---------------------------------------------
-
-
-def _same(raw: Array) -> Array:
-    return raw
-
-
-def _sigmoid(raw: Array) -> Array:
-    """Return 1 / (1 + exp(-raw)), without overflow."""
-    small = np.exp(-np.abs(raw))
-    made: Array = np.where(raw >= 0, 1, small) / (1 + small)
-    return made
-
-
-def _sigmoid_of_double(raw: Array) -> Array:
-    return _sigmoid(2 * raw)
-
-
-def _softmax(raw: Array) -> Array:
-    probabilities: Array = softmax(raw, axis=-1)
-    return probabilities
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """What the policies have to know of a loss."""
-
-    #: From raw predictions to what the loss predicts.
-    link: Callable[[Array], Array] = _same
-    #: The Hessian that "auto" stands for.
-    auto: Hessian = "exact"
-    #: The largest second derivative, by the loss's options; None where there is no bound.
-    curvature: Callable[[dict[str, Any]], float] | None = None
-    #: For a loss with kinks instead of curvature: scales the gradient so that a leaf at the median
-    #: can move by one spread of the targets, and gives the Hessian to go with it.
-    kinked: Callable[[Array, dict[str, Any]], tuple[Array, Array]] | None = None
-    #: What targets may be: "real", "share", "sign", "count", "positive" or "class".
-    target: str = "real"
-    #: The expected Hessian, of the raw predictions, the gradient and the classes or targets.
-    expected: Callable[[Array, Array, Array, dict[str, Any]], Array] | None = None
-    #: The best constant, of targets and weights; found numerically where there is no formula.
-    initial: Callable[[Array, Array, dict[str, Any]], float] | None = None
-
-
-def _mean(target: Array, weight: Array, _options: dict[str, Any]) -> float:
-    return float(np.average(target, weights=weight))
-
-
-def _log_mean(target: Array, weight: Array, options: dict[str, Any]) -> float:
-    return float(np.log(max(_mean(target, weight, options), np.finfo(np.float64).tiny)))
-
-
-def _log_odds(target: Array, weight: Array, options: dict[str, Any]) -> float:
-    share = np.clip(_mean(target, weight, options), 1e-15, 1 - 1e-15)
-    return float(np.log(share / (1 - share)))
-
-
-def _quantile(level: float, target: Array, weight: Array) -> float:
-    """Return the least target up to which there is this share of the weights."""
-    order = np.argsort(target, kind="stable")
-    sums = np.cumsum(weight[order])
-    return float(target[order][np.searchsorted(sums, level * sums[-1])])
-
-
-def _median(target: Array, weight: Array, _options: dict[str, Any]) -> float:
-    return _quantile(0.5, target, weight)
-
-
-def _level(target: Array, weight: Array, options: dict[str, Any]) -> float:
-    return _quantile(options.get("quantile", 0.5), target, weight)
-
-
-def _median_of_shares(target: Array, weight: Array, _options: dict[str, Any]) -> float:
-    return _quantile(0.5, target, weight / np.maximum(np.abs(target), 1e-7))
-
-
-def _expected_of_classes(
-    raw: Array, gradient: Array, target: Array, _options: dict[str, Any]
-) -> Array:
-    """Return -l' times the curvature of -log p_y, for a loss l(log p_y): never negative.
-
-    The curvature is p_c (1 - p_c), and the gradient -l' (p_c - [c = y]), so that one factor of each
-    is left. Of cross-entropy it is the Hessian.
-    """
-    hessian = softmax(raw, axis=-1)
-    at = np.expand_dims(target, -1)
-    of_target = np.take_along_axis(hessian, at, -1)
-    np.subtract(1, hessian, out=hessian)
-    np.put_along_axis(hessian, at, -of_target, -1)
-    hessian *= gradient
-    made: Array = hessian
-    return made
-
-
-def _expected_of_shares(
-    raw: Array, gradient: Array, target: Array, _options: dict[str, Any]
-) -> Array:
-    """Return the same for two classes, of which one has raw prediction 0."""
-    p = _sigmoid(raw)
-    return np.abs(gradient) * np.where(target > 0.5, p, 1 - p)
-
-
-def _signs(gradient: Array, _options: dict[str, Any]) -> tuple[Array, Array]:
-    return gradient, np.ones_like(gradient)
-
-
-def _levels(gradient: Array, options: dict[str, Any]) -> tuple[Array, Array]:
-    """Divide by the standard deviation of the gradient at its quantile: signs at the median."""
-    level = options.get("quantile", 0.5)
-    return gradient / max(level * (1 - level), 1e-6) ** 0.5, np.ones_like(gradient)
-
-
-def _signs_by_size(gradient: Array, _options: dict[str, Any]) -> tuple[Array, Array]:
-    size = np.abs(gradient)
-    mean = size.mean() or 1.0
-    return gradient / mean, size / mean
-
-
-_SHARES: dict[str, Any] = {"link": _sigmoid, "target": "share"}
-
-_KINDS: dict[str, _Kind] = {
-    "binary_cross_entropy_with_logits": _Kind(
-        **_SHARES,
-        curvature=lambda options: 0.25,
-        expected=_expected_of_shares,
-        initial=_log_odds,
-    ),
-    "cross_entropy": _Kind(
-        _softmax, curvature=lambda options: 0.25, target="class", expected=_expected_of_classes
-    ),
-    "exponential_loss": _Kind(_sigmoid_of_double, target="sign"),
-    "focal_loss": _Kind(_softmax, "gauss_newton", target="class", expected=_expected_of_classes),
-    "gamma_loss": _Kind(
-        np.exp,
-        target="positive",
-        expected=lambda raw, *_: np.ones_like(raw),
-        initial=_log_mean,
-    ),
-    "hinge_loss": _Kind(auto="constant", curvature=lambda options: 1.0, target="sign"),
-    "huber_loss": _Kind(auto="constant", curvature=lambda options: 1.0),
-    "l1_loss": _Kind(auto="constant", kinked=_signs, initial=_median),
-    "log_cosh_loss": _Kind(auto="constant", curvature=lambda options: 1.0),
-    "logistic_loss": _Kind(_sigmoid, curvature=lambda options: 0.25, target="sign"),
-    "mape_loss": _Kind(auto="constant", kinked=_signs_by_size, initial=_median_of_shares),
-    "mse_loss": _Kind(curvature=lambda options: 2.0, initial=_mean),
-    "poisson_nll_loss": _Kind(
-        np.exp, target="count", expected=lambda raw, *_: np.exp(raw), initial=_log_mean
-    ),
-    "quantile_loss": _Kind(auto="constant", kinked=_levels, initial=_level),
-    "sigmoid_focal_loss": _Kind(**_SHARES, auto="gauss_newton", expected=_expected_of_shares),
-    "smooth_l1_loss": _Kind(
-        auto="constant", curvature=lambda options: 1 / options.get("beta", 1.0)
-    ),
-    "soft_margin_loss": _Kind(_sigmoid, curvature=lambda options: 0.25, target="sign"),
-    "squared_hinge_loss": _Kind(auto="constant", curvature=lambda options: 2.0, target="sign"),
-    "tweedie_loss": _Kind(
-        np.exp,
-        target="count",
-        expected=lambda raw, _g, _t, options: np.exp((2 - options.get("power", 1.5)) * raw),
-        initial=_log_mean,
-    ),
-}
-
-# ---- Targets -----------------------------------------------------------------------------------
-
-#: What targets are to be, and which are not so.
-_TARGETS: dict[str, tuple[str, Callable[[Array], Array]]] = {
-    "real": ("finite numbers", lambda t: ~np.isfinite(t)),
-    "share": ("numbers in [0, 1]", lambda t: ~((t >= 0) & (t <= 1))),
-    "sign": ("-1 or 1", lambda t: np.abs(t) != 1),
-    "count": ("numbers of at least 0", lambda t: ~((t >= 0) & (t < np.inf))),
-    "positive": ("positive numbers", lambda t: ~((t > 0) & (t < np.inf))),
-}
-
-
-def _classes(target: Array, number: int | None) -> Array:
-    """Return class indices, which boosters hand out as floats."""
-    bad = ~((target >= 0) & (target == np.floor(target)))
-    expected = "whole numbers of at least 0"
-    if number is not None:
-        bad |= ~(target < number)
-        expected = f"whole numbers in [0, {number})"
-    _refuse(target, bad, expected)
-    return target.astype(np.int64, copy=False)
-
-
-def _refuse(target: Array, bad: Array, expected: str) -> None:
-    if bad.any():
-        where, value = first_bad("target", target, bad)
-        raise ValueError(f"{where} is {value}: expected {expected}")
-
-
-# ---- The objective -----------------------------------------------------------------------------
 
 
 class Objective:
@@ -302,37 +95,15 @@ class Objective:
     def __init__(
         self, loss: Callable[..., Any], *, hessian: Hessian = "auto", **options: Any
     ) -> None:
-        record = lookup(loss)
-        kind = _KINDS.get(record.name)
-        if kind is None:
-            raise ValueError(
-                f"loss is {record.name}: it is no objective; expected one of {', '.join(_KINDS)}"
-            )
-        if hessian not in HESSIANS:
-            raise ValueError(f"hessian is {hessian!r}: expected one of {', '.join(HESSIANS)}")
-        taken = set(record.parameters[2:]) - _OF_A_CALL
-        for name in options:
-            if name not in taken:
-                listed = ", ".join(sorted(taken)) or "none"
-                raise TypeError(f"{record.name} has no option {name!r} here: expected {listed}")
-        if options.get("log_input", True) is not True:
-            raise ValueError("log_input is False: raw predictions are logarithms of rates")
-        policy = kind.auto if hessian == "auto" else hessian
-        if policy == "gauss_newton" and kind.expected is None:
-            raise ValueError(f"hessian is 'gauss_newton': {record.name} has none")
-        if policy == "constant" and kind.curvature is None and kind.kinked is None:
-            raise ValueError(f"hessian is 'constant': that of {record.name} has no bound")
+        self._raw = RawLoss(loss, hessian, options, "objective")
         self.loss = loss
         self.hessian = hessian
         self.options = options
-        self._name = record.name
-        self._kind = kind
-        self._policy = policy
 
     def __repr__(self) -> str:
         """Return the loss and its options."""
         options = "".join(f", {name}={option!r}" for name, option in self.options.items())
-        return f"Objective({self._name}, hessian={self.hessian!r}{options})"
+        return f"Objective({self._raw.name}, hessian={self.hessian!r}{options})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to make it again."""
@@ -383,6 +154,11 @@ class Objective:
         return self._derivatives(target, raw, weight, "xgboost")
 
     @property
+    def catboost(self) -> CatBoostObjective:
+        """The objective for CatBoost's ``loss_function``."""
+        return CatBoostObjective(self)
+
+    @property
     def lightgbm_metric(self) -> Metric:
         """The mean loss, for LightGBM's ``eval_metric`` or ``feval``."""
         return Metric(self, "lightgbm")
@@ -398,13 +174,8 @@ class Objective:
         self, target: ArrayLike, raw: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> float:
         """Return the mean loss of raw predictions; with weights, their weighted mean."""
-        values = np.asarray(raw)
-        checked = self._checked(np.asarray(target), values)
-        losses = self.loss(values, checked, reduction="none", **self.options)
-        if sample_weight is None:
-            return float(np.mean(losses))
-        weight = _as_column(np.asarray(sample_weight), losses)
-        return float(np.average(losses, weights=np.broadcast_to(weight, losses.shape)))
+        weight = None if sample_weight is None else np.asarray(sample_weight)
+        return self._raw.value(np.asarray(target), np.asarray(raw), weight)
 
     def initial(self, target: ArrayLike, sample_weight: ArrayLike | None = None) -> float | Array:
         """Return the best constant for all raw predictions; an array of one for each class.
@@ -422,18 +193,8 @@ class Objective:
             What LightGBM takes as ``init_score``, repeated for every sample, and XGBoost as
             ``base_margin``.
         """
-        values = np.asarray(target, np.float64)
-        if values.size == 0:
-            raise ValueError("target is empty: expected at least one")
-        weight = np.ones(len(values))
-        if sample_weight is not None:
-            weight = np.asarray(sample_weight, np.float64)
-        if self._kind.target == "class":
-            return self._initial_of_classes(_classes(values, None), weight)
-        self._checked(values, values)
-        if self._kind.initial is not None:
-            return self._kind.initial(values, weight, self.options)
-        return self._best_constant(values, weight)
+        weight = None if sample_weight is None else np.asarray(sample_weight)
+        return self._raw.initial(np.asarray(target), weight)
 
     def predict(self, raw: ArrayLike, initial: float | ArrayLike | None = None) -> Array:
         """Return what raw predictions stand for: probabilities, rates or values.
@@ -455,83 +216,98 @@ class Objective:
         values = np.asarray(raw)
         if initial is not None:
             values = values + np.asarray(initial)
-        return self._kind.link(values)
+        return self._raw.kind.link(values)
 
     # ---- How ----
-
-    def _checked(self, target: Array, raw: Array) -> Array:
-        """Return targets as the loss takes them."""
-        if self._kind.target == "class":
-            if raw.ndim != 2:
-                raise ValueError(
-                    f"raw predictions have shape {raw.shape}: expected (N, C), one column per class"
-                )
-            return _classes(target, raw.shape[1])
-        expected, bad = _TARGETS[self._kind.target]
-        _refuse(target, bad(target), expected)
-        return target.reshape(raw.shape) if target.size == raw.size else target
 
     def _derivatives(
         self, target: Array, raw: Array, weight: Array | None, library: str
     ) -> tuple[Array, Array]:
         """Return gradient and Hessian of the sum of losses, with a library's factors."""
-        target = self._checked(target, raw)
-        arrays, options = (raw, target), self.options
-        kind, policy, name = self._kind, self._policy, self._name
-        if policy in ("exact", "positive"):
-            gradient, hessian = grad_and_hess(self.loss)(*arrays, **options)
-            if policy == "positive":
-                largest = kind.curvature(options) if kind.curvature else 1.0
-                np.maximum(hessian, FLOOR * largest, out=hessian)
-        else:
-            _, gradient = value_and_grad(self.loss)(*arrays, reduction="sum", **options)
-            if policy == "gauss_newton":
-                assert kind.expected is not None
-                hessian = kind.expected(raw, gradient, target, options)
-            elif kind.kinked is not None:
-                gradient, hessian = kind.kinked(gradient, options)
-                gradient = gradient * _spread(target)
-            else:
-                assert kind.curvature is not None
-                hessian = np.full_like(raw, kind.curvature(options))
-        of_both, of_hessian = _factors(library, name, raw)
-        if weight is not None:
-            of_both = of_both * _as_column(weight, raw)
         # LightGBM takes classes one after another, XGBoost samples.
-        in_order = np.asfortranarray if library == "lightgbm" else np.ascontiguousarray
-        return (
-            in_order(gradient * of_both, np.float32),
-            in_order(hessian * (of_both * of_hessian), np.float32),
-        )
+        order: Literal["C", "F"] = "F" if library == "lightgbm" else "C"
+        out = np.empty(raw.shape, np.float32, order), np.empty(raw.shape, np.float32, order)
+        target = self._raw.checked(target, raw)
+        self._raw.derivatives(target, raw, weight, out, *_factors(library, self._raw.name, raw))
+        return out
 
-    def _initial_of_classes(self, target: Array, weight: Array) -> Array:
-        """Return the constants of the classes: from one row for each class, by its weight."""
-        sums = np.bincount(target, weights=weight)
-        present = np.flatnonzero(sums)
-        share: Array = np.log(np.maximum(sums / sums.sum(), 1e-15))
-        if self._name == "cross_entropy" and not self.options:
-            return share
-        function = value_and_grad(self.loss)
 
-        def of_constants(constants: Array) -> tuple[float, Array]:
-            rows = np.tile(constants, (len(present), 1))
-            options = self.options | {"sample_weight": sums[present] / sums.sum()}
-            value, gradient = function(rows, present, reduction="sum", **options)
-            return value, gradient.sum(0)
+class CatBoostObjective:
+    """An `Objective` as CatBoost asks for one: the derivatives of a function that is maximised.
 
-        return _minimize(of_constants, share)
+    Parameters
+    ----------
+    objective : Objective
+        The loss. Its Hessian may be any but the constant one of the absolute, the quantile and the
+        percentage loss, which takes the scale of all targets: CatBoost hands them out in blocks.
 
-    def _best_constant(self, target: Array, weight: Array) -> float:
-        function = value_and_grad(self.loss)
-        weight = weight / weight.sum()
+    Raises
+    ------
+    ValueError
+        For one of these losses, which CatBoost has itself (``MAE``, ``Quantile``, ``MAPE``).
 
-        def of_constant(constant: Array) -> tuple[float, Array]:
-            raw = np.full(target.shape, constant[0])
-            value, gradient = function(raw, target, reduction="sum", weight=weight, **self.options)
-            return value, gradient.sum(keepdims=True)
+    Notes
+    -----
+    CatBoost maximises minus the loss, so that gradient and Hessian have the other sign, and
+    asks for them weighted. Of several classes it
+    asks sample by sample, and takes a matrix of second derivatives: theirs is a diagonal one.
+    """
 
-        start = np.median(target) if self._kind.link is _same else 0.0
-        return float(_minimize(of_constant, np.array([start]))[0])
+    def __init__(self, objective: Objective) -> None:
+        raw = objective._raw
+        if raw.kind.kinked is not None and raw.policy == "constant":
+            raise ValueError(
+                f"loss is {raw.name}: its scale is that of all targets, which CatBoost hands out in"
+                " blocks; take CatBoost's own"
+            )
+        self.objective = objective
+
+    def calc_ders_range(self, approxes: Any, targets: Any, weights: Any) -> list[Any]:
+        """Return the first and second derivative of each sample, weights included.
+
+        Parameters
+        ----------
+        approxes, targets : sequence of float
+            Raw predictions and targets.
+        weights : sequence of float or None
+            A weight for each sample.
+
+        Returns
+        -------
+        list of tuple
+            (first, second) of each sample.
+        """
+        weight = None if weights is None else np.asarray(weights)
+        gradient, hessian = self._derivatives(np.asarray(targets), np.asarray(approxes), weight)
+        return list(zip((-gradient).tolist(), (-hessian).tolist(), strict=True))
+
+    def calc_ders_multi(self, approxes: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+        """Return the first derivatives of one sample, and the matrix of its second ones.
+
+        Parameters
+        ----------
+        approxes : sequence of float
+            The raw predictions of the classes.
+        target : float
+            The class.
+        weight : float
+            The weight of the sample.
+
+        Returns
+        -------
+        tuple
+            (first, second), a list and a list of lists.
+        """
+        of_one = np.asarray(approxes)[np.newaxis]
+        gradient, hessian = self._derivatives(np.array([target]), of_one, np.array([weight]))
+        return (-gradient[0]).tolist(), np.diag(-hessian[0]).tolist()
+
+    def _derivatives(self, target: Array, raw: Array, weight: Array | None) -> tuple[Array, Array]:
+        loss = self.objective._raw
+        out = np.empty(raw.shape), np.empty(raw.shape)
+        half = 0.5 if loss.name == "mse_loss" else 1.0
+        loss.derivatives(loss.checked(target, raw), raw, weight, out, half, 1.0)
+        return out
 
 
 class Metric:
@@ -549,7 +325,7 @@ class Metric:
     def __init__(self, objective: Objective, library: str) -> None:
         self.objective = objective
         self.library = library
-        self.__name__ = objective._name
+        self.__name__ = objective._raw.name
 
     def __call__(
         self, a: Any, b: Any, sample_weight: Any = None, group: Any = None
@@ -560,10 +336,6 @@ class Metric:
         if self.library == "lightgbm":
             return self.__name__, value, False
         return (self.__name__, value) if hasattr(b, "get_label") else value
-
-
-#: What a call of an objective decides, and not its options.
-_OF_A_CALL = {"num_threads", "outputs", "reduction", "sample_weight", "target"}
 
 
 def _objective(loss: Callable[..., Any], hessian: Hessian, options: dict[str, Any]) -> Objective:
@@ -583,12 +355,7 @@ def _arguments(a: Any, b: Any, weight: Any) -> tuple[Array, Array, Array | None]
     return np.asarray(target), np.asarray(raw), None if weight is None else np.asarray(weight)
 
 
-def _as_column(weight: Array, like: Array) -> Array:
-    """Return a weight for each sample as it multiplies arrays of (N, ...)."""
-    return weight.reshape(-1, *(1,) * (like.ndim - 1)) if weight.ndim == 1 else weight
-
-
-def _factors(library: str, name: str, raw: Array) -> tuple[Any, float]:
+def _factors(library: str, name: str, raw: Array) -> tuple[float, float]:
     """Return what a library multiplies both derivatives by, and the second one besides."""
     if name == "mse_loss":
         return 0.5, 1.0
@@ -598,18 +365,3 @@ def _factors(library: str, name: str, raw: Array) -> tuple[Any, float]:
         classes = raw.shape[1]
         return 1.0, classes / (classes - 1) if library == "lightgbm" else 2.0
     return 1.0, 1.0
-
-
-def _spread(target: Array) -> float:
-    """Return the mean distance of targets from their median; 1 where they are all equal."""
-    values = np.asarray(target, np.float64)
-    return float(np.mean(np.abs(values - np.median(values)))) or 1.0
-
-
-def _minimize(function: Callable[[Array], tuple[float, Array]], start: Array) -> Array:
-    # scipy comes with LightGBM, XGBoost and scikit-learn.
-    optimize = importlib.import_module("scipy.optimize")
-    found: Array = optimize.minimize(
-        function, start, jac=True, method="L-BFGS-B", options={"gtol": 1e-10, "ftol": 0}
-    ).x
-    return found

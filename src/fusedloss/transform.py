@@ -87,9 +87,19 @@ def grad_and_hess(loss: Callable[..., Any]) -> Callable[..., tuple[Array, Array]
     Returns
     -------
     function
-        It takes the loss's own arguments but `reduction` and `outputs`, and returns ``(gradient,
-        hessian)``, arrays of the first argument's shape and dtype. The Hessian of a loss that is
-        not convex, such as the focal loss, may be negative.
+        It takes the loss's own arguments but `reduction` and `outputs`, and one more by keyword:
+
+        out : tuple of two arrays, optional
+            Where gradient and Hessian go, None for a new array: of the first argument's shape, with
+            any strides. Each has the first argument's dtype or float32, to which float64 results
+            are rounded once. The gradient may go to the very memory of the first argument; any
+            other overlap is an error.
+
+        Class indices beside predictions of shape (N, C) may be whole-number floats here, as
+        gradient boosting libraries hand them out.
+
+        It returns ``(gradient, hessian)``, arrays of the first argument's shape and dtype. The
+        Hessian of a loss that is not convex, such as the focal loss, may be negative.
 
     Raises
     ------

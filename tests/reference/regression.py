@@ -49,6 +49,14 @@ def huber_loss(input: Numbers, target: Numbers, *, delta: float = 1.0) -> Terms:
 
 
 @pointwise("input", "target")
+def pseudo_huber_loss(input: Numbers, target: Numbers, *, delta: float = 1.0) -> Terms:
+    """delta^2 (sqrt(1 + (d / delta)^2) - 1), and d^2 / (1 + the root) for its digits."""
+    d = input - target
+    root = np.sqrt(1 + (d / delta) * (d / delta))
+    return Terms(d * (d / (1 + root)), (d / root, -d / root), 1 / (root * root * root))
+
+
+@pointwise("input", "target")
 def log_cosh_loss(input: Numbers, target: Numbers) -> Terms:
     """Log cosh d; near 0 cosh d is 1 + m^2 / (2 - 2 m) with m = 1 - exp(-|d|)."""
     d = input - target

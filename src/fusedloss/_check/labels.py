@@ -41,8 +41,14 @@ def axis_of_classes(name: str, logits: Array, axis: Any) -> int:
     return position % logits.ndim
 
 
-def class_target(target: Any, logits: Array, axis: int, kind: int) -> Array:
-    """kind: less than 0 if the target may be of either kind, 0 for class indices, else 1."""
+def class_target(
+    target: Any, logits: Array, axis: int, kind: int, *, floats: bool = False
+) -> Array:
+    """Return a target of classes as the kernels take it.
+
+    kind: less than 0 if the target may be of either kind, 0 for class indices, else 1. floats: one
+    class index for each row of (N, C) may be a whole-number float, as boosters hand them out.
+    """
     array = as_array("target", target)
     positions = logits.shape[:axis] + logits.shape[axis + 1 :]
     if array.shape == logits.shape and kind != 0:
@@ -59,10 +65,23 @@ def class_target(target: Any, logits: Array, axis: int, kind: int) -> Array:
             f"target has shape {array.shape}: expected {positions} (class indices){either} for "
             f"logits of shape {logits.shape}"
         )
+    if floats and array.dtype.kind == "f" and logits.ndim == 2 and axis == 1:
+        return whole_numbers("target", array, "a whole number, the index of a class")
     if array.dtype.kind not in "iu":
         either = "" if kind == 0 else f", or probabilities of the logits' shape {logits.shape}"
         raise TypeError(f"target has dtype {array.dtype}: expected integer class indices{either}")
     return as_plain(array)
+
+
+def whole_numbers(name: str, array: Array, expected: str) -> Array:
+    """Return floats that are whole numbers as integers."""
+    with np.errstate(invalid="ignore"):
+        whole = array.astype(np.int64)
+        bad = ~((whole == array) & (np.abs(array) < 2**53))
+    if bad.any():
+        where, value = first_bad(name, array, bad)
+        raise ValueError(f"{where} is {value}: expected {expected}")
+    return whole
 
 
 def weight_of_classes(name: str, weight: Any, logits: Array, classes: int) -> Array:

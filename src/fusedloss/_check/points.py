@@ -22,7 +22,12 @@ from fusedloss._check.operands import (
     is_real,
 )
 from fusedloss._check.options import REDUCTIONS, num_threads, one_of, reduction
-from fusedloss._check.results import delivered, gradient_places, loss_cotangent
+from fusedloss._check.results import (
+    delivered,
+    derivative_places,
+    gradient_places,
+    loss_cotangent,
+)
 from fusedloss._types import Array
 
 #: The domains of operands of losses that are not defined everywhere: name, lowest, highest.
@@ -75,12 +80,19 @@ def pointwise(
     thread_count = num_threads(threads)
 
     inputs = operands | {"weight": weight, "grad_output": grad_output}
-    wanted, places = gradient_places(gradient, out, given, inputs)
+    wanted: tuple[int, ...] = (0,)
+    places: tuple[Any, ...]
+    if hessian:
+        inputs.pop(names[0])
+        places = derivative_places(out, names[0], given[names[0]], inputs)
+    else:
+        wanted, places = gradient_places(gradient, out, given, inputs)
 
     # The kernels write gradients of the broadcast shape, in the compute dtype.
     full = tuple(_flat(np.broadcast_to(y, shape)) for y in plain.values())
     dtype = compute_dtype(x)
     made = tuple(_core.new_array(_folded(shape), dtype) for _ in wanted)
+    curvature = _core.new_array(_folded(shape), dtype) if hessian else None
     result = kernel(
         loss,
         full,
@@ -92,23 +104,21 @@ def pointwise(
         thread_count,
         wanted,
         _flat(g) if isinstance(g, np.ndarray) else g,
-        made if wanted else None,
+        (made, curvature) if hessian else made if wanted else None,
         hessian,
     )
     if result is None:
         raise SystemError("fusedloss: arguments that passed every check were not taken")
     if not wanted:
         return result.reshape(shape) if isinstance(result, np.ndarray) else result
-    value, curvature = (None, result[1]) if hessian else (result[0], None)
+    if curvature is not None:
+        made, wanted = (*made, curvature), (0, 0)
     whole = tuple(array.reshape(shape) for array in made)
-    gradients = delivered(whole, [given[names[k]] for k in wanted], places, x.dtype)
-    of_calls = gradients if isinstance(gradient, tuple) else gradients[0]
+    derivatives = delivered(whole, [given[names[k]] for k in wanted], places, x.dtype)
     if hessian:
-        assert curvature is not None
-        return of_calls, curvature.reshape(shape)
-    if isinstance(value, np.ndarray):
-        value = value.reshape(shape)
-    return value, of_calls
+        return derivatives
+    value = result[0].reshape(shape) if isinstance(result[0], np.ndarray) else result[0]
+    return value, derivatives if isinstance(gradient, tuple) else derivatives[0]
 
 
 def _folded(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -51,13 +51,23 @@ def loss_cotangent(
     return as_plain(array, compute_dtype(logits))
 
 
-def as_output(name: str, out: Any, of_name: str, of: Array, inputs: dict[str, Any]) -> Array:
+def as_output(
+    name: str,
+    out: Any,
+    of_name: str,
+    of: Array,
+    inputs: dict[str, Any],
+    *,
+    or_float32: bool = False,
+) -> Array:
     """Check `out` for the gradient of `of`; it may not overlap `inputs`."""
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise TypeError(f"{name} is a {type(out).__name__}: expected a NumPy array")
     dtype = of.dtype.newbyteorder("=")
-    if out.dtype != dtype or not out.dtype.isnative:
-        raise TypeError(f"{name} has dtype {out.dtype}: expected {dtype}, that of {of_name}")
+    fits = out.dtype == dtype or (or_float32 and out.dtype == np.float32)
+    if not fits or not out.dtype.isnative:
+        other = ", or float32" if or_float32 and dtype != np.float32 else ""
+        raise TypeError(f"{name} has dtype {out.dtype}: expected {dtype}, that of {of_name}{other}")
     if out.shape != of.shape:
         raise ValueError(f"{name} has shape {out.shape}: expected {of.shape}, that of {of_name}")
     if not out.flags.writeable:
@@ -143,6 +153,19 @@ def gradient_places(
             name = f"out[{i}]" if several else "out"
             as_output(name, place, names[k], given[names[k]], others | earlier)
     return wanted, places
+
+
+def derivative_places(
+    out: tuple[Any, Any] | None, name: str, of: Array, inputs: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Return where gradient and Hessian go, checked; None: to a new array."""
+    gradient, hessian = (None, None) if out is None else out
+    if gradient is not None:
+        as_output("out[0]", gradient, name, of, inputs, or_float32=True)
+    if hessian is not None:
+        others = inputs | {name: of, "out[0]": gradient}
+        as_output("out[1]", hessian, name, of, others, or_float32=True)
+    return gradient, hessian
 
 
 def delivered(

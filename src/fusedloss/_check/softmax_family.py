@@ -22,8 +22,8 @@ from fusedloss._check.options import (
     outputs_of,
     reduction,
 )
-from fusedloss._check.results import as_output, loss_cotangent, takes_output
-from fusedloss._types import Extras
+from fusedloss._check.results import as_output, derivative_places, loss_cotangent, takes_output
+from fusedloss._types import Array, Extras
 
 TARGETLESS = (2, 3)  # kinds, by fusedloss.h: log-sum-exp and log-softmax
 PREDICTIONS = ("logits", "log_probs", "probs")  # by Extras.prediction
@@ -55,7 +55,7 @@ def softmax(
     positions = z.shape[:class_axis] + z.shape[class_axis + 1 :]
     classes = z.shape[class_axis]
     has_target = kind not in TARGETLESS
-    t = class_target(target, z, class_axis, kind) if has_target else None
+    t = class_target(target, z, class_axis, kind, floats=hessian) if has_target else None
     # The focal loss passes alpha as class weights, which its mean does not divide by.
     weight_name = "alpha" if extras is not None and extras.mean_of_positions else "weight"
     w = None if weight is None else weight_of_classes(weight_name, weight, z, classes)
@@ -71,31 +71,40 @@ def softmax(
     more = checked_extras(extras, z)
     if more is not None:
         outputs_of(more.outputs, t is not None and t.shape == z.shape)
-    if out is not None:
-        inputs = {
-            "target": target,
-            weight_name: weight,
-            "sample_weight": sample_weight,
-            "grad_output": grad_output,
-        }
+    inputs = {
+        "target": target,
+        weight_name: weight,
+        "sample_weight": sample_weight,
+        "grad_output": grad_output,
+    }
+    places = derivative_places(out, prediction, given, inputs) if hessian else (out,)
+    if out is not None and not hessian:
         as_output("out", out, prediction, given, inputs)
 
     folded = z.ndim > MOST_DIMENSIONS
     if folded:
         z, t, s, g = (fold(x, z.ndim, class_axis) for x in (z, t, s, g))
-    place = out if not folded and takes_output(out, z, (t, w, s, g)) else None
+    others = (t, w, s, g)
+    taken = [x if not folded and takes_output(x, z, others) else None for x in places]
     result = kernel(
         *(kind, z, t, w, s, *options, 1 if folded else class_axis, thread_count, more),
-        *(gradient, g, place, hessian),
+        *(gradient, g, tuple(taken) if hessian else taken[0], hessian),
     )
     if result is None:
         raise SystemError("fusedloss: arguments that passed every check were not taken")
     if folded:
         result = unfold(result, positions, class_axis)
-    if out is not None and gradient and result[1] is not out:
-        np.copyto(out, result[1])
-        result = result[0], out
-    return result
+    if hessian:
+        return tuple(in_place(made, x) for made, x in zip(result, places, strict=True))
+    return (result[0], in_place(result[1], out)) if gradient else result
+
+
+def in_place(made: Array, out: Any) -> Any:
+    """Return what a kernel made, in the place that was given for it, if any."""
+    if out is None or made is out:
+        return made
+    np.copyto(out, made, casting="same_kind")
+    return out
 
 
 def fold(x: Any, ndim: int, axis: int) -> Any:

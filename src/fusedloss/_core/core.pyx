@@ -650,9 +650,45 @@ cdef bint keeps_apart(
     return True
 
 
+cdef bint is_derivative(fl_dtype dtype, fl_dtype of, bint with_hessian) noexcept:
+    """Whether kernels write derivatives of that dtype: the prediction's, or what they compute in.
+
+    Beside a Hessian float32 it is for float64, too.
+    """
+    return dtype == of or dtype == FL_FLOAT32 and (with_hessian or of != FL_FLOAT64)
+
+
+cdef object take_hessian(
+    object out, object of, Array *array, const Array *prediction, const Array *each, size_t count,
+    fl_output *output, Py_ssize_t axis, bint bits,
+):
+    """The array of the Hessian, described to the kernels; None if it is not so.
+
+    It is new if `out` is None, and may not overlap any of `each`.
+    """
+    cdef size_t i
+    if out is None:
+        out = like(of, &prediction.view)
+        if not take_real(out, array, bits):
+            return None
+    else:
+        if not take_real(out, array, bits) or array.view.readonly:
+            return None
+        if not is_derivative(array.dtype, prediction.dtype, True):
+            return None
+        if not same_shape(&array.view, &prediction.view) or overlaps_itself(&array.view):
+            return None
+        for i in range(count):
+            if each[i].held and &each[i] != array and not apart(&array.view, &each[i].view):
+                return None
+    set_output(output, array, axis)
+    return out
+
+
 cdef list take_gradients(
     object gradient, object out, tuple of, const Array *operands, Array *gradients,
     const Array *others, Py_ssize_t count, fl_output *outputs, Py_ssize_t axis, bint bits,
+    bint with_hessian=False,
 ):
     """Describe the arrays of the wanted gradients to the kernels; None if one is not plain.
 
@@ -664,7 +700,6 @@ cdef list take_gradients(
     cdef bint single = gradient is True
     cdef tuple wanted = (0,) if single else gradient
     cdef list made = [out] if single else [None] * len(wanted) if out is None else list(out)
-    cdef fl_dtype real = FL_FLOAT64 if x.dtype == FL_FLOAT64 else FL_FLOAT32
     cdef Py_ssize_t i, k
     for i in range(len(wanted)):
         k = wanted[i]
@@ -680,7 +715,7 @@ cdef list take_gradients(
         else:
             if not take_real(made[i], g, bits) or g.view.readonly:
                 return None
-            if g.dtype != x.dtype and g.dtype != real:
+            if not is_derivative(g.dtype, x.dtype, with_hessian):
                 return None
             if not same_shape(&g.view, &x.view) or overlaps_itself(&g.view):
                 return None

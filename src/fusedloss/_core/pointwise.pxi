@@ -15,7 +15,7 @@ def pointwise(
     """One call of a pointwise loss: the value, (value, gradient) or (gradient, hessian).
 
     gradient: whether the one by the first operand is wanted, or a tuple of operands' numbers: then
-    `out` and the gradients are tuples, too.
+    `out` and the gradients are tuples, too. With a Hessian `out` is its pair (gradient, hessian).
     """
     cdef tuple given = tuple(operands.values())
     result = None
@@ -128,7 +128,7 @@ cdef object pointwise_on_arrays(
     mode = REDUCTIONS.get(reduction) if type(reduction) is str else None
     if not ok or mode is None:
         return None
-    args.reduction = mode
+    args.reduction = FL_NONE if hessian else mode  # whose value nobody wants
     args.divisor = divisor
     args.weighted_mean = weighted_mean
     for k in range(len(parameters)):
@@ -145,11 +145,13 @@ cdef object pointwise_on_arrays(
         else:
             set_input(&args.grad_output, &arrays.grad_output, -1)
 
-    gradients = None
+    gradients = hessian_out = None
+    if hessian and out is not None:
+        out, hessian_out = out
     if gradient:
         gradients = take_gradients(
             gradient, out, operands, arrays.operands, arrays.gradients, &arrays.weight, 2,
-            args.gradients, -1, bits,
+            args.gradients, -1, bits, hessian,
         )
         if gradients is None:
             return None
@@ -159,10 +161,13 @@ cdef object pointwise_on_arrays(
 
     value = curvature = None
     if hessian:
-        curvature = like(operands[0], &x.view)
-        take_real(curvature, &arrays.hessian, bits)
-        set_output(&args.hessian, &arrays.hessian, -1)
-    if args.reduction == FL_NONE:
+        curvature = take_hessian(
+            hessian_out, operands[0], &arrays.hessian, x, <Array *>arrays,
+            sizeof(PointwiseArrays) // sizeof(Array), &args.hessian, -1, bits,
+        )
+        if curvature is None:
+            return None
+    elif args.reduction == FL_NONE:
         value = like(operands[0], &x.view)
         take_real(value, &arrays.loss, bits)
         set_output(&args.loss_values, &arrays.loss, -1)

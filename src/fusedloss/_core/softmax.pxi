@@ -19,7 +19,10 @@ def softmax(
     num_threads, extras, bint gradient=False, grad_output=None, out=None, bint hessian=False,
     bint bits=False,
 ):
-    """One call of the softmax family: the value, (value, gradient) or (gradient, hessian)."""
+    """One call of the softmax family: the value, (value, gradient) or (gradient, hessian).
+
+    With a Hessian `out` is a pair, too.
+    """
     result = softmax_plain(
         kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction, axis,
         num_threads, extras, gradient, grad_output, out, hessian, bits,
@@ -194,6 +197,9 @@ cdef object softmax_on_arrays(
         else:
             set_input(&args.grad_output, g, -1)
 
+    hessian_out = None
+    if hessian and out is not None:
+        out, hessian_out = out
     if gradient or hessian:
         if out is None:
             out = like(logits, &z.view)
@@ -202,7 +208,7 @@ cdef object softmax_on_arrays(
         else:
             if not take_real(out, grad, bits) or grad.view.readonly:
                 return None
-            if grad.dtype != z.dtype and grad.dtype != real:
+            if not is_derivative(grad.dtype, z.dtype, hessian):
                 return None
             if not same_shape(&grad.view, &z.view) or overlaps_itself(&grad.view):
                 return None
@@ -233,9 +239,12 @@ cdef object softmax_on_arrays(
 
     value = curvature = made = None
     if hessian:
-        curvature = like(logits, &z.view)
-        take_real(curvature, &arrays.hessian, bits)
-        set_output(&args.hessian, &arrays.hessian, class_axis)
+        curvature = take_hessian(
+            hessian_out, logits, &arrays.hessian, z, <Array *>arrays,
+            sizeof(SoftmaxArrays) // sizeof(Array), &args.hessian, class_axis, bits,
+        )
+        if curvature is None:
+            return None
     if per_position or (extras is not None and extras.outputs):
         positions = tuple([args.shape[d] for d in range(at)])
         if per_position:

@@ -52,12 +52,13 @@ def variances_of_rows(
     gradient: bool | tuple[int, ...] = False,
     grad_output: Any = None,
     out: Any = None,
+    hessian: bool = False,
 ) -> Any:
     """Run `_core.pointwise` with one variance, the third operand, for each row of the first."""
     operands = operands | {"var": _check.as_array("var", operands["var"])[..., np.newaxis]}
     call = (row, operands, weight, parameters, reduction, divisor, weighted_mean, num_threads)
     if not (isinstance(gradient, tuple) and 2 in gradient):
-        return _core.pointwise(*call, gradient, grad_output, out)
+        return _core.pointwise(*call, gradient, grad_output, out, hessian)
     at = gradient.index(2)
     places = [None] * len(gradient) if out is None else list(out)
     given = places[at]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fusedloss._lower.loss import Loss, lookup
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import inspect
 
 #: Options of a value that gradient and Hessian do not have.
-OF_THE_VALUE = ("reduction", "outputs")
+OF_THE_VALUE = frozenset(("reduction", "outputs"))
 
 
 def _argument_numbers(record: Loss, argnums: int | Sequence[int]) -> tuple[int, ...]:
@@ -48,7 +48,7 @@ class _Transform:
 
 
 def _signature(
-    lower: Callable[..., Any], without: tuple[str, ...] = (), also: tuple[str, ...] = ()
+    lower: Callable[..., Any], without: Collection[str] = (), also: tuple[str, ...] = ()
 ) -> inspect.Signature:
     """Return a loss's signature without some arguments, and with others by keyword."""
     import inspect  # slow to import
@@ -119,20 +119,26 @@ class GradAndHess(_Transform):
 
     @property
     def __signature__(self) -> inspect.Signature:
-        return _signature(self._lower, without=OF_THE_VALUE)
+        return _signature(self._lower, without=OF_THE_VALUE, also=("out",))
 
     @property
     def __doc__(self) -> str:  # type: ignore[override]
         name = self._record.name
         return (
             f"Return (gradient, hessian) of the sum of `{name}`.\n\n"
-            f"It takes the arguments of `{name}` but `reduction` and `outputs`."
+            f"It takes the arguments of `{name}` but `reduction` and `outputs`, and by keyword\n"
+            "`out`, a pair of arrays where they go."
         )
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, *args: Any, out: Any = None, **options: Any) -> Any:
         """Return the gradient and the Hessian."""
-        for name in OF_THE_VALUE:
-            if name in options:
-                raise TypeError(f"{name} is given: gradient and Hessian are those of the sum")
+        if not OF_THE_VALUE.isdisjoint(options):
+            name = next(name for name in options if name in OF_THE_VALUE)
+            raise TypeError(f"{name} is given: gradient and Hessian are those of the sum")
+        if out is not None and not (isinstance(out, tuple) and len(out) == 2):
+            raise ValueError(
+                f"out is a {type(out).__name__}: expected a tuple (gradient, hessian) of two arrays"
+                " or None"
+            )
         kernel, arguments = self._lower(*args, reduction="sum", **options)
-        return kernel(*arguments, True, None, None, True)
+        return kernel(*arguments, True, None, out, True)

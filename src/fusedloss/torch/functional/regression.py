@@ -356,6 +356,56 @@ def _log_cosh(x: Tensor, t: Tensor) -> Tensor:
     return e - functional.logsigmoid(2 * e) - math.log(2)
 
 
+def pseudo_huber_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    delta: float = 1.0,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Smooth form of Huber's loss; `fusedloss.pseudo_huber_loss`.
+
+    Parameters
+    ----------
+    input : Tensor of floats
+        The prediction x.
+    target : Tensor, broadcastable to `input`
+        The target t.
+    delta : float, default 1
+        The slope far from the target; positive.
+    weight : Tensor, broadcastable to `input`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        delta^2 (sqrt(1 + ((x - t) / delta)^2) - 1), of the dtype of `input`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.pseudo_huber_loss(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 1.0]))
+    tensor(0.6771)
+    """
+    return own_loss(
+        regression.pseudo_huber_loss,
+        _pseudo_huber,
+        (input, target),
+        weight,
+        reduction,
+        delta=delta,
+    )
+
+
+def _pseudo_huber(x: Tensor, t: Tensor, delta: float) -> Tensor:
+    e = x - t
+    return e * e / (1 + (1 + (e / delta) ** 2).sqrt())
+
+
 def quantile_loss(
     input: Tensor,
     target: Tensor,

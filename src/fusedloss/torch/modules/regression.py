@@ -193,6 +193,34 @@ class LogCoshLoss(Module):
 
 
 @with_options
+class PseudoHuberLoss(Module):
+    """Smooth form of Huber's loss: `fusedloss.torch.functional.pseudo_huber_loss`.
+
+    Parameters
+    ----------
+    delta, reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import PseudoHuberLoss
+    >>> PseudoHuberLoss()(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 1.0]))
+    tensor(0.6771)
+    """
+
+    function = staticmethod(functional.pseudo_huber_loss)
+
+    delta: float = 1.0
+    _: KW_ONLY
+    reduction: Reduction = "mean"
+
+    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Compute the loss."""
+        return self.call(input, target, weight=weight)
+
+
+@with_options
 class QuantileLoss(Module):
     """Pinball loss: `fusedloss.torch.functional.quantile_loss`.
 
