@@ -298,7 +298,8 @@ def pseudo_huber_loss(
     everywhere.
 
     Equivalent to ``scipy.special.pseudo_huber(delta, input - target)``, and to XGBoost's
-    ``reg:pseudohubererror`` with ``huber_slope=delta``.
+    ``reg:pseudohubererror`` with ``huber_slope=delta``; in torch ``e = (input - target) / delta``
+    and ``(delta**2 * ((1 + e**2).sqrt() - 1)).mean()``.
 
     References
     ----------

@@ -53,7 +53,10 @@ def pseudo_huber_loss(input: Numbers, target: Numbers, *, delta: float = 1.0) ->
     """delta^2 (sqrt(1 + (d / delta)^2) - 1), and d^2 / (1 + the root) for its digits."""
     d = input - target
     root = np.sqrt(1 + (d / delta) * (d / delta))
-    return Terms(d * (d / (1 + root)), (d / root, -d / root), 1 / (root * root * root))
+    far = np.abs(d) == np.inf
+    slope = np.where(far, delta * sign(d), d / root)
+    value = np.where(far, np.abs(d), d * (d / (1 + root)))
+    return Terms(value, (slope, -slope), 1 / (root * root * root))
 
 
 @pointwise("input", "target")
