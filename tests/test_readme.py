@@ -48,6 +48,14 @@ def test_python_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.Mo
             exec(compile(block, f"{document}, python block {number}", "exec"), names)
 
 
+def test_the_chinese_readme_has_the_same_code_and_figures() -> None:
+    pattern = re.compile(
+        r"^```.*?^```|<!-- measured: begin -->.*<!-- measured: end -->", re.S | re.M
+    )
+    chinese = (REPOSITORY / "README.zh-CN.md").read_text()
+    assert pattern.findall(chinese) == pattern.findall(README)
+
+
 def test_make_targets_exist() -> None:
     named = set(
         re.findall(
