@@ -21,6 +21,7 @@ from fusedloss._lower.loss import lookup
 from fusedloss._types import Array
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_arguments
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
+from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._softmax import expect_shape
 from fusedloss.torch._unit import unit_rows
 
@@ -355,5 +356,10 @@ def head(
         differentiable=len(lookup(loss).differentiable),
     )
     expect_arguments(loss, *tensors[: call.differentiable + 1])
+    if operated(*tensors):
+        names = (*lookup(loss).parameters[: len(tensors) - 2], "class_weight", "sample_weight")
+        given = dict(zip(names, tensors, strict=True))
+        result: Tensor = operate(loss.__name__, reduction=reduction, **given, **margins, **options)
+        return result
     value: Tensor = evaluate(call, *tensors)
     return value

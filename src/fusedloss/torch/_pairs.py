@@ -32,6 +32,7 @@ from fusedloss.torch._autograd import (
     expect_tensors,
 )
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
+from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._unit import unit_rows
 from fusedloss.transform import value_and_grad
 
@@ -165,6 +166,9 @@ def pair_loss(
         for name in SCALARS & differentiable.keys()
         if not isinstance(differentiable[name], Tensor)
     }
+    if operated(*differentiable.values()):
+        result: Tensor = operate(loss.__name__, **differentiable, **others, **options)
+        return result
     absent = {name: None for name, x in others.items() if x is None}
     first = {k: x for k, x in differentiable.items() if x is not None and k not in numbers}
     rest = {k: x for k, x in others.items() if x is not None}

@@ -20,6 +20,7 @@ from fusedloss.torch._autograd import (
 )
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._margin import expect_labels, expect_one_dtype, expect_options
+from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._pairs import LEAST_NORM, log_sum_exp, softplus
 from fusedloss.torch._unit import unit_rows
 
@@ -80,5 +81,15 @@ def proxy_anchor(
 ) -> Tensor:
     """Compute proxy_anchor_loss."""
     expect_arguments(proxy_anchor_loss, embeddings, weight, target)
+    if operated(embeddings, weight, target):
+        result: Tensor = operate(
+            "proxy_anchor_loss",
+            embeddings=embeddings,
+            weight=weight,
+            target=target,
+            margin=margin,
+            alpha=alpha,
+        )
+        return result
     loss: Tensor = evaluate(ProxyAnchorCall(margin, alpha), embeddings, weight, target)
     return loss

@@ -23,6 +23,7 @@ from fusedloss.torch._autograd import (
     expect_tensors,
     in_computing_type,
 )
+from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._pointwise import numbers, reduced, replace_silent
 from fusedloss.torch._softmax import expect_shape
 
@@ -107,6 +108,12 @@ def own_row_loss(
     if not operands[0].is_floating_point():
         raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")
     record = lookup(loss)
+    if operated(*operands):
+        given = dict(zip(record.parameters, operands, strict=False)) | {"where": None} | named
+        result: Tensor = operate(
+            loss.__name__, sample_weight=sample_weight, reduction=reduction, **given, **options
+        )
+        return result
     name, _, roles, _, _, parameters, _, axis, _ = record.lower(
         *operands, sample_weight=sample_weight, reduction=reduction, **named, **options
     )[1]

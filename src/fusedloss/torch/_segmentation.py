@@ -21,6 +21,7 @@ from fusedloss.torch._autograd import (
     expect_arguments,
 )
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
+from fusedloss.torch._operators.calls import operate, operated
 
 
 class Pixels(NamedTuple):
@@ -112,6 +113,16 @@ def loss_of_images(
         raise TypeError(f"logits has dtype {logits.dtype}: expected floating point")
     _check.integer("ignore_index", ignore_index)
     _check.several_classes(tuple(logits.shape))
+    if operated(logits, target):
+        result: Tensor = operate(
+            loss.__name__,
+            logits=logits,
+            target=target,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            **options,
+        )
+        return result
     call = Segmentation(loss, losses, reduction, ignore_index, options)
     call.lowered(logits, target)
     value: Tensor = evaluate(call, logits, target)

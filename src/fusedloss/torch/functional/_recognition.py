@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from torch.compiler import is_compiling
 
 
 def recognised_rows(*rows: Any, others: tuple[Tensor | None, ...] = ()) -> bool:
@@ -15,8 +14,7 @@ def recognised_rows(*rows: Any, others: tuple[Tensor | None, ...] = ()) -> bool:
     """
     first = rows[0]
     return (
-        not is_compiling()  # a compiler reads no further
-        and all([isinstance(x, Tensor) for x in rows])
+        all([isinstance(x, Tensor) for x in rows])
         and all([x is None or isinstance(x, Tensor) for x in others])
         and first.ndim > 0
         and first.numel() > 0

@@ -19,6 +19,7 @@ from fusedloss.torch._autograd import (
     expect_given,
     fused,
 )
+from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._softmax import Distillation, Softmax
 from fusedloss.torch.functional._types import Loss, Outputs
 
@@ -29,8 +30,7 @@ _PROBABILITIES = Extras(prediction=_core.PROBABILITIES)
 def _recognised(input: Any, target: Any, weight: Any, ignore_index: Any) -> bool:
     """Whether the kernels answer a call."""
     return (
-        not is_compiling()  # a compiler reads no further
-        and isinstance(input, Tensor)
+        isinstance(input, Tensor)
         and isinstance(target, Tensor)
         and (
             target.dtype is torch.int64
@@ -152,9 +152,26 @@ def cross_entropy(
             reduction == "none",
         )
         tensors = (input, target, weight, sample_weight)
-        loss: Loss | None = (
-            fused(call, *tensors) if plain else evaluate(call.checked(tensors[0]), *tensors)
-        )
+        loss: Loss | None = None
+        if not plain:
+            if not operated(*tensors, outputs=outputs):
+                loss = evaluate(call.checked(input), *tensors)
+        elif not is_compiling():
+            loss = fused(call, *tensors)
+        if loss is None and operated(*tensors, outputs=outputs):
+            loss = operate(
+                "cross_entropy",
+                input=input,
+                target=target,
+                weight=weight,
+                ignore_index=ignore_index,
+                reduction=reduction,
+                label_smoothing=label_smoothing,
+                sample_weight=sample_weight,
+                softcap=softcap,
+                z_loss=z_loss,
+                outputs=outputs,
+            )
         if loss is not None:
             return loss
     return functional.cross_entropy(
@@ -216,9 +233,22 @@ def nll_loss(
             True,  # what the gradient takes is in the target and the weights
         )
         tensors = (input, target, weight, sample_weight)
-        loss: Tensor | None = (
-            fused(call, *tensors) if plain else evaluate(call.checked(tensors[0]), *tensors)
-        )
+        loss: Tensor | None = None
+        if not plain:
+            if not operated(*tensors):
+                loss = evaluate(call.checked(input), *tensors)
+        elif not is_compiling():
+            loss = fused(call, *tensors)
+        if loss is None and operated(*tensors):
+            loss = operate(
+                "nll_loss",
+                input=input,
+                target=target,
+                weight=weight,
+                ignore_index=ignore_index,
+                reduction=reduction,
+                sample_weight=sample_weight,
+            )
         if loss is not None:
             return loss
     return functional.nll_loss(input, target, weight, None, ignore_index, None, reduction)
@@ -267,6 +297,18 @@ def categorical_cross_entropy(
     tensor(1.1769)
     """
     expect_arguments(classification.categorical_cross_entropy, probs, target)
+    if operated(probs, target, sample_weight):
+        result: Tensor = operate(
+            "categorical_cross_entropy",
+            probs=probs,
+            target=target,
+            axis=axis,
+            label_smoothing=label_smoothing,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            sample_weight=sample_weight,
+        )
+        return result
     call = Softmax(
         _softmax.categorical,
         _core.CROSS_ENTROPY,
@@ -354,6 +396,21 @@ def focal_loss(
     tensor(0.0875)
     """
     expect_arguments(classification.focal_loss, logits, target)
+    if operated(logits, target, alpha, sample_weight, outputs=outputs):
+        result: Loss = operate(
+            "focal_loss",
+            logits=logits,
+            target=target,
+            alpha=alpha,
+            gamma=gamma,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            sample_weight=sample_weight,
+            softcap=softcap,
+            z_loss=z_loss,
+            outputs=outputs,
+        )
+        return result
     weight = None if alpha is None else _softmax.weight_of_classes(alpha, logits)
     call = Softmax(
         _softmax.focal,
@@ -413,6 +470,16 @@ def soft_cross_entropy(
     tensor(0.4325)
     """
     expect_arguments(classification.soft_cross_entropy, logits, target_logits)
+    if operated(logits, target_logits, sample_weight):
+        result: Tensor = operate(
+            "soft_cross_entropy",
+            logits=logits,
+            target_logits=target_logits,
+            temperature=temperature,
+            reduction=reduction,
+            sample_weight=sample_weight,
+        )
+        return result
     call = Distillation(temperature, 1.0, -100, reduction, False, reduction == "none")
     loss: Tensor = evaluate(call.checked(logits), logits, None, sample_weight, target_logits)
     return loss
@@ -468,6 +535,19 @@ def distillation_loss(
     """
     teacher = teacher_logits if isinstance(teacher_logits, tuple) else (teacher_logits,)
     expect_arguments(classification.distillation_loss, student_logits, *teacher[:1])
+    if operated(student_logits, *teacher, target, sample_weight):
+        result: Tensor = operate(
+            "distillation_loss",
+            student_logits=student_logits,
+            teacher_logits=teacher_logits,
+            target=target,
+            temperature=temperature,
+            alpha=alpha,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            sample_weight=sample_weight,
+        )
+        return result
     call = Distillation(temperature, alpha, ignore_index, reduction, True, reduction == "none")
     loss: Tensor = evaluate(
         call.checked(student_logits), student_logits, target, sample_weight, *teacher

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from fusedloss import _check, _core
 from fusedloss._types import Extras
@@ -16,11 +18,10 @@ from fusedloss.torch._autograd import (
     expect_given,
     expect_tensors,
     fused,
-    overridden,
-    transformed,
     without_autocast,
 )
 from fusedloss.torch._linear import Linear
+from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._softmax import Softmax
 from fusedloss.torch.functional._types import Loss, Outputs
 
@@ -35,7 +36,7 @@ def _recognised(
 ) -> bool:
     """Whether the kernels answer a call."""
     tensors = [x for x in (input, linear_weight, linear_bias, target, weight) if x is not None]
-    if overridden(*tensors) or not all([isinstance(x, Tensor) for x in tensors]) or transformed():
+    if not all([isinstance(x, Tensor) for x in tensors]):
         return False
     mixes = torch.is_autocast_enabled("cpu")  # which brings dtypes together
     if input.dim() not in (1, 2) or linear_weight.dim() != 2:
@@ -54,6 +55,51 @@ def _has_more_axes(input: Any, linear_weight: Any) -> bool:
     """Whether there are more axes of positions than torch takes."""
     tensors = isinstance(input, Tensor) and isinstance(linear_weight, Tensor)
     return tensors and input.dim() > 2 and linear_weight.dim() == 2
+
+
+def _of_logits(ignore_index: int | None, label_smoothing: float, reduction: str) -> Softmax:
+    """Return the call of a loss of logits."""
+    return Softmax(
+        _softmax.cross_entropy,
+        _core.CROSS_ENTROPY,
+        -100 if ignore_index is None else ignore_index,
+        label_smoothing,
+        reduction,
+        deferred=reduction == "none",
+    )
+
+
+def of_layer(
+    input: Tensor,
+    linear_weight: Tensor,
+    linear_bias: Tensor | None,
+    target: Tensor,
+    weight: Tensor | None,
+    sample_weight: Tensor | None,
+    *,
+    reduction: str,
+    ignore_index: int | None,
+    label_smoothing: float,
+    softcap: float | None,
+    z_loss: float,
+    outputs: Outputs,
+    filter_eps: float,
+    workspace: int,
+    dtype: torch.dtype,
+) -> Loss:
+    """Compute linear_cross_entropy, its arguments checked, shifted and cast: of type `dtype`."""
+    of_logits = _of_logits(ignore_index, label_smoothing, reduction)
+    extras = Extras(softcap=softcap, z_loss=z_loss, outputs=outputs)
+    call = Linear(
+        of_logits._replace(extras=extras).checked(input),
+        ignore_index,
+        filter_eps,
+        workspace,
+        2 if linear_bias is None else 3,
+        dtype,
+    )
+    loss: Loss = evaluate(call, input, linear_weight, linear_bias, target, weight, sample_weight)
+    return loss
 
 
 @overload
@@ -177,14 +223,7 @@ def linear_cross_entropy(
     plain = not z_loss and not shift and not outputs and all([x is None for x in more])
     plain = plain and not _has_more_axes(input, linear_weight)
     if not plain or _recognised(input, linear_weight, target, linear_bias, weight, ignore_index):
-        of_logits = Softmax(
-            _softmax.cross_entropy,
-            _core.CROSS_ENTROPY,
-            -100 if ignore_index is None else ignore_index,
-            label_smoothing,
-            reduction,
-            deferred=reduction == "none",
-        )
+        of_logits = _of_logits(ignore_index, label_smoothing, reduction)
         x, y, s = input, target, sample_weight
         if not plain:
             expect_given(input=x, linear_weight=linear_weight, target=y)
@@ -211,8 +250,34 @@ def linear_cross_entropy(
             2 if linear_bias is None else 3,
             dtype,
         )
-        with without_autocast():  # the layer is of its dtype, the loss is not
-            loss: Loss | None = (fused if plain else evaluate)(call, *layer, y, weight, s)
+        tensors = (*layer, y, weight, s)
+        loss: Loss | None = None
+        mixed = torch.is_autocast_enabled("cpu")
+        with without_autocast() if mixed else nullcontext():  # the layer's dtype is not the loss's
+            if not plain:
+                if not operated(*tensors, outputs=outputs):
+                    loss = evaluate(call, *tensors)
+            elif not is_compiling():
+                loss = fused(call, *tensors)
+            if loss is None and operated(*tensors, outputs=outputs):
+                loss = operate(
+                    "linear_cross_entropy",
+                    input=layer[0],
+                    linear_weight=layer[1],
+                    linear_bias=layer[2],
+                    target=y,
+                    weight=weight,
+                    sample_weight=s,
+                    ignore_index=ignore_index,
+                    label_smoothing=label_smoothing,
+                    softcap=softcap,
+                    z_loss=z_loss,
+                    outputs=outputs,
+                    filter_eps=call.filter_eps,
+                    workspace=call.workspace,
+                    dtype=dtype,
+                    reduction=reduction,
+                )
         if loss is not None:
             return loss
     return functional.linear_cross_entropy(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from fusedloss import _check, multiclass
 from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, fused
+from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._rowwise import Rowwise, own_row_loss
 from fusedloss.torch.functional._recognition import is_number, recognised_rows
 
@@ -70,7 +72,17 @@ def multi_margin_loss(
             (_check.INDICES,),
             (p, margin),
         )
-        loss: Tensor | None = fused(call, input, target, weight, None)
+        loss: Tensor | None = None if is_compiling() else fused(call, input, target, weight, None)
+        if loss is None and operated(input, target, weight):
+            loss = operate(
+                "multi_margin_loss",
+                input=input,
+                target=target,
+                p=p,
+                margin=margin,
+                weight=weight,
+                reduction=reduction,
+            )
         if loss is not None:
             return loss
     return functional.multi_margin_loss(
@@ -124,7 +136,14 @@ def multilabel_margin_loss(
             reduction,
             (_check.LABELS,),
         )
-        loss: Tensor | None = fused(call, input, target, None, None)
+        loss: Tensor | None = None if is_compiling() else fused(call, input, target, None, None)
+        if loss is None and operated(input, target):
+            loss = operate(
+                "multilabel_margin_loss",
+                input=input,
+                target=target,
+                reduction=reduction,
+            )
         if loss is not None:
             return loss
     return functional.multilabel_margin_loss(input, target, size_average, reduce, reduction)
@@ -176,7 +195,15 @@ def multilabel_soft_margin_loss(
             differentiable=2,
             axis=-1,
         )
-        loss: Tensor | None = fused(call, input, target, weight, None)
+        loss: Tensor | None = None if is_compiling() else fused(call, input, target, weight, None)
+        if loss is None and operated(input, target, weight):
+            loss = operate(
+                "multilabel_soft_margin_loss",
+                input=input,
+                target=target,
+                weight=weight,
+                reduction=reduction,
+            )
         if loss is not None:
             return loss
     return functional.multilabel_soft_margin_loss(

@@ -6,10 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import fused, overridden, transformed
 from fusedloss.torch._ctc import CTC
+from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch.functional._recognition import recognised_rows
 
 
@@ -55,10 +57,22 @@ def ctc_loss(
         and isinstance(blank, int)
         and isinstance(zero_infinity, bool)
     ):
-        call = CTC(
-            _constant(input_lengths), _constant(target_lengths), blank, reduction, zero_infinity
-        )
-        loss: Tensor | None = fused(call, log_probs, targets)
+        if operated(log_probs, targets, *lengths) and not log_probs.is_meta:
+            result: Tensor = operate(
+                "ctc_loss",
+                log_probs=log_probs,
+                targets=targets,
+                input_lengths=torch.as_tensor(input_lengths),
+                target_lengths=torch.as_tensor(target_lengths),
+                blank=blank,
+                reduction=reduction,
+                zero_infinity=zero_infinity,
+            )
+            return result
+        loss: Tensor | None = None
+        if not is_compiling():  # a compiler reads no further
+            lengths = (_constant(input_lengths), _constant(target_lengths))
+            loss = fused(CTC(*lengths, blank, reduction, zero_infinity), log_probs, targets)
         if loss is not None:
             return loss
     _expect_labels(log_probs, targets, target_lengths)

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import PairwiseDistance
 
 from fusedloss import _check, similarity
 from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, fused
+from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._rowwise import Rowwise, own_row_loss
 from fusedloss.torch.functional._recognition import is_number, recognised_rows
 
@@ -78,7 +80,18 @@ def cosine_embedding_loss(
             differentiable=2,
             axis=-1,
         )
-        loss: Tensor | None = fused(call, input1, input2, target, None, None)
+        loss: Tensor | None = (
+            None if is_compiling() else fused(call, input1, input2, target, None, None)
+        )
+        if loss is None and operated(input1, input2, target):
+            loss = operate(
+                "cosine_embedding_loss",
+                input1=input1,
+                input2=input2,
+                target=target,
+                margin=margin,
+                reduction=reduction,
+            )
         if loss is not None:
             return loss
     return functional.cosine_embedding_loss(
@@ -222,7 +235,20 @@ def _triplets(
         differentiable=3,
         axis=-1,
     )
-    loss: Tensor | None = fused(call, anchor, positive, negative, None, None)
+    tensors = (anchor, positive, negative)
+    loss: Tensor | None = None if is_compiling() else fused(call, *tensors, None, None)
+    if loss is None and operated(*tensors):
+        loss = operate(
+            "triplet_margin_loss",
+            anchor=anchor,
+            positive=positive,
+            negative=negative,
+            margin=margin,
+            p=p,
+            eps=eps,
+            swap=swap,
+            reduction=reduction,
+        )
     return loss
 
 

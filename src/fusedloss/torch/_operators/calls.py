@@ -1,0 +1,71 @@
+"""Which calls become operators, and how."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import _is_tracing
+from torch.compiler import is_compiling, is_dynamo_compiling
+from torch.overrides import has_torch_function_variadic
+
+from fusedloss.torch._autograd import as_autocast, transformed
+
+
+class _Within(threading.local):
+    """What an operator that calls a function wants of it: its kernel, or its formula."""
+
+    kernel = False
+    formula = False
+
+
+WITHIN = _Within()
+
+#: By the names of functions; they are put here where they are registered.
+OPERATORS: dict[str, Any] = {}
+
+
+def operated(*tensors: Any, outputs: tuple[str, ...] = ()) -> bool:
+    """Whether a call becomes an operator: one that is compiled, transformed or without memory.
+
+    The first tensor is the prediction.
+    """
+    prediction = tensors[0]
+    if "log_prob" in outputs:  # which is differentiable, as no output of an operator is
+        return False
+    if is_dynamo_compiling():
+        return _has_kernels(prediction)
+    return (
+        (is_compiling() or transformed() or (isinstance(prediction, Tensor) and prediction.is_meta))
+        and not WITHIN.formula
+        and not WITHIN.kernel
+        and not _is_tracing()
+        and _has_kernels(prediction)
+        and (is_compiling() or not has_torch_function_variadic(*tensors))  # export has a mode
+    )
+
+
+def _has_kernels(prediction: Any) -> bool:
+    """Whether a tensor is one that kernels take, had it memory."""
+    return (
+        isinstance(prediction, Tensor)
+        and prediction.device.type in ("cpu", "meta")
+        and prediction.layout is torch.strided
+        and prediction.is_floating_point()
+    )
+
+
+def operate(name: str, **given: Any) -> Any:
+    """Call a function's operator with arguments of the function."""
+    import fusedloss.torch.operators  # noqa: F401 - a tenth of a second, before the first one
+
+    operator = OPERATORS[name]
+    tensors = [x.encoded(given[x.name]) for x in operator.tensors]
+    options = {x.name: x.encoded(given[x.name]) for x in operator.options}
+    made = operator.of_loss(*as_autocast(*tensors), **options)
+    if isinstance(made, Tensor):
+        return made
+    names = given["outputs"]
+    return (made[0], dict(zip(names, made[1:], strict=True))) if names else made[0]

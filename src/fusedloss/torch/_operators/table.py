@@ -1,0 +1,110 @@
+"""Which functions are operators, and the shapes of their losses without reduction.
+
+Pointwise losses are none: compilers fuse their formulas with what is before and after them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fusedloss.torch import functional as F
+from fusedloss.torch._margin import HEADS
+from fusedloss.torch._operators.kernels import Operator, Shape, register
+from fusedloss.torch.functional import linear
+
+
+def _first(given: dict[str, Any]) -> Any:
+    """Return the shape of the prediction, which comes first."""
+    return next(iter(given.values())).shape
+
+
+def _positions(given: dict[str, Any]) -> Any:
+    """Return the shape of scores without that of classes, on the second axis."""
+    shape = _first(given)
+    return [*shape[:1], *shape[2:]] if len(shape) > 1 else []
+
+
+def _at_axis(given: dict[str, Any]) -> Any:
+    """Return the shape of vectors without the axis that is an option."""
+    shape, axis = _first(given), given.get("axis", -1)
+    return [*shape[:axis], *shape[axis:][1:]]
+
+
+def _rows(given: dict[str, Any]) -> Any:
+    """Return the shape of rows without the last axis."""
+    return _first(given)[:-1]
+
+
+def _anchors(given: dict[str, Any]) -> Any:
+    """Return the number of embeddings."""
+    return _first(given)[:1]
+
+
+def _images(given: dict[str, Any]) -> Any:
+    """Return the shape of images and their classes."""
+    return _first(given)[:2]
+
+
+def _classes(given: dict[str, Any]) -> Any:
+    """Return the number of classes of images."""
+    return _first(given)[1:2]
+
+
+def _sequences(given: dict[str, Any]) -> Any:
+    """Return the number of sequences, on the axis before the last one."""
+    return _first(given)[1:-1]
+
+
+_TABLE: dict[Shape, tuple[str, ...]] = {
+    _positions: (
+        "categorical_hinge_loss",
+        "cross_entropy",
+        "distillation_loss",
+        "focal_loss",
+        "generalized_cross_entropy",
+        "nll_loss",
+        "poly1_cross_entropy",
+        "soft_cross_entropy",
+        "sparsemax_loss",
+    ),
+    _at_axis: ("categorical_cross_entropy", "cosine_similarity_loss"),
+    _rows: (
+        *HEADS,
+        "cosine_embedding_loss",
+        "multi_margin_loss",
+        "multilabel_margin_loss",
+        "multilabel_soft_margin_loss",
+        "proxy_anchor_loss",
+        "ranking_softmax_loss",
+        "triplet_margin_loss",
+    ),
+    _anchors: (
+        "angular_loss",
+        "circle_loss",
+        "clip_loss",
+        "contrastive_loss",
+        "fast_ap_loss",
+        "generalized_lifted_structure_loss",
+        "histogram_loss",
+        "info_nce_loss",
+        "lifted_structure_loss",
+        "margin_loss",
+        "multi_similarity_loss",
+        "n_pairs_loss",
+        "nca_loss",
+        "ntxent_loss",
+        "ranked_list_loss",
+        "siglip_loss",
+        "supcon_loss",
+        "triplet_loss",
+        "tuplet_margin_loss",
+    ),
+    _images: ("dice_ce_loss", "dice_loss", "focal_tversky_loss", "iou_loss", "tversky_loss"),
+    _classes: ("lovasz_softmax_loss",),
+    _sequences: ("ctc_loss",),
+}
+
+for _shape, _names in _TABLE.items():
+    for _name in _names:
+        register(Operator(_name, getattr(F, _name), _shape))
+register(Operator("linear_cross_entropy", linear.of_layer, _rows))

@@ -1,0 +1,41 @@
+"""Every public function compiled, exported, transformed, differentiated twice, without memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import torch_cells  # noqa: E402
+from fusedloss.torch import functional as F  # noqa: E402
+
+_CELLS = [(name, column) for name in F.__all__ for column in torch_cells.COLUMNS]
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        pytest.param(*cell, marks=[pytest.mark.long] * (cell[1] in torch_cells.LONG))
+        for cell in _CELLS
+    ],
+    ids=[f"{name}-{column}" for name, column in _CELLS],
+)
+def test_cells(name: str, column: str) -> None:
+    reason = torch_cells.EXCEPTIONS.get((name, column))
+    if reason is None:
+        torch_cells.COLUMNS[column](name)
+        return
+    with pytest.raises(torch_cells.FAILURES):  # once it works, the reason goes
+        torch_cells.COLUMNS[column](name)
+
+
+def test_the_table_of_the_documentation_is_this_one() -> None:
+    page = Path(__file__).parents[1] / "docs" / "guides" / "compiled_table.inc"
+    if page.exists():  # not beside an installed package
+        assert page.read_text() == "\n".join(torch_cells.table()) + "\n"
+
+
+def test_every_exception_is_a_cell() -> None:
+    assert set(_CELLS) >= torch_cells.EXCEPTIONS.keys()
