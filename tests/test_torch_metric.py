@@ -395,7 +395,11 @@ def test_nothing_costs_nothing(loss: str) -> None:
     [
         ({"embeddings": torch.zeros(3)}, ValueError, r"embeddings has shape \(3,\)"),
         ({"embeddings": torch.zeros(3, 2).long()}, TypeError, "embeddings has dtype int64"),
-        ({"embeddings": [[0.0, 0.0]] * 3}, TypeError, r"expected a torch\.Tensor, not list"),
+        (
+            {"embeddings": [[0.0, 0.0]] * 3},
+            TypeError,
+            r"embeddings is list .*: expected a torch\.Tensor",
+        ),
         ({"labels": torch.zeros(3)}, TypeError, "labels has dtype float32"),
         ({"labels": torch.zeros(2).long()}, ValueError, r"labels has shape \(2,\)"),
         ({"margin": "x"}, TypeError, "margin is 'x'"),

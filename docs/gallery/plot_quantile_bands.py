@@ -40,7 +40,7 @@ models = {
 figure, panels = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
 for panel, (name, three) in zip(panels, models.items(), strict=True):
     low, median, high = (model.fit(index, progression).predict(grid) for model in three)
-    held_out = [cross_val_predict(model, index, progression, cv=10) for model in three]
+    held_out = [cross_val_predict(model, index, progression, cv=5) for model in three]
     inside = np.mean((held_out[0] <= progression) & (progression <= held_out[2]))
     panel.scatter(index, progression, s=6, color="lightgrey")
     panel.fill_between(grid[:, 0], low, high, alpha=0.3, label="0.1 to 0.9")

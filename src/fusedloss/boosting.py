@@ -42,7 +42,7 @@ class Objective:
             is multiplied by d, the mean distance of the targets from their median, so that a leaf
             moves by d at most, whatever the targets' unit. The gradient of a quantile q is first
             divided by its standard deviation sqrt(q (1 - q)), which makes signs of the median's;
-            gradient and Hessian of the percentage loss are divided by the mean of 1 / |target|.
+            gradient and Hessian of the percentage loss are divided by the mean of 1 / abs(target).
         "auto"
             "constant" for losses that have kinks or flat tails (absolute, quantile, percentage,
             Huber, smooth L1, log-cosh, hinge), "gauss_newton" for the focal losses, else "exact".
