@@ -233,7 +233,9 @@ def assert_loss_right(
     positions = z.size // max(classes, 1)
     ulps = softmax_ulps(classes)
     if loss in ("soft_cross_entropy", "distillation_loss"):
-        ulps *= 2  # the teacher's softmax, too
+        # The teacher's softmax too, and the exponentials of the student's distance: up to 2.2 times
+        # what one softmax may be off was measured.
+        ulps *= 3
     if reduction == "none":
         assert_quantity(value, truth.value, dtype, ulps)
     else:
