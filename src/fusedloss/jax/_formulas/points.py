@@ -82,6 +82,12 @@ def _huber(x: Any, t: Any, delta: float) -> Any:
     return jnp.where(a <= delta, (x - t) ** 2 / 2, delta * (a - delta / 2))
 
 
+def _pseudo_huber(x: Any, t: Any, delta: float) -> Any:
+    # e^2 / (1 + root), root - 1 without a difference
+    root = jnp.sqrt(1 + ((x - t) / delta) ** 2)
+    return (x - t) ** 2 / (1 + root)
+
+
 def _log_cosh(x: Any, t: Any) -> Any:
     # near 0 the sum of small numbers keeps their digits: log(cosh d) = log1p(2 sinh(d/2)^2)
     d = x - t
@@ -253,6 +259,7 @@ POINTS: dict[str, Callable[..., Any]] = {
     "msle_loss": _msle,
     "poisson_nll_loss": _poisson,
     "poisson_nll_loss_of_rate": _poisson_of_rate,
+    "pseudo_huber_loss": _pseudo_huber,
     "quantile_loss": _quantile,
     "sigmoid_focal_loss": _sigmoid_focal,
     "smooth_l1_loss": _smooth_l1,
