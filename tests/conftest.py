@@ -21,6 +21,9 @@ import pytest
 
 from fusedloss import _core
 
+# Keras' own choice is TensorFlow, which only `make check` installs.
+os.environ["KERAS_BACKEND"] = "torch"
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # The same examples in every run; `make check` takes others each time.
