@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
-
-os.environ["KERAS_BACKEND"] = "torch"
 
 import jax
 import keras
@@ -25,11 +22,16 @@ import fusedloss as fl
 from conftest import REPOSITORY
 from parts import Array
 
-jax.config.update("jax_enable_x64", True)
-
 Draw = Callable[[np.random.Generator], Array]
 
 ROWS, CLASSES = 6, 5
+
+
+@pytest.fixture(autouse=True)
+def float64_in_jax() -> Iterator[None]:
+    """JAX keeps float64 here, and not in other files' tests."""
+    with jax.enable_x64(True):
+        yield
 
 
 # ---- Arguments -----------------------------------------------------------------------------------
