@@ -93,7 +93,7 @@ XGBOOST: list[tuple[str, float, Callable[..., Any], str, dict[str, Any], dict[st
         fl.pseudo_huber_loss,
         NUMBERS,
         {"huber_slope": 30.0},
-        {"delta": 30.0},
+        {"delta": 30.0, "hessian": "exact"},
     ),
     ("count:poisson", 1.0, fl.poisson_nll_loss, NUMBERS, {"max_delta_step": 0.7}, {}),
     ("reg:gamma", 1.0, fl.gamma_loss, NUMBERS, {}, {}),

@@ -400,7 +400,7 @@ def test_out_that_overlaps_the_teacher(loss: str, name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("option", ["reduction", "outputs", "grad_output", "out"])
+@pytest.mark.parametrize("option", ["reduction", "outputs", "grad_output"])
 def test_hessian_takes_no_such_option(option: str) -> None:
     value: Array | str = "sum" if option == "reduction" else np.empty((4, 3), "float32")
     with pytest.raises(TypeError, match=option):

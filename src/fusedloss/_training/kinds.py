@@ -133,7 +133,7 @@ KINDS: dict[str, Kind] = {
     "poisson_nll_loss": Kind(
         np.exp, target="count", expected=lambda raw, *_: np.exp(raw), initial=constants.log_mean
     ),
-    "pseudo_huber_loss": Kind(),
+    "pseudo_huber_loss": Kind(auto="constant", curvature=lambda options: 1.0),
     "quantile_loss": Kind(auto="constant", kinked=levels, initial=constants.quantile),
     "sigmoid_focal_loss": Kind(**_SHARES, auto="gauss_newton"),
     "smooth_l1_loss": Kind(auto="constant", curvature=lambda options: 1 / options.get("beta", 1.0)),
