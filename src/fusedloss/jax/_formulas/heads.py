@@ -157,6 +157,8 @@ def _psi(c: Any, norm: Any, silent: Any, margin: Margin) -> Any:
         theta = jnp.arccos(jnp.clip(c, -1 + 1e-3, 1 - 1e-3))
         angle = jnp.clip(theta - m * q, 1e-3, math.pi - 1e-3)
         return jnp.cos(angle) - m - m * q
+    if kind not in ("magface", "easy_magface"):
+        raise NotImplementedError(f"the margin {kind} has no formula in JAX")
     least, most, l_margin, u_margin, _ = parameters
     a = jnp.where(norm < least, least, jnp.where(norm > most, most, norm))
     rise = (u_margin - l_margin) / (most - least)
