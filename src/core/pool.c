@@ -194,9 +194,6 @@ static int next_slot(void) {
 
 static void *work(void *unused) {
     (void)unused;
-#ifdef __linux__
-    pthread_setname_np(pthread_self(), "fusedloss");
-#endif
     for (;;) visit(next_slot());
     return NULL;
 }
@@ -217,7 +214,11 @@ static void grow(int wanted) {
             while (!refused && atomic_load(&workers) < wanted) {
                 pthread_t thread;
                 refused = pthread_create(&thread, &attributes, work, NULL) != 0;
-                if (!refused) atomic_fetch_add(&workers, 1);
+                if (refused) break;
+                atomic_fetch_add(&workers, 1);
+#ifdef __linux__
+                pthread_setname_np(thread, "fusedloss"); /* here: seen from the first call on */
+#endif
             }
             pthread_sigmask(SIG_SETMASK, &before, NULL);
             pthread_attr_destroy(&attributes);
