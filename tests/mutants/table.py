@@ -190,7 +190,7 @@ FAULTS = (
         METRIC,
     ),
     Fault(
-        "kernels/contrastive.inc",
+        "kernels/metric.inc",
         "const ivec above = «x > 0»;\n"
         "        loss[0] += blend(above, x, zero);\n"
         "        nonzero[0] += blend(above, one, zero);\n"
@@ -199,12 +199,12 @@ FAULTS = (
         METRIC,
     ),
     Fault(
-        "kernels/contrastive.inc",
+        "kernels/metric.inc",
         "at < bins ? (int64_t)at : «(int64_t)bins - 1»;",
         "(int64_t)bins",
         METRIC,
     ),
-    Fault("kernels/contrastive.inc", "if (!(«at > 0»)) bin = 0;", "at > 1", METRIC),
+    Fault("kernels/metric.inc", "if (!(«at > 0»)) bin = 0;", "at > 1", METRIC),
     Fault("kernels/contrastive.inc", "row->slopes[0] += «lane_sum(products)»;", "0", METRIC),
     Fault("kernels/triplets.inc", "(d > positive) & («x >= 0»);", "x > 0", METRIC),
     # ---- Heads
