@@ -195,7 +195,17 @@ def boosted(loss: Loss, target: list[Any]) -> None:
 # ---- Linear models -------------------------------------------------------------------------------
 
 
-@parametrize_with_checks([LinearRegressor(), LinearClassifier()])  # type: ignore[untyped-decorator]
+@parametrize_with_checks(  # type: ignore[untyped-decorator]
+    [
+        LinearRegressor(),
+        LinearClassifier(),
+        # so flat that only Newton's steps find what weights and copies have in common
+        LinearRegressor(alpha=1e-4),
+        LinearClassifier(alpha=1e-4),
+        # which takes several labels, too
+        LinearClassifier(fl.binary_cross_entropy_with_logits),
+    ]
+)
 def test_scikit_learns_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
@@ -308,6 +318,24 @@ def test_every_loss_of_classes_classifies(loss: Callable[..., Any], name: str) -
         np.testing.assert_allclose(model.predict_proba(features).sum(1), 1, rtol=1e-12)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", [fl.binary_cross_entropy_with_logits, fl.logistic_loss])
+def test_several_labels_are_a_model_each(loss: Callable[..., Any], weighted: bool) -> None:
+    features, labels = datasets.make_multilabel_classification(200, 8, n_classes=3, random_state=0)
+    weight = np.linspace(0.5, 2, len(labels)) if weighted else np.ones(len(labels))
+    model = LinearClassifier(loss).fit(features, sparse.csr_matrix(labels), weight)
+    assert np.array_equal(model.classes_, [0, 1, 2])
+    chances = model.predict_proba(features)
+    for k in range(3):
+        own = linear_model.LogisticRegression(C=1 / (0.01 * weight.sum()), tol=1e-10, max_iter=9999)
+        own.fit(features, labels[:, k], weight)
+        np.testing.assert_allclose(model.coef_[k], own.coef_[0], atol=1e-4)
+        np.testing.assert_allclose(model.intercept_[k], own.intercept_[0], atol=1e-4)
+        np.testing.assert_allclose(chances[:, k], own.predict_proba(features)[:, 1], atol=1e-5)
+    assert np.array_equal(model.predict(features), chances > 0.5)
+    assert model.score(features, labels) > 0.4  # of all three at once
+
+
 def test_a_warm_start_needs_few_iterations() -> None:
     features, target = data("load_breast_cancer")
     model = LinearClassifier(warm_start=True, alpha=1e-2).fit(features, target)
@@ -334,6 +362,13 @@ def test_features_may_be_of_any_scale() -> None:
         (lambda: LinearClassifier(fl.mse_loss).fit([[0.0]], [1]), "loss is mse_loss"),
         (lambda: LinearRegressor(fl.gamma_loss).fit([[0.0], [1]], [1, -1]), r"target\[1\] is -1"),
         (lambda: LinearClassifier().fit([[0.0], [1]], [1, 1]), "y has one class"),
+        (lambda: LinearClassifier().fit([[0.0], [1]], [[1, 0], [0, 1]]), "should be a 1d array"),
+        (
+            lambda: LinearClassifier(fl.hinge_loss, class_weight="balanced").fit(
+                [[0.0], [1]], [[1, 0], [0, 1]]
+            ),
+            "class_weight is given",
+        ),
         (
             lambda: LinearClassifier(class_weight={7: 1.0}).fit([[0.0], [1]], [0, 1]),
             "class_weight has 7",

@@ -24,7 +24,7 @@ class Objective:
     ----------
     loss : function
         One of the losses that have a Hessian: ``fl.cross_entropy``, ``fl.focal_loss``,
-        ``fl.quantile_loss``, ...
+        ``fl.quantile_loss``, ...; or ``fl.ranking_softmax_loss``, of the items of each query.
     hessian : {"auto", "exact", "positive", "gauss_newton", "constant"}, default "auto"
         What the libraries get as the second derivative, by which they divide the sum of gradients
         of a leaf:
@@ -62,6 +62,14 @@ class Objective:
 
     Notes
     -----
+    Targets of a loss of two classes or of numbers may have several columns, one for each label, as
+    raw predictions then have. XGBoost keeps such targets; LightGBM does not, but a function of the
+    raw predictions can bring them along, as the guide "Losses for boosting" shows.
+
+    ``fl.ranking_softmax_loss`` takes the sizes of the queries: from a data set made with ``group=``
+    or ``qid=``, or as ``group`` from ``LGBMRanker``. XGBoost's ``XGBRanker`` takes no custom
+    objectives; ``xgboost.train`` does.
+
     An objective has no state: it can be pickled, copied and used by several boosters at once.
     Targets are checked in every round, so that a bad one is an error before the first tree.
 
@@ -95,7 +103,7 @@ class Objective:
     def __init__(
         self, loss: Callable[..., Any], *, hessian: Hessian = "auto", **options: Any
     ) -> None:
-        self._raw = RawLoss(loss, hessian, options, "objective")
+        self._raw = RawLoss(loss, hessian, options, "objective", lists=True)
         self.loss = loss
         self.hessian = hessian
         self.options = options
@@ -123,16 +131,15 @@ class Objective:
             predictions and a ``lightgbm.Dataset``, as ``lightgbm.train`` does.
         weight : array, optional
             A weight for each sample; a ``Dataset`` brings its own.
-        group
-            Sizes of query groups, which no loss here needs.
+        group : array of int, optional
+            The sizes of the queries, for a loss of lists; a ``Dataset`` brings its own.
 
         Returns
         -------
         tuple of array
             float32, of the shape of the raw predictions.
         """
-        target, raw, weight = _arguments(a, b, weight)
-        return self._derivatives(target, raw, weight, "lightgbm")
+        return self._derivatives(*self._arguments(a, b, weight, group), "lightgbm")
 
     def xgboost(self, a: Any, b: Any, sample_weight: Any = None) -> tuple[Array, Array]:
         """Return gradient and Hessian as XGBoost asks for them.
@@ -150,8 +157,7 @@ class Objective:
         tuple of array
             float32, of the shape of the raw predictions.
         """
-        target, raw, weight = _arguments(a, b, sample_weight)
-        return self._derivatives(target, raw, weight, "xgboost")
+        return self._derivatives(*self._arguments(a, b, sample_weight), "xgboost")
 
     @property
     def catboost(self) -> CatBoostObjective:
@@ -171,11 +177,19 @@ class Objective:
     # ---- What users call ----
 
     def value(
-        self, target: ArrayLike, raw: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        target: ArrayLike,
+        raw: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        group: ArrayLike | None = None,
     ) -> float:
-        """Return the mean loss of raw predictions; with weights, their weighted mean."""
+        """Return the mean loss of raw predictions; with weights, their weighted mean.
+
+        Of a loss of lists it is the mean over queries, whose sizes are `group`.
+        """
         weight = None if sample_weight is None else np.asarray(sample_weight)
-        return self._raw.value(np.asarray(target), np.asarray(raw), weight)
+        sizes = None if group is None else np.asarray(group)
+        return self._raw.value(np.asarray(target), np.asarray(raw), weight, sizes)
 
     def initial(self, target: ArrayLike, sample_weight: ArrayLike | None = None) -> float | Array:
         """Return the best constant for all raw predictions; an array of one for each class.
@@ -220,15 +234,41 @@ class Objective:
 
     # ---- How ----
 
+    def _arguments(
+        self, a: Any, b: Any, weight: Any, group: Any = None
+    ) -> tuple[Array, Array, Array | None, Array | None]:
+        """Return targets, raw predictions, weights and sizes of queries of either interface."""
+        if hasattr(b, "get_label"):
+            raw, target, weight = a, b.get_label(), b.get_weight()
+            group = b.get_group() if self._raw.of_lists else None
+        else:
+            raw, target = b, a
+        if target is None:
+            raise ValueError("the data set has no labels")
+        if weight is not None and np.size(weight) == 0:
+            weight = None
+        return (
+            np.asarray(target),
+            np.asarray(raw),
+            None if weight is None else np.asarray(weight),
+            None if group is None else np.asarray(group),
+        )
+
     def _derivatives(
-        self, target: Array, raw: Array, weight: Array | None, library: str
+        self,
+        target: Array,
+        raw: Array,
+        weight: Array | None,
+        group: Array | None,
+        library: str,
     ) -> tuple[Array, Array]:
         """Return gradient and Hessian of the sum of losses, with a library's factors."""
         # LightGBM takes classes one after another, XGBoost samples.
         order: Literal["C", "F"] = "F" if library == "lightgbm" else "C"
         out = np.empty(raw.shape, np.float32, order), np.empty(raw.shape, np.float32, order)
         target = self._raw.checked(target, raw)
-        self._raw.derivatives(target, raw, weight, out, *_factors(library, self._raw.name, raw))
+        factors = _factors(library, self._raw.name, raw)
+        self._raw.derivatives(target, raw, weight, out, *factors, group=group)
         return out
 
 
@@ -244,7 +284,8 @@ class CatBoostObjective:
     Raises
     ------
     ValueError
-        For one of these losses, which CatBoost has itself (``MAE``, ``Quantile``, ``MAPE``).
+        For one of these losses, which CatBoost has itself (``MAE``, ``Quantile``, ``MAPE``), and
+        for a loss of lists.
 
     Notes
     -----
@@ -255,6 +296,11 @@ class CatBoostObjective:
 
     def __init__(self, objective: Objective) -> None:
         raw = objective._raw
+        if raw.of_lists:
+            raise ValueError(
+                f"loss is {raw.name}: CatBoost hands out no groups; take its own, such as"
+                " QuerySoftMax"
+            )
         if raw.kind.kinked is not None and raw.policy == "constant":
             raise ValueError(
                 f"loss is {raw.name}: its scale is that of all targets, which CatBoost hands out in"
@@ -331,8 +377,7 @@ class Metric:
         self, a: Any, b: Any, sample_weight: Any = None, group: Any = None
     ) -> tuple[str, float, bool] | tuple[str, float] | float:
         """Return the mean loss of targets and raw predictions, or of these and a data set."""
-        target, raw, weight = _arguments(a, b, sample_weight)
-        value = self.objective.value(target, raw, weight)
+        value = self.objective.value(*self.objective._arguments(a, b, sample_weight, group))
         if self.library == "lightgbm":
             return self.__name__, value, False
         return (self.__name__, value) if hasattr(b, "get_label") else value
@@ -340,19 +385,6 @@ class Metric:
 
 def _objective(loss: Callable[..., Any], hessian: Hessian, options: dict[str, Any]) -> Objective:
     return Objective(loss, hessian=hessian, **options)
-
-
-def _arguments(a: Any, b: Any, weight: Any) -> tuple[Array, Array, Array | None]:
-    """Return targets, raw predictions and weights of either interface."""
-    if hasattr(b, "get_label"):
-        raw, target, weight = a, b.get_label(), b.get_weight()
-    else:
-        raw, target = b, a
-    if target is None:
-        raise ValueError("the data set has no labels")
-    if weight is not None and np.size(weight) == 0:
-        weight = None
-    return np.asarray(target), np.asarray(raw), None if weight is None else np.asarray(weight)
 
 
 def _factors(library: str, name: str, raw: Array) -> tuple[float, float]:

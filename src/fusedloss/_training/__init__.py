@@ -1,12 +1,13 @@
 """What training on raw predictions takes of a loss: link, targets, best constant, Hessians."""
 
-from fusedloss._training.kinds import KINDS, Hessian, Kind
+from fusedloss._training.kinds import KINDS, KINDS_OF_LISTS, Hessian, Kind
 from fusedloss._training.raw_loss import HESSIANS, RawLoss, as_column, options_of_a_loss
 from fusedloss._training.targets import as_classes, checked, refuse
 
 __all__ = [
     "HESSIANS",
     "KINDS",
+    "KINDS_OF_LISTS",
     "Hessian",
     "Kind",
     "RawLoss",

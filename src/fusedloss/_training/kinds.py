@@ -107,7 +107,12 @@ class Kind:
 
 _SHARES: dict[str, Any] = {"link": sigmoid, "target": "share", "expected": expected_of_shares}
 
-#: The losses that gradient boosting can train, by name.
+#: The losses of lists that gradient boosting can train: each list is a query's items.
+KINDS_OF_LISTS: dict[str, Kind] = {
+    "ranking_softmax_loss": Kind(target="count", initial=lambda *_: 0.0),
+}
+
+#: The losses that gradient boosting can train sample by sample, by name.
 KINDS: dict[str, Kind] = {
     "binary_cross_entropy_with_logits": Kind(
         **_SHARES, curvature=lambda options: 0.25, initial=constants.log_odds

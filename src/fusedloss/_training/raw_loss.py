@@ -9,7 +9,8 @@ import numpy as np
 
 from fusedloss._lower.loss import lookup
 from fusedloss._training import constants
-from fusedloss._training.kinds import KINDS, Hessian, Kind, same
+from fusedloss._training.kinds import KINDS, KINDS_OF_LISTS, Hessian, Kind, same
+from fusedloss._training.lists import Lists, derivatives_of_lists, losses_of_lists
 from fusedloss._training.targets import as_classes, checked
 from fusedloss._types import Array
 from fusedloss.transform import grad_and_hess, value_and_grad
@@ -20,7 +21,7 @@ HESSIANS = ("auto", "exact", "positive", "gauss_newton", "constant")
 FLOOR = 1e-6
 
 #: What a call of a loss decides, and not its options.
-OF_A_CALL = {"num_threads", "outputs", "reduction", "sample_weight", "target"}
+OF_A_CALL = {"num_threads", "outputs", "reduction", "sample_weight", "target", "where"}
 
 
 def options_of_a_loss(loss: Callable[..., Any], options: dict[str, Any]) -> str:
@@ -38,21 +39,28 @@ class RawLoss:
     """A loss, the options of its calls, and the Hessian to train by."""
 
     def __init__(
-        self, loss: Callable[..., Any], hessian: Hessian, options: dict[str, Any], what: str
+        self,
+        loss: Callable[..., Any],
+        hessian: Hessian,
+        options: dict[str, Any],
+        what: str,
+        lists: bool = False,
     ) -> None:
         name = lookup(loss).name
-        kind = KINDS.get(name)
+        kinds = KINDS | KINDS_OF_LISTS if lists else KINDS
+        kind = kinds.get(name)
         if kind is None:
-            raise ValueError(f"loss is {name}: it is no {what}; expected one of {', '.join(KINDS)}")
+            raise ValueError(f"loss is {name}: it is no {what}; expected one of {', '.join(kinds)}")
         if hessian not in HESSIANS:
             raise ValueError(f"hessian is {hessian!r}: expected one of {', '.join(HESSIANS)}")
         options_of_a_loss(loss, options)
         if options.get("log_input", True) is not True:
             raise ValueError("log_input is False: raw predictions are logarithms of rates")
         policy = kind.auto if hessian == "auto" else hessian
-        if policy == "gauss_newton" and kind.expected is None:
+        if policy == "gauss_newton" and kind.expected is None and name in KINDS:
             raise ValueError(f"hessian is 'gauss_newton': {name} has none")
-        if policy == "constant" and kind.curvature is None and kind.kinked is None:
+        bounded = kind.curvature is not None or kind.kinked is not None or name not in KINDS
+        if policy == "constant" and not bounded:
             raise ValueError(f"hessian is 'constant': that of {name} has no bound")
         self.loss = loss
         self.options = options
@@ -62,7 +70,12 @@ class RawLoss:
     @property
     def kind(self) -> Kind:
         """What the policies have to know of the loss; looked up, for it cannot be pickled."""
-        return KINDS[self.name]
+        return KINDS.get(self.name) or KINDS_OF_LISTS[self.name]
+
+    @property
+    def of_lists(self) -> bool:
+        """Whether a loss is one of a query's items, and not of each sample."""
+        return self.name in KINDS_OF_LISTS
 
     @property
     def of_classes(self) -> bool:
@@ -97,9 +110,23 @@ class RawLoss:
         same_size = not self.of_classes and target.size == raw.size
         return target.reshape(raw.shape) if same_size else target
 
-    def value(self, target: Array, raw: Array, weight: Array | None) -> float:
-        """Return the mean loss; with weights, their weighted mean."""
-        losses = self.loss(raw, self.checked(target, raw), reduction="none", **self.options)
+    def value(
+        self, target: Array, raw: Array, weight: Array | None, group: Array | None = None
+    ) -> float:
+        """Return the mean loss; with weights, their weighted mean.
+
+        A query's weight is the mean of its items'.
+        """
+        target = self.checked(target, raw)
+        if self.of_lists:
+            lists = Lists(group, raw.size, self.name)
+            losses = losses_of_lists(self.loss, raw, target, lists, self.options)
+            if weight is not None:
+                of_items = np.append(lists.of_items(weight), 0)  # a last query may be empty
+                weight = np.add.reduceat(of_items, lists.starts) / np.maximum(lists.sizes, 1)
+                weight[lists.sizes == 0] = 0
+            return float(np.average(losses, weights=weight))
+        losses = self.loss(raw, target, reduction="none", **self.options)
         if weight is None:
             return float(np.mean(losses))
         weight = as_column(weight, losses)
@@ -114,11 +141,20 @@ class RawLoss:
         of_both: float,
         of_hessian: float,
         num_threads: int | None = None,
+        group: Array | None = None,
     ) -> None:
         """Write gradient and Hessian of the sum of losses of checked targets.
 
         Both are multiplied by `of_both`, and the Hessian by `of_hessian` besides.
         """
+        if self.of_lists:
+            lists = Lists(group, raw.size, self.name)
+            options = self.options | {"num_threads": num_threads}
+            call = (self.loss, self.policy, raw, target, lists, options, FLOOR / 4)
+            factors = 1.0 if weight is None else lists.of_items(weight)
+            for derivative, to in zip(derivatives_of_lists(*call), out, strict=True):
+                np.multiply(derivative, factors, out=to, casting="same_kind")
+            return
         exact = self.policy == "exact"
         options = self.call_options(raw, weight if exact else None, num_threads)
         if exact:

@@ -10,10 +10,8 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    validate_data,
-)
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import column_or_1d, validate_data
 
 from fusedloss._training import KINDS, kinds, options_of_a_loss
 from fusedloss._types import Array
@@ -46,7 +44,8 @@ class LinearClassifier(ClassifierMixin, Linear):  # type: ignore[misc]
     generalised cross-entropy, poly-1, sparsemax, multi-margin) have a column of coefficients for
     each class; with two classes the first one's are 0. Losses of two classes (logistic, hinge,
     squared hinge, exponential, sigmoid focal, binary cross-entropy) are summed over the classes,
-    each against the rest, where there are more than two.
+    each against the rest, where there are more than two; and over the labels of a matrix of zeros
+    and ones, of which a sample may have any number.
 
     Parameters
     ----------
@@ -77,7 +76,7 @@ class LinearClassifier(ClassifierMixin, Linear):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : array of shape (n_classes,)
-        The labels, sorted.
+        The labels, sorted; of a matrix of labels its columns' numbers.
     coef_ : array of shape (n_classes, n_features), or (1, n_features) of two classes
         The coefficients.
     intercept_ : array of shape (n_classes,), or (1,) of two classes
@@ -136,6 +135,15 @@ class LinearClassifier(ClassifierMixin, Linear):  # type: ignore[misc]
         )
         self.class_weight = class_weight
 
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn has to know of the estimator."""
+        tags = super().__sklearn_tags__()
+        try:
+            tags.classifier_tags.multi_label = self._form()[1] == "pointwise"
+        except (TypeError, ValueError):  # which `fit` raises
+            tags.classifier_tags.multi_label = False
+        return tags
+
     def _form(self) -> tuple[str, str]:
         """Return the loss's name and what it takes; ValueError if it is none of classes."""
         name = options_of_a_loss(self.loss, self._options())
@@ -155,8 +163,8 @@ class LinearClassifier(ClassifierMixin, Linear):  # type: ignore[misc]
         ----------
         X : array or sparse matrix of shape (n_samples, n_features)
             The features.
-        y : array of shape (n_samples,)
-            The labels, of any kind that sorts.
+        y : array of shape (n_samples,), or (n_samples, n_labels)
+            The labels, of any kind that sorts; or zeros and ones, for a loss of two classes.
         sample_weight : array of shape (n_samples,), optional
             A weight for each sample.
 
@@ -166,24 +174,44 @@ class LinearClassifier(ClassifierMixin, Linear):  # type: ignore[misc]
             The same object.
         """
         self._validate_params()
-        name, form = self._form()
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
+        form = self._form()[1]
+        X, y = validate_data(
+            self, X, y, accept_sparse="csr", dtype=np.float64, multi_output=form == "pointwise"
+        )
         check_classification_targets(y)
-        self.classes_, target = np.unique(y, return_inverse=True)
+        self._of_labels = type_of_target(y) == "multilabel-indicator"
+        weight = self._weights(sample_weight, X)
+        if self._of_labels:
+            dense = y.toarray() if hasattr(y, "toarray") else y
+            return self._fit_labels(X, np.asarray(dense), weight)
+        self.classes_, target = np.unique(column_or_1d(y, warn=True), return_inverse=True)
         n_classes = len(self.classes_)
         if n_classes < 2:
             raise ValueError(
                 f"y has one class, {self.classes_[0]!r}: expected at least two classes"
             )
-        weight = self._weights(sample_weight, X)
         if self.class_weight is not None:
             weight = weight * self._weights_of_classes(target, weight)[target]
         columns = 1 if n_classes == 2 else n_classes
         if form == "pointwise":
-            low = -1.0 if KINDS[name].target == "sign" else 0.0
             hits = target[:, np.newaxis] == (np.arange(columns) + (columns == 1))
-            target = np.where(hits, 1.0, low)
+            target = self._as_targets(hits)
         self.coef_, self.intercept_ = self._fit(X, target, weight, form, np.zeros(columns))
+        return self
+
+    def _as_targets(self, hits: Array) -> Array:
+        """Return whether samples have labels as a loss of two classes takes it."""
+        return np.where(hits, 1.0, -1.0 if KINDS[self._form()[0]].target == "sign" else 0.0)
+
+    def _fit_labels(self, X: Any, y: Array, weight: Array) -> LinearClassifier:
+        """Fit a column of coefficients for each label."""
+        if self.class_weight is not None:
+            raise ValueError("class_weight is given: a sample has no one class of several labels")
+        columns = y.shape[1]
+        self.classes_ = np.arange(columns)
+        target = self._as_targets(y != 0)
+        found = self._fit(X, target, weight, "pointwise", np.zeros(columns))
+        self.coef_, self.intercept_ = found
         return self
 
     def _weights_of_classes(self, target: Array, weight: Array) -> Array:
@@ -200,11 +228,16 @@ class LinearClassifier(ClassifierMixin, Linear):  # type: ignore[misc]
     def decision_function(self, X: ArrayLike) -> Array:
         """Return raw predictions, of shape (n_samples, n_classes), or (n_samples,) of two."""
         raw = self._raw(X)
-        return raw[:, 0] if raw.shape[1] == 1 else raw
+        return raw[:, 0] if raw.shape[1] == 1 and not self._of_labels else raw
 
     def predict(self, X: ArrayLike) -> Array:
-        """Return the labels of the classes with the largest raw prediction."""
+        """Return the labels of the classes with the largest raw prediction.
+
+        Of a matrix of labels one of those above 0.
+        """
         raw = self.decision_function(X)
+        if self._of_labels:
+            return (raw > 0).astype(int)
         at = (raw > 0).astype(int) if raw.ndim == 1 else raw.argmax(axis=1)
         labels: Array = self.classes_[at]
         return labels
@@ -214,13 +247,15 @@ class LinearClassifier(ClassifierMixin, Linear):  # type: ignore[misc]
         """Return the probabilities of the classes, of shape (n_samples, n_classes).
 
         Only of losses that have a link to probabilities. Losses of two classes give each class's
-        own, divided by their sum.
+        own, divided by their sum; of a matrix of labels each label's, which need no sum.
         """
         raw = self._raw(X)
         name, form = self._form()
         if form != "pointwise":
             return kinds.softmax(np.hstack([np.zeros_like(raw), raw]) if raw.shape[1] == 1 else raw)
         shares = KINDS[name].link(raw)
+        if self._of_labels:
+            return shares
         if raw.shape[1] == 1:
             return np.hstack([1 - shares, shares])
         return np.asarray(shares / np.maximum(shares.sum(1, keepdims=True), 1e-300))

@@ -89,6 +89,8 @@ class Objective:
         self.forth, self.back = self._bases(squares)
         #: of raw predictions, and so of parameters
         self.unit = unit
+        #: the least second derivative that the penalty sees to, by parameters
+        self.flattest = penalty.l2 / float(self.largest) * unit**2
         self.kinks = kinks_of(lookup(loss).name, target, options)
         self.rounding = 0.0  #: how far from its kinks a loss is rounded off
         self._function = value_and_grad(loss)
@@ -120,12 +122,14 @@ class Objective:
         if squares.ndim == 1:
             scale = np.sqrt(squares + self.penalty.l2)
             scale = np.where(scale > 0, scale, 1.0)
+            self.largest = scale.max() ** 2
             return scale, 1 / scale
         # The penalty curves too: with it no direction is flat, but where features depend on others.
         diagonal = squares.diagonal().mean() or 1.0
         curvature = squares + (self.penalty.l2 + 1e-12 * diagonal) * np.eye(self.features)
         values, vectors = np.linalg.eigh(curvature)
-        roots = np.sqrt(np.maximum(values, 1e-12 * max(values[-1], 1e-300)))
+        self.largest = max(values[-1], 1e-300)
+        roots = np.sqrt(np.maximum(values, 1e-12 * self.largest))
         return (vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T
 
     # ---- Coefficients ----
