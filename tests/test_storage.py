@@ -315,14 +315,17 @@ def test_fronts_may_hand_over_the_bits(
     )
     out = np.zeros(shape, np.uint16)
     bits = [x.view(np.uint16) if x.dtype == bfloat16 else x for x in (logits, target, v, g)]
-    value, gradient = _core.softmax_plain(
-        *(_core.CROSS_ENTROPY, bits[0], bits[1], None, bits[2], -100, 0.1, "none", 1, None, None),
-        *(True, bits[3], out, False, True),
+    call = _core.SoftmaxCall(
+        *(_core.CROSS_ENTROPY, bits[0], bits[1]),
+        sample_weight=bits[2],
+        label_smoothing=0.1,
+        reduction="none",
+        axis=1,
     )
+    value, gradient = _core.softmax_plain(call, True, bits[3], out, False, True)
     assert gradient is out
     assert value.dtype == np.uint16
     assert_same_bits(value, expected[0].view(np.uint16))
     assert_same_bits(gradient, expected[1].view(np.uint16))
     # without the word they are what they look like
-    arguments = (_core.CROSS_ENTROPY, bits[0], bits[1], None, None, -100, 0.0, "none", 1, None)
-    assert _core.softmax_plain(*arguments, None) is None
+    assert _core.softmax_plain(call._replace(sample_weight=None)) is None

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -30,36 +30,95 @@ def use_graph(torch: Any, node: Any, scalable: Any, by_formula: Any) -> None: ..
 def fused(call: Any, *tensors: Any) -> Any: ...
 def save(ctx: Any, node: Any, *inputs: Any) -> Any: ...
 def gradients_of(ctx: Any, grad_output: Any) -> tuple[Any, ...]: ...
+
+class Record:
+    """A call of a kernel: every array and option, and nothing of what is wanted of it."""
+
+    _fields: tuple[str, ...]
+    def _replace(self, **changes: Any) -> Self: ...
+
+class SoftmaxCall(Record):
+    kind: int
+    logits: Any
+    target: Any
+    weight: Any
+    sample_weight: Any
+    ignore_index: Any
+    label_smoothing: Any
+    reduction: Any
+    axis: Any
+    num_threads: Any
+    extras: Extras | None
+    def __init__(
+        self,
+        kind: int,
+        logits: Any,
+        target: Any = None,
+        weight: Any = None,
+        sample_weight: Any = None,
+        ignore_index: Any = -100,
+        label_smoothing: Any = 0.0,
+        reduction: Any = "mean",
+        axis: Any = None,
+        num_threads: Any = None,
+        extras: Extras | None = None,
+    ) -> None: ...
+
+class PointwiseCall(Record):
+    name: str
+    operands: Any  # a dict by names, or a tuple
+    parameters: tuple[float, ...]
+    weight: Any
+    reduction: Any
+    divisor: float
+    weighted_mean: bool
+    num_threads: Any
+    def __init__(
+        self,
+        name: str,
+        operands: dict[str, Any] | tuple[Any, ...],
+        parameters: tuple[float, ...] = (),
+        weight: Any = None,
+        reduction: Any = "mean",
+        divisor: float = 0.0,
+        weighted_mean: bool = False,
+        num_threads: Any = None,
+    ) -> None: ...
+
+class RowwiseCall(Record):
+    name: str
+    operands: Any  # a dict by names, or a tuple
+    roles: tuple[int, ...]
+    parameters: tuple[float, ...]
+    weight: Any
+    sample_weight: Any
+    reduction: Any
+    axis: Any
+    num_threads: Any
+    wide: bool
+    def __init__(
+        self,
+        name: str,
+        operands: dict[str, Any] | tuple[Any, ...],
+        roles: tuple[int, ...],
+        parameters: tuple[float, ...] = (),
+        weight: Any = None,
+        sample_weight: Any = None,
+        reduction: Any = "mean",
+        axis: Any = None,
+        num_threads: Any = None,
+        wide: bool = False,
+    ) -> None: ...
+
 def softmax(
-    kind: int,
-    logits: Any,
-    target: Any,
-    weight: Any,
-    sample_weight: Any,
-    ignore_index: Any,
-    label_smoothing: Any,
-    reduction: Any,
-    axis: Any,
-    num_threads: Any,
-    extras: Extras | None,
+    call: SoftmaxCall,
     gradient: bool = False,
     grad_output: Any = None,
     out: Any = None,
     hessian: bool = False,
-    bits: bool = False,
 ) -> Any: ...
 def softmax_plain(
-    kind: int,
-    logits: Any,
-    target: Any,
-    weight: Any,
-    sample_weight: Any,
-    ignore_index: Any,
-    label_smoothing: Any,
-    reduction: Any,
-    axis: Any,
-    num_threads: Any,
-    extras: Extras | None,
+    call: SoftmaxCall,
     gradient: bool = False,
     grad_output: Any = None,
     out: Any = None,
@@ -67,28 +126,14 @@ def softmax_plain(
     bits: bool = False,
 ) -> Any: ...
 def pointwise(
-    name: str,
-    operands: dict[str, Any],
-    weight: Any,
-    parameters: tuple[float, ...],
-    reduction: Any,
-    divisor: float,
-    weighted_mean: bool,
-    num_threads: Any,
+    call: PointwiseCall,
     gradient: bool | tuple[int, ...] = False,
     grad_output: Any = None,
     out: Any = None,
     hessian: bool = False,
 ) -> Any: ...
 def pointwise_plain(
-    name: str,
-    operands: tuple[Any, ...],
-    weight: Any,
-    parameters: tuple[float, ...],
-    reduction: Any,
-    divisor: float,
-    weighted_mean: bool,
-    num_threads: Any,
+    call: PointwiseCall,
     gradient: bool | tuple[int, ...] = False,
     grad_output: Any = None,
     out: Any = None,
@@ -97,34 +142,17 @@ def pointwise_plain(
     whole: int = 0,
 ) -> Any: ...
 def rowwise(
-    name: str,
-    operands: dict[str, Any],
-    roles: tuple[int, ...],
-    weight: Any,
-    sample_weight: Any,
-    parameters: tuple[float, ...],
-    reduction: Any,
-    axis: Any,
-    num_threads: Any,
+    call: RowwiseCall,
     gradient: bool | tuple[int, ...] = False,
     grad_output: Any = None,
     out: Any = None,
 ) -> Any: ...
 def rowwise_plain(
-    name: str,
-    operands: tuple[Any, ...],
-    roles: tuple[int, ...],
-    weight: Any,
-    sample_weight: Any,
-    parameters: tuple[float, ...],
-    reduction: Any,
-    axis: Any,
-    num_threads: Any,
+    call: RowwiseCall,
     gradient: bool | tuple[int, ...] = False,
     grad_output: Any = None,
     out: Any = None,
     bits: bool = False,
-    wide: bool = False,
 ) -> Any: ...
 def bends_others(margin: str) -> bool: ...
 def linear_cross_entropy(

@@ -529,9 +529,14 @@ def _zero_one_of_scores(
     out: Any = None,
 ) -> Any:
     """Value, or (value, gradient), by the accuracy that the softmax family's kernels give."""
-    options = (None, None, _check.NOTHING_IGNORED, 0.0, "sum", None, num_threads)
-    extras = Extras(outputs=("accuracy",))
-    _, found = _core.softmax(_core.INDEX_TARGET, scores, target, *options, extras)
+    call = _core.SoftmaxCall(
+        *(_core.INDEX_TARGET, scores, target),
+        ignore_index=_check.NOTHING_IGNORED,
+        reduction="sum",
+        num_threads=num_threads,
+        extras=Extras(outputs=("accuracy",)),
+    )
+    _, found = _core.softmax(call)
     operands = {"prediction": found["accuracy"], "target": np.ones_like(found["accuracy"])}
     kernel, arguments = pointwise("zero_one_loss", operands, (), weight, reduction, num_threads)
     value, _ = kernel(*arguments, True, grad_output)

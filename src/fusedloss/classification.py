@@ -135,7 +135,7 @@ def cross_entropy(
     extras = None
     if softcap is not None or z_loss != 0 or outputs != ():
         extras = Extras(softcap=softcap, z_loss=z_loss, outputs=_check.outputs(outputs))
-    return _core.softmax, (
+    call = _core.SoftmaxCall(  # by position, which is quicker
         _core.CROSS_ENTROPY,
         logits,
         target,
@@ -148,6 +148,7 @@ def cross_entropy(
         num_threads,
         extras,
     )
+    return _core.softmax, (call,)
 
 
 @loss("log_probs")
@@ -210,19 +211,18 @@ def nll_loss(
     >>> fl.nll_loss(np.array([[-0.5, -1.0], [-2.0, -0.25]]), np.array([0, 1]))
     0.375
     """
-    return _core.softmax, (
+    call = _core.SoftmaxCall(
         _core.INDEX_TARGET,
         log_probs,
         target,
-        weight,
-        sample_weight,
-        ignore_index,
-        0.0,
-        reduction,
-        None,
-        num_threads,
-        Extras(prediction=_core.LOG_PROBABILITIES),
+        weight=weight,
+        sample_weight=sample_weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        num_threads=num_threads,
+        extras=Extras(prediction=_core.LOG_PROBABILITIES),
     )
+    return _core.softmax, (call,)
 
 
 @loss("probs")
@@ -297,19 +297,19 @@ def categorical_cross_entropy(
     >>> round(fl.categorical_cross_entropy(probs, np.array([1, 2])), 6)
     1.176939
     """
-    return _core.softmax, (
+    call = _core.SoftmaxCall(
         _core.CROSS_ENTROPY,
         probs,
         target,
-        None,
-        sample_weight,
-        ignore_index,
-        label_smoothing,
-        reduction,
-        _check.integer("axis", axis),
-        num_threads,
-        Extras(prediction=_core.PROBABILITIES),
+        sample_weight=sample_weight,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        reduction=reduction,
+        axis=_check.integer("axis", axis),
+        num_threads=num_threads,
+        extras=Extras(prediction=_core.PROBABILITIES),
     )
+    return _core.softmax, (call,)
 
 
 @loss("logits", hessian=True)
@@ -389,18 +389,16 @@ def focal_loss(
     """
     if np.ndim(alpha) == 0 and alpha is not None:  # type: ignore[arg-type]
         alpha = np.full(_check.classes("logits", logits), _check.number("alpha", alpha))
-    return _core.softmax, (
+    call = _core.SoftmaxCall(
         _core.INDEX_TARGET,
         logits,
         target,
-        alpha,
-        sample_weight,
-        ignore_index,
-        0.0,
-        reduction,
-        None,
-        num_threads,
-        Extras(
+        weight=alpha,
+        sample_weight=sample_weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        num_threads=num_threads,
+        extras=Extras(
             mean_of_positions=True,
             gamma=gamma,
             softcap=softcap,
@@ -408,6 +406,7 @@ def focal_loss(
             outputs=_check.outputs(outputs),
         ),
     )
+    return _core.softmax, (call,)
 
 
 @loss("logits")

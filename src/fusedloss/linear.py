@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core
 from fusedloss._lower.loss import loss
-from fusedloss._types import Call, Output, Precision, Reduction
+from fusedloss._types import Call, Extras, Output, Precision, Reduction
 
 
 @loss("input", "linear_weight", "linear_bias")
@@ -150,12 +150,10 @@ def linear_cross_entropy(
         reduction,
         ignore_index,
         label_smoothing,
-        softcap,
-        z_loss,
+        Extras(softcap=softcap, z_loss=z_loss, outputs=outputs),  # type: ignore[arg-type]
         shift,
         precision,
         filter_eps,
-        outputs,
         workspace,
         num_threads,
     )

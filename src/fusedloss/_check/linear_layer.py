@@ -10,6 +10,7 @@ from fusedloss import _core
 from fusedloss._check.labels import class_target, weight_of_classes, weight_of_samples
 from fusedloss._check.operands import MOST_DIMENSIONS, compute_dtype, plain_prediction
 from fusedloss._check.options import (
+    checked_extras,
     in_range,
     integer,
     not_negative,
@@ -18,11 +19,10 @@ from fusedloss._check.options import (
     outputs,
     outputs_of,
     reduction,
-    scale,
     workspace_size,
 )
 from fusedloss._check.results import as_output, loss_cotangent, takes_output
-from fusedloss._types import Array
+from fusedloss._types import Array, Extras
 
 PRECISIONS = ("highest", "high", "medium")
 
@@ -70,17 +70,14 @@ class LinearCall(NamedTuple):
     reduction: str
     ignore_index: int
     label_smoothing: float
-    softcap: float | None
-    z_loss: float
+    extras: Extras
     shift: int
     precision: str
-    outputs: tuple[str, ...]
     workspace: int
     num_threads: int | None
     compute_dtype: np.dtype[Any]
     names: tuple[str, str, str] = LINEAR_DIFFERENTIABLE  # of input, weight and bias
     margin: Margin | None = None
-    focusing: float = 0.0
     shard: Shard | None = None
     filter_eps: float = 0.0
     loss_dtype: np.dtype[Any] | None = None  # of losses per position, if not the input's
@@ -91,12 +88,10 @@ def linear(
     reduction_name: Any,
     ignore_index: Any,
     label_smoothing: Any,
-    softcap: Any,
-    z_loss: Any,
+    extras: Extras,
     shift: Any,
     precision: Any,
     filter_eps: Any,
-    output_names: Any,
     workspace: Any,
     threads: Any,
 ) -> LinearCall:
@@ -142,6 +137,7 @@ def linear(
     class_weight = None if w is None else weight_of_classes("weight", w, x, classes)
     sample_weight = None if s is None else weight_of_samples(s, x, x.shape[:-1])
 
+    extras = extras._replace(outputs=outputs_of(outputs(extras.outputs), not is_index))
     steps = shifted_by(shift, x.shape)
     if steps:
         x = x[..., :-steps, :]
@@ -158,11 +154,9 @@ def linear(
         reduction(reduction_name),
         integer("ignore_index", ignore_index),
         in_range("label_smoothing", label_smoothing, 0, 1),
-        None if softcap is None else scale("softcap", softcap, x),
-        not_negative("z_loss", z_loss),
+        checked_extras(extras, x),
         steps,
         "highest" if precision is None else one_of("precision", precision, PRECISIONS),
-        outputs_of(outputs(output_names), not is_index),
         workspace_size(workspace),
         num_threads(threads),
         compute_dtype(x),

@@ -33,7 +33,7 @@ from fusedloss._check.options import (
     workspace_size,
 )
 from fusedloss._lower.loss import quietly
-from fusedloss._types import Array
+from fusedloss._types import Array, Extras
 
 GRADIENTS = ("analytic", "detached")
 
@@ -147,17 +147,14 @@ def margin_head(
         reduction=reduction(reduction_name),
         ignore_index=integer("ignore_index", ignore_index),
         label_smoothing=smoothing,
-        softcap=None,
-        z_loss=0.0,
+        extras=Extras(gamma=focusing),
         shift=0,
         precision="highest",
-        outputs=(),
         workspace=workspace_size(workspace),
         num_threads=num_threads(threads),
         compute_dtype=compute_dtype(x),
         names=("cosine" if weight is None else "embeddings", "weight", ""),
         margin=margin,
-        focusing=focusing,
     )
 
 

@@ -154,10 +154,8 @@ def outputs_of(names: tuple[str, ...], has_classes: bool) -> tuple[str, ...]:
     return names
 
 
-def checked_extras(extras: Extras | None, logits: Any) -> Extras | None:
+def checked_extras(extras: Extras, logits: Any) -> Extras:
     """Return the less common options, checked."""
-    if extras is None:
-        return None
     return extras._replace(
         gamma=in_range("gamma", extras.gamma, 0, MOST_GAMMA),
         temperature=scale("temperature", extras.temperature, logits),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from fusedloss._check.results import (
 )
 from fusedloss._types import Array
 
+if TYPE_CHECKING:
+    from fusedloss._core import PointwiseCall
+
 #: The domains of operands of losses that are not defined everywhere: name, lowest, highest.
 DOMAINS: dict[str, dict[int, tuple[str, float, float]]] = {
     "binary_cross_entropy": {0: ("probs", 0, 1), 1: ("target", 0, 1)},
@@ -54,20 +57,14 @@ def raise_bad_value(loss: str, operands: tuple[Any, ...]) -> NoReturn:
 
 def pointwise(
     kernel: Callable[..., Any],
-    loss: str,
-    operands: dict[str, Any],
-    weight: Any,
-    parameters: tuple[float, ...],
-    reduction_name: Any,
-    divisor: float,
-    weighted_mean: bool,
-    threads: Any,
+    call: PointwiseCall,
     gradient: bool | tuple[int, ...],
     grad_output: Any,
     out: Any,
     hessian: bool,
 ) -> Any:
     """Check a call of a pointwise loss, convert unusual arguments, and run the kernel."""
+    operands, weight = call.operands, call.weight
     names = tuple(operands)
     given = {names[0]: as_prediction(names[0], operands[names[0]])}
     given |= {name: as_array(name, operands[name]) for name in names[1:]}
@@ -75,9 +72,9 @@ def pointwise(
     plain = {names[0]: x} | {name: as_numbers(name, given[name]) for name in names[1:]}
     w = None if weight is None else as_numbers("weight", weight)
     shape = broadcast(plain if w is None else plain | {"weight": w})
-    mode = reduction(reduction_name)
+    mode = reduction(call.reduction)
     g = None if grad_output is None else loss_cotangent(grad_output, mode, x, shape)
-    thread_count = num_threads(threads)
+    thread_count = num_threads(call.num_threads)
 
     inputs = operands | {"weight": weight, "grad_output": grad_output}
     wanted: tuple[int, ...] = (0,)
@@ -93,15 +90,14 @@ def pointwise(
     dtype = compute_dtype(x)
     made = tuple(_core.new_array(_folded(shape), dtype) for _ in wanted)
     curvature = _core.new_array(_folded(shape), dtype) if hessian else None
+    checked = call._replace(
+        operands=full,
+        weight=None if w is None else _flat(np.broadcast_to(w, shape)),
+        reduction=mode,
+        num_threads=thread_count,
+    )
     result = kernel(
-        loss,
-        full,
-        None if w is None else _flat(np.broadcast_to(w, shape)),
-        parameters,
-        mode,
-        divisor,
-        weighted_mean,
-        thread_count,
+        checked,
         wanted,
         _flat(g) if isinstance(g, np.ndarray) else g,
         (made, curvature) if hessian else made if wanted else None,

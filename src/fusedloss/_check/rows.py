@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from fusedloss._check.options import num_threads, reduction
 from fusedloss._check.results import delivered, gradient_places, loss_cotangent
 from fusedloss._check.softmax_family import fold, unfold
 from fusedloss._types import Array
+
+if TYPE_CHECKING:
+    from fusedloss._core import RowwiseCall
 
 #: What an operand of a loss of rows is, after the first: a row for each of the first's, one number
 #: for each row, one class index, either an index or a row, or a row of class indices ended by -1.
@@ -83,25 +86,18 @@ def _row_operand(name: str, array: Array, role: int, of: Array, axis: int) -> Ar
 
 def rowwise(
     kernel: Callable[..., Any],
-    loss: str,
-    operands: dict[str, Any],
-    roles: tuple[int, ...],
-    weight: Any,
-    sample_weight: Any,
-    parameters: tuple[float, ...],
-    reduction_name: Any,
-    axis: Any,
-    threads: Any,
+    call: RowwiseCall,
     gradient: bool | tuple[int, ...],
     grad_output: Any,
     out: Any,
 ) -> Any:
     """Check a call of a row loss, convert unusual arguments, and run the kernel."""
+    operands, weight, sample_weight = call.operands, call.weight, call.sample_weight
     names = tuple(operands)
     first = as_prediction(names[0], operands[names[0]])
-    class_axis = axis_of_classes(names[0], first, axis)
+    class_axis = axis_of_classes(names[0], first, call.axis)
     given = {names[0]: first} | {name: as_array(name, operands[name]) for name in names[1:]}
-    role_of = dict(zip(names, (ROWS, *roles), strict=True))
+    role_of = dict(zip(names, (ROWS, *call.roles), strict=True))
     shape = _row_shape({name: x for name, x in given.items() if role_of[name] == ROWS}, first)
     positions = shape[:class_axis] + shape[class_axis + 1 :]
     if shape[class_axis] == 0:
@@ -113,9 +109,9 @@ def rowwise(
     }
     w = None if weight is None else weight_of_classes("weight", weight, x, shape[class_axis])
     s = None if sample_weight is None else weight_of_samples(sample_weight, x, positions)
-    mode = reduction(reduction_name)
+    mode = reduction(call.reduction)
     g = None if grad_output is None else loss_cotangent(grad_output, mode, x, positions)
-    thread_count = num_threads(threads)
+    thread_count = num_threads(call.num_threads)
     more = {"weight": weight, "sample_weight": sample_weight, "grad_output": grad_output}
     wanted, places = gradient_places(gradient, out, given, operands | more)
 
@@ -129,10 +125,15 @@ def rowwise(
         arrays = tuple(fold(y, len(shape), class_axis) for y in arrays)
         buffers = tuple(np.ascontiguousarray(fold(y, len(shape), class_axis)) for y in made)
         kernel_axis = 1
-    result = kernel(
-        *(loss, arrays[:-2], roles, w, arrays[-2], parameters, mode, kernel_axis, thread_count),
-        *(wanted, arrays[-1], buffers if wanted else None),
+    checked = call._replace(
+        operands=arrays[:-2],
+        weight=w,
+        sample_weight=arrays[-2],
+        reduction=mode,
+        axis=kernel_axis,
+        num_threads=thread_count,
     )
+    result = kernel(checked, wanted, arrays[-1], buffers if wanted else None)
     if result is None:
         raise SystemError("fusedloss: arguments that passed every check were not taken")
     if folded:

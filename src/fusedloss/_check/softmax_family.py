@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,10 @@ from fusedloss._check.options import (
     reduction,
 )
 from fusedloss._check.results import as_output, derivative_places, loss_cotangent, takes_output
-from fusedloss._types import Array, Extras
+from fusedloss._types import Array
+
+if TYPE_CHECKING:
+    from fusedloss._core import SoftmaxCall
 
 TARGETLESS = (2, 3)  # kinds, by fusedloss.h: log-sum-exp and log-softmax
 PREDICTIONS = ("logits", "log_probs", "probs")  # by Extras.prediction
@@ -31,50 +34,47 @@ PREDICTIONS = ("logits", "log_probs", "probs")  # by Extras.prediction
 
 def softmax(
     kernel: Callable[..., Any],
-    kind: int,
-    logits: Any,
-    target: Any,
-    weight: Any,
-    sample_weight: Any,
-    ignore_index: Any,
-    label_smoothing: Any,
-    reduction_name: Any,
-    axis: Any,
-    threads: Any,
-    extras: Extras | None,
+    call: SoftmaxCall,
     gradient: bool,
     grad_output: Any,
     out: Any,
     hessian: bool,
 ) -> Any:
     """Check a call of the softmax family, convert unusual arguments, and run the kernel."""
+    extras = call.extras
     prediction = PREDICTIONS[0 if extras is None else extras.prediction]
-    given = as_prediction(prediction, logits)
-    class_axis = axis_of_classes(prediction, given, axis)
+    given = as_prediction(prediction, call.logits)
+    class_axis = axis_of_classes(prediction, given, call.axis)
     z = as_plain(given)
     positions = z.shape[:class_axis] + z.shape[class_axis + 1 :]
     classes = z.shape[class_axis]
-    has_target = kind not in TARGETLESS
-    t = class_target(target, z, class_axis, kind, floats=hessian) if has_target else None
+    t = None
+    if call.kind not in TARGETLESS:
+        t = class_target(call.target, z, class_axis, call.kind, floats=hessian)
     # The focal loss passes alpha as class weights, which its mean does not divide by.
     weight_name = "alpha" if extras is not None and extras.mean_of_positions else "weight"
-    w = None if weight is None else weight_of_classes(weight_name, weight, z, classes)
-    s = None if sample_weight is None else weight_of_samples(sample_weight, z, positions)
-    mode = reduction(reduction_name)
-    g = None if grad_output is None else loss_cotangent(grad_output, mode, z, positions)
-    options = (
-        integer("ignore_index", ignore_index),
-        in_range("label_smoothing", label_smoothing, 0, 1),
-        mode,
+    w, s, g = call.weight, call.sample_weight, None
+    if w is not None:
+        w = weight_of_classes(weight_name, w, z, classes)
+    if s is not None:
+        s = weight_of_samples(s, z, positions)
+    mode = reduction(call.reduction)
+    if grad_output is not None:
+        g = loss_cotangent(grad_output, mode, z, positions)
+    checked = call._replace(
+        ignore_index=integer("ignore_index", call.ignore_index),
+        label_smoothing=in_range("label_smoothing", call.label_smoothing, 0, 1),
+        reduction=mode,
+        axis=class_axis,
+        num_threads=num_threads(call.num_threads),
+        extras=None if extras is None else checked_extras(extras, z),
     )
-    thread_count = num_threads(threads)
-    more = checked_extras(extras, z)
-    if more is not None:
-        outputs_of(more.outputs, t is not None and t.shape == z.shape)
+    if extras is not None:
+        outputs_of(extras.outputs, t is not None and t.shape == z.shape)
     inputs = {
-        "target": target,
-        weight_name: weight,
-        "sample_weight": sample_weight,
+        "target": call.target,
+        weight_name: call.weight,
+        "sample_weight": call.sample_weight,
         "grad_output": grad_output,
     }
     places = derivative_places(out, prediction, given, inputs) if hessian else (out,)
@@ -84,12 +84,11 @@ def softmax(
     folded = z.ndim > MOST_DIMENSIONS
     if folded:
         z, t, s, g = (fold(x, z.ndim, class_axis) for x in (z, t, s, g))
+        checked = checked._replace(axis=1)
     others = (t, w, s, g)
     taken = [x if not folded and takes_output(x, z, others) else None for x in places]
-    result = kernel(
-        *(kind, z, t, w, s, *options, 1 if folded else class_axis, thread_count, more),
-        *(gradient, g, tuple(taken) if hessian else taken[0], hessian),
-    )
+    checked = checked._replace(logits=z, target=t, weight=w, sample_weight=s)
+    result = kernel(checked, gradient, g, tuple(taken) if hessian else taken[0], hessian)
     if result is None:
         raise SystemError("fusedloss: arguments that passed every check were not taken")
     if folded:

@@ -776,6 +776,7 @@ cdef int32_t loss_number(str name, int32_t (*number_of)(const char *) noexcept n
 
 
 
+include "records.pxi"
 include "softmax.pxi"
 include "pointwise.pxi"
 include "rowwise.pxi"

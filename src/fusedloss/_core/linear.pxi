@@ -100,9 +100,8 @@ cdef object linear_on_arrays(
     softmax.reduction = REDUCTIONS[call.reduction]
     softmax.ignore_index = call.ignore_index
     softmax.label_smoothing = call.label_smoothing
-    softmax.focusing = call.focusing
-    softmax.softcap = 0 if call.softcap is None else call.softcap
-    softmax.z_loss = call.z_loss
+    if not set_extras(softmax, call.extras):
+        raise SystemError("fusedloss: options that passed every check were not taken")
     softmax.grad_output_value = 1
     if type(gradients.grad_output) is float:
         softmax.grad_output_value = gradients.grad_output
@@ -117,7 +116,7 @@ cdef object linear_on_arrays(
     if softmax.reduction == FL_NONE:
         value = empty(shape, call.input.dtype if call.loss_dtype is None else call.loss_dtype)
         hold(value, &arrays.loss, <fl_input *>&softmax.loss, -1, bits)
-    made = {name: empty(shape, call.compute_dtype) for name in call.outputs}
+    made = {name: empty(shape, call.compute_dtype) for name in call.extras.outputs}
     hold(made.get("lse"), &arrays.lse, <fl_input *>&softmax.lse, -1)
     hold(made.get("entropy"), &arrays.entropy, <fl_input *>&softmax.entropy, -1)
     hold(made.get("accuracy"), &arrays.accuracy, <fl_input *>&softmax.accuracy, -1)

@@ -8,37 +8,28 @@ cdef struct PointwiseArrays:
 
 
 def pointwise(
-    str name, dict operands, weight, tuple parameters, reduction, double divisor,
-    bint weighted_mean, num_threads, gradient=False, grad_output=None, out=None,
-    bint hessian=False,
+    PointwiseCall call, gradient=False, grad_output=None, out=None, bint hessian=False
 ):
-    """One call of a pointwise loss: the value, (value, gradient) or (gradient, hessian).
+    """Return the value of a call, (value, gradient) or (gradient, hessian).
 
     gradient: whether the one by the first operand is wanted, or a tuple of operands' numbers: then
     `out` and the gradients are tuples, too. With a Hessian `out` is its pair (gradient, hessian).
     """
-    cdef tuple given = tuple(operands.values())
+    cdef tuple operands = operands_of(call.operands)
     result = None
-    for x in given:
+    for x in operands:
         if x is None:
             break
     else:
-        result = pointwise_plain(
-            name, given, weight, parameters, reduction, divisor, weighted_mean, num_threads,
-            gradient, grad_output, out, hessian,
-        )
+        result = pointwise_held(call, operands, gradient, grad_output, out, hessian, False, 0)
     if result is None:
-        return _check.pointwise(
-            pointwise_plain, name, operands, weight, parameters, reduction, divisor,
-            weighted_mean, num_threads, gradient, grad_output, out, hessian,
-        )
+        return _check.pointwise(pointwise_plain, call, gradient, grad_output, out, hessian)
     return result
 
 
 def pointwise_plain(
-    str name, tuple operands, weight, tuple parameters, reduction, double divisor,
-    bint weighted_mean, num_threads, gradient=False, grad_output=None, out=None,
-    bint hessian=False, bint bits=False, int whole=0,
+    PointwiseCall call, gradient=False, grad_output=None, out=None, bint hessian=False,
+    bint bits=False, int whole=0,
 ):
     """`pointwise` on plain arrays that broadcast to the first; None if an argument does not.
 
@@ -48,14 +39,22 @@ def pointwise_plain(
     new memory that may be written in vain, and None stands for a value outside of the domain, too.
     whole: of operands and weight, all of one dtype, so many have to have the first one's shape.
     """
+    return pointwise_held(
+        call, operands_of(call.operands), gradient, grad_output, out, hessian, bits, whole
+    )
+
+
+cdef object pointwise_held(
+    PointwiseCall call, tuple operands, object gradient, object grad_output, object out,
+    bint hessian, bint bits, int whole,
+):
     cdef PointwiseArrays arrays
     cdef Array *each = <Array *>&arrays
     cdef size_t i
     clear(each, sizeof(PointwiseArrays) // sizeof(Array), bits)
     try:
         return pointwise_on_arrays(
-            name, operands, weight, parameters, reduction, divisor, weighted_mean, num_threads,
-            gradient, grad_output, out, hessian, bits, whole, &arrays,
+            call, operands, gradient, grad_output, out, hessian, bits, whole, &arrays
         )
     finally:
         for i in range(sizeof(PointwiseArrays) // sizeof(Array)):
@@ -79,8 +78,7 @@ cdef bint broadcasts(fl_input *to, const Array *array, const Py_buffer *view) no
 
 
 cdef object pointwise_on_arrays(
-    str name, tuple operands, object weight, tuple parameters, object reduction, double divisor,
-    bint weighted_mean, object num_threads, object gradient, object grad_output, object out,
+    PointwiseCall call, tuple operands, object gradient, object grad_output, object out,
     bint hessian, bint bits, int whole, PointwiseArrays *arrays,
 ):
     cdef fl_pointwise_args args
@@ -93,7 +91,7 @@ cdef object pointwise_on_arrays(
     cdef int status
 
     memset(&args, 0, sizeof(args))
-    args.loss = loss_number(name, fl_pointwise_loss)
+    args.loss = loss_number(call.name, fl_pointwise_loss)
     if not take_real(operands[0], x, bits):
         return None
     ndim = x.view.ndim
@@ -110,8 +108,8 @@ cdef object pointwise_on_arrays(
             return None
         if not broadcasts(&args.operands[k], &arrays.operands[k], &x.view):
             return None
-    if weight is not None:
-        if not take_operand(weight, &arrays.weight, bits):
+    if call.weight is not None:
+        if not take_operand(call.weight, &arrays.weight, bits):
             return None
         if not broadcasts(&args.weight, &arrays.weight, &x.view):
             return None
@@ -122,17 +120,17 @@ cdef object pointwise_on_arrays(
                 return None
         elif other.dtype != x.dtype or (k < whole and not same_shape(&other.view, &x.view)):
             return None
-    if num_threads is not None:
-        threads = as_int64(num_threads, &ok)
+    if call.num_threads is not None:
+        threads = as_int64(call.num_threads, &ok)
         ok = ok and 0 < threads < 1 << 20
-    mode = REDUCTIONS.get(reduction) if type(reduction) is str else None
+    mode = REDUCTIONS.get(call.reduction) if type(call.reduction) is str else None
     if not ok or mode is None:
         return None
     args.reduction = FL_NONE if hessian else mode  # whose value nobody wants
-    args.divisor = divisor
-    args.weighted_mean = weighted_mean
-    for k in range(len(parameters)):
-        args.parameters[k] = parameters[k]
+    args.divisor = call.divisor
+    args.weighted_mean = call.weighted_mean
+    for k in range(len(call.parameters)):
+        args.parameters[k] = call.parameters[k]
 
     args.grad_output_value = 1
     if grad_output is not None:
@@ -155,7 +153,7 @@ cdef object pointwise_on_arrays(
         )
         if gradients is None:
             return None
-        args.check_first = not bits and out is not None and name in _check.DOMAINS
+        args.check_first = not bits and out is not None and call.name in _check.DOMAINS
     elif out is not None:
         return None
 
@@ -178,7 +176,7 @@ cdef object pointwise_on_arrays(
     if status == FL_BAD_VALUE and bits:
         return None
     if status == FL_BAD_VALUE:
-        _check.raise_bad_value(name, operands)
+        _check.raise_bad_value(call.name, operands)
     if status != FL_OK:
         raise SystemError(f"pointwise kernel: {fl_status_name(<fl_status>status).decode()}")
     if value is None:

@@ -14,46 +14,38 @@ cdef struct RowwiseArrays:
     Array loss
 
 
-def rowwise(
-    str name, dict operands, tuple roles, weight, sample_weight, tuple parameters, reduction, axis,
-    num_threads, gradient=False, grad_output=None, out=None,
-):
-    """One call of a loss of rows along an axis: the value, or (value, gradient).
+def rowwise(RowwiseCall call, gradient=False, grad_output=None, out=None):
+    """Return the value of a call, or (value, gradient).
 
-    roles: what each operand after the first is, by `_check`'s names. gradient: whether the one by the first operand is
-    wanted, or a tuple of operands' numbers: then `out` and the gradients are tuples, too.
+    gradient: whether the one by the first operand is wanted, or a tuple of operands' numbers: then
+    `out` and the gradients are tuples, too.
     """
-    result = rowwise_plain(
-        name, tuple(operands.values()), roles, weight, sample_weight, parameters, reduction, axis,
-        num_threads, gradient, grad_output, out,
-    )
+    result = rowwise_held(call, gradient, grad_output, out, False)
     if result is None:
-        return _check.rowwise(
-            rowwise_plain, name, operands, roles, weight, sample_weight, parameters, reduction,
-            axis, num_threads, gradient, grad_output, out,
-        )
+        return _check.rowwise(rowwise_plain, call, gradient, grad_output, out)
     return result
 
 
 def rowwise_plain(
-    str name, tuple operands, tuple roles, weight, sample_weight, tuple parameters, reduction, axis,
-    num_threads, gradient=False, grad_output=None, out=None, bint bits=False, bint wide=False,
+    RowwiseCall call, gradient=False, grad_output=None, out=None, bint bits=False
 ):
     """`rowwise` on plain arrays of matching shapes; None if an argument is not.
 
     bits: the call is of another library's arrays: uint16, but for class indices, are the bits of
-    bfloat16, and None stands for a class index out of range, too. wide: losses of rows have the
-    compute dtype.
+    bfloat16, and None stands for a class index out of range, too.
     """
+    return rowwise_held(call, gradient, grad_output, out, bits)
+
+
+cdef object rowwise_held(
+    RowwiseCall call, object gradient, object grad_output, object out, bint bits
+):
     cdef RowwiseArrays arrays
     cdef Array *each = <Array *>&arrays
     cdef size_t i
     clear(each, sizeof(RowwiseArrays) // sizeof(Array), bits)
     try:
-        return rowwise_on_arrays(
-            name, operands, roles, weight, sample_weight, parameters, reduction, axis, num_threads,
-            gradient, grad_output, out, bits, wide, &arrays,
-        )
+        return rowwise_on_arrays(call, gradient, grad_output, out, bits, &arrays)
     finally:
         for i in range(sizeof(RowwiseArrays) // sizeof(Array)):
             release(&each[i])
@@ -87,9 +79,8 @@ cdef bint set_row_operand(
 
 
 cdef object rowwise_on_arrays(
-    str name, tuple operands, tuple roles, object weight, object sample_weight, tuple parameters,
-    object reduction, object axis, object num_threads, object gradient, object grad_output,
-    object out, bint bits, bint wide, RowwiseArrays *arrays,
+    RowwiseCall call, object gradient, object grad_output, object out, bint bits,
+    RowwiseArrays *arrays,
 ):
     cdef fl_rowwise_args args
     cdef fl_program program
@@ -99,17 +90,18 @@ cdef object rowwise_on_arrays(
     cdef bint ok = True
     cdef int status
     cdef fl_dtype real
+    cdef tuple operands = operands_of(call.operands)
 
     memset(&args, 0, sizeof(args))
-    args.loss = loss_number(name, fl_rowwise_loss)
+    args.loss = loss_number(call.name, fl_rowwise_loss)
     if not take_real(operands[0], x, bits):
         return None
     ndim = x.view.ndim
-    class_axis = as_axis(axis, ndim, &ok)
-    if num_threads is not None:
-        threads = as_int64(num_threads, &ok)
+    class_axis = as_axis(call.axis, ndim, &ok)
+    if call.num_threads is not None:
+        threads = as_int64(call.num_threads, &ok)
         ok = ok and 0 < threads < 1 << 20
-    mode = REDUCTIONS.get(reduction) if type(reduction) is str else None
+    mode = REDUCTIONS.get(call.reduction) if type(call.reduction) is str else None
     if not ok or mode is None or ndim > FL_MAX_DIMS:
         return None
     args.reduction = mode
@@ -125,22 +117,22 @@ cdef object rowwise_on_arrays(
     set_input(&args.operands[0], x, class_axis)
     for k in range(1, len(operands)):
         if not set_row_operand(
-            &args, k, roles[k - 1], operands[k], &arrays.operands[k], &x.view, class_axis, bits
+            &args, k, call.roles[k - 1], operands[k], &arrays.operands[k], &x.view, class_axis, bits
         ):
             return None
     real = FL_FLOAT64 if x.dtype == FL_FLOAT64 else FL_FLOAT32
-    if weight is not None:
-        if not take_class_weight(weight, &arrays.weight, real, args.classes):
+    if call.weight is not None:
+        if not take_class_weight(call.weight, &arrays.weight, real, args.classes):
             return None
         args.class_weight = arrays.weight.view.buf
-    if sample_weight is not None:
-        if not take_real(sample_weight, &arrays.sample_weight, bits):
+    if call.sample_weight is not None:
+        if not take_real(call.sample_weight, &arrays.sample_weight, bits):
             return None
         if not shape_without(&arrays.sample_weight.view, &x.view, class_axis):
             return None
         set_input(&args.sample_weight, &arrays.sample_weight, -1)
-    for k in range(len(parameters)):
-        args.parameters[k] = parameters[k]
+    for k in range(len(call.parameters)):
+        args.parameters[k] = call.parameters[k]
 
     args.grad_output_value = 1
     if grad_output is not None:
@@ -167,7 +159,7 @@ cdef object rowwise_on_arrays(
     if args.reduction == FL_NONE:
         positions = tuple([args.shape[d] for d in range(at)])
         value = new_output(
-            &args.loss_values, &arrays.loss, operands[0], positions, wide, bits
+            &args.loss_values, &arrays.loss, operands[0], positions, call.wide, bits
         )
 
     status = fl_rowwise_program(&args, &program)

@@ -15,24 +15,15 @@ PROBABILITIES = <int>FL_PROBABILITIES
 
 
 def softmax(
-    int kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction, axis,
-    num_threads, extras, bint gradient=False, grad_output=None, out=None, bint hessian=False,
-    bint bits=False,
+    SoftmaxCall call, bint gradient=False, grad_output=None, out=None, bint hessian=False
 ):
-    """One call of the softmax family: the value, (value, gradient) or (gradient, hessian).
+    """Return the value of a call, (value, gradient) or (gradient, hessian).
 
     With a Hessian `out` is a pair, too.
     """
-    result = softmax_plain(
-        kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction, axis,
-        num_threads, extras, gradient, grad_output, out, hessian, bits,
-    )
+    result = softmax_held(call, gradient, grad_output, out, hessian, False)
     if result is None:
-        return _check.softmax(
-            softmax_plain, kind, logits, target, weight, sample_weight, ignore_index,
-            label_smoothing, reduction, axis, num_threads, extras, gradient, grad_output, out,
-            hessian,
-        )
+        return _check.softmax(softmax_plain, call, gradient, grad_output, out, hessian)
     return result
 
 
@@ -42,8 +33,7 @@ cdef struct SoftmaxArrays:
 
 
 def softmax_plain(
-    int kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction, axis,
-    num_threads, extras, bint gradient=False, grad_output=None, out=None, bint hessian=False,
+    SoftmaxCall call, bint gradient=False, grad_output=None, out=None, bint hessian=False,
     bint bits=False,
 ):
     """`softmax` on plain, valid arrays; None if an argument is not.
@@ -51,15 +41,18 @@ def softmax_plain(
     bits: the call is of another library's arrays: uint16, but for class indices, are the bits of
     bfloat16, and None stands for a class index out of range, too.
     """
+    return softmax_held(call, gradient, grad_output, out, hessian, bits)
+
+
+cdef object softmax_held(
+    SoftmaxCall call, bint gradient, object grad_output, object out, bint hessian, bint bits
+):
     cdef SoftmaxArrays arrays
     cdef Array *each = <Array *>&arrays
     cdef size_t i
     clear(each, sizeof(SoftmaxArrays) // sizeof(Array), bits)
     try:
-        return softmax_on_arrays(
-            kind, logits, target, weight, sample_weight, ignore_index, label_smoothing, reduction,
-            axis, num_threads, extras, gradient, grad_output, out, hessian, bits, &arrays,
-        )
+        return softmax_on_arrays(call, gradient, grad_output, out, hessian, bits, &arrays)
     finally:
         for i in range(sizeof(SoftmaxArrays) // sizeof(Array)):
             release(&each[i])
@@ -110,9 +103,7 @@ cdef object new_output(
 
 
 cdef object softmax_on_arrays(
-    int kind, object logits, object target, object weight, object sample_weight,
-    object ignore_index, object label_smoothing, object reduction, object axis, object num_threads,
-    object extras, bint gradient, object grad_output, object out, bint hessian, bint bits,
+    SoftmaxCall call, bint gradient, object grad_output, object out, bint hessian, bint bits,
     SoftmaxArrays *arrays,
 ):
     cdef fl_softmax_args args
@@ -129,24 +120,26 @@ cdef object softmax_on_arrays(
     cdef int status
     cdef fl_dtype real
     cdef tuple positions
+    cdef object logits = call.logits, target = call.target, extras = call.extras
+    cdef int kind = call.kind
 
     memset(&args, 0, sizeof(args))
     if not take_real(logits, z, bits):
         return None
     ndim = z.view.ndim
-    class_axis = as_axis(axis, ndim, &ok)
+    class_axis = as_axis(call.axis, ndim, &ok)
     if not ok or ndim > FL_MAX_DIMS:
         return None
     args.classes = z.view.shape[class_axis]
-    args.ignore_index = as_int64(ignore_index, &ok)
-    if num_threads is not None:
-        threads = as_int64(num_threads, &ok)
+    args.ignore_index = as_int64(call.ignore_index, &ok)
+    if call.num_threads is not None:
+        threads = as_int64(call.num_threads, &ok)
         ok = ok and 0 < threads < 1 << 20
-    mode = REDUCTIONS.get(reduction) if type(reduction) is str else None
-    if not ok or mode is None or type(label_smoothing) is not float or args.classes == 0:
+    mode = REDUCTIONS.get(call.reduction) if type(call.reduction) is str else None
+    if not ok or mode is None or type(call.label_smoothing) is not float or args.classes == 0:
         return None
     args.reduction = mode
-    args.label_smoothing = label_smoothing
+    args.label_smoothing = call.label_smoothing
     if not 0 <= args.label_smoothing <= 1:
         return None
     if extras is not None and not set_extras(&args, extras):
@@ -175,12 +168,12 @@ cdef object softmax_on_arrays(
     per_position = args.reduction == FL_NONE and kind != FL_LOG_SOFTMAX
 
     real = FL_FLOAT64 if z.dtype == FL_FLOAT64 else FL_FLOAT32
-    if weight is not None:
-        if not take_class_weight(weight, w, real, args.classes):
+    if call.weight is not None:
+        if not take_class_weight(call.weight, w, real, args.classes):
             return None
         args.class_weight = w.view.buf
-    if sample_weight is not None:
-        if not take_real(sample_weight, s, bits):
+    if call.sample_weight is not None:
+        if not take_real(call.sample_weight, s, bits):
             return None
         if not shape_without(&s.view, &z.view, class_axis):
             return None

@@ -159,8 +159,15 @@ def _kernel(
     if isinstance(scale, np.ndarray):
         cotangent = None if place is None else scale.astype(_check.compute_dtype(z))
     gradient = (False,) if place is None else (True, cotangent, place)
-    options = (None, None, ignore_index, 0.0, reduction, CLASS_AXIS, threads, extras)
-    result = _core.softmax_plain(kind, z, target, *options, *gradient)
+    call = _core.SoftmaxCall(
+        *(kind, z, target),
+        ignore_index=ignore_index,
+        reduction=reduction,
+        axis=CLASS_AXIS,
+        num_threads=threads,
+        extras=extras,
+    )
+    result = _core.softmax_plain(call, *gradient)
     if result is None:
         raise SystemError("fusedloss: arguments that passed every check were not taken")
     return result if place is None else result[0]
@@ -177,21 +184,15 @@ def _from_logits(
 ) -> Array:
     """Cross-entropy, or divergence, between softmax(t / T) and softmax(z / T)."""
     cotangent = None if place is None else scale.astype(_check.compute_dtype(z))
-    result = _core.rowwise_plain(
-        "distillation_loss",
-        (z, t),
-        (_check.ROWS,),
-        None,
-        None,
-        (temperature, float(not divergence)),
-        "none",
-        CLASS_AXIS,
-        threads,
-        place is not None,
-        cotangent,
-        place,
+    call = _core.RowwiseCall(
+        *("distillation_loss", (z, t), (_check.ROWS,)),
+        parameters=(temperature, float(not divergence)),
+        reduction="none",
+        axis=CLASS_AXIS,
+        num_threads=threads,
         wide=True,
     )
+    result = _core.rowwise_plain(call, place is not None, cotangent, place)
     if result is None:
         raise SystemError("fusedloss: arguments that passed every check were not taken")
     losses: Array = result if place is None else result[0]

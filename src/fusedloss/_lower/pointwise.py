@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fusedloss import _check, _core
+from fusedloss._core import PointwiseCall
 from fusedloss._types import Call
 
 
@@ -21,15 +22,11 @@ def pointwise(
     weighted_mean: bool = False,
     divisor: float = 0.0,
 ) -> Call:
-    """Return the call of the kernels' row LOSS(row).
-
-    The operands are the prediction, the target, and with some losses a third; the parameters are in
-    the row's order. A sum is divided by `divisor`, if that is not 0.
-    """
-    return _core.pointwise, (
-        *(row, operands, weight, parameters),
-        *(reduction, divisor, weighted_mean, num_threads),
+    """Return the call of the kernels' row LOSS(row): see `_core.PointwiseCall`."""
+    call = _core.PointwiseCall(
+        row, operands, parameters, weight, reduction, divisor, weighted_mean, num_threads
     )
+    return _core.pointwise, (call,)
 
 
 def lacks_last_axis(x: Any, of: Any) -> bool:
@@ -41,30 +38,23 @@ def lacks_last_axis(x: Any, of: Any) -> bool:
 
 
 def variances_of_rows(
-    row: str,
-    operands: dict[str, Any],
-    weight: Any,
-    parameters: tuple[float, ...],
-    reduction: Any,
-    divisor: float,
-    weighted_mean: bool,
-    num_threads: Any,
+    call: PointwiseCall,
     gradient: bool | tuple[int, ...] = False,
     grad_output: Any = None,
     out: Any = None,
     hessian: bool = False,
 ) -> Any:
     """Run `_core.pointwise` with one variance, the third operand, for each row of the first."""
-    operands = operands | {"var": _check.as_array("var", operands["var"])[..., np.newaxis]}
-    call = (row, operands, weight, parameters, reduction, divisor, weighted_mean, num_threads)
+    variances = _check.as_array("var", call.operands["var"])[..., np.newaxis]
+    call = call._replace(operands=call.operands | {"var": variances})
     if not (isinstance(gradient, tuple) and 2 in gradient):
-        return _core.pointwise(*call, gradient, grad_output, out, hessian)
+        return _core.pointwise(call, gradient, grad_output, out, hessian)
     at = gradient.index(2)
     places = [None] * len(gradient) if out is None else list(out)
     given = places[at]
     if isinstance(given, np.ndarray):
         places[at] = given[..., np.newaxis]
-    value, gradients = _core.pointwise(*call, gradient, grad_output, tuple(places))
+    value, gradients = _core.pointwise(call, gradient, grad_output, tuple(places))
     made = list(gradients)
     made[at] = made[at][..., 0] if given is None else given
     return value, tuple(made)

@@ -20,12 +20,9 @@ def rowwise(
     sample_weight: Any = None,
     axis: Any = None,
 ) -> Call:
-    """Return the call of the kernels' ROW_LOSS(name).
-
-    The operands are the prediction and up to two others; roles say what those are, by `_check`'s
-    names. The parameters are in the loss's order.
-    """
-    return _core.rowwise, (
-        *(name, operands, roles, weight, sample_weight, parameters),
+    """Return the call of the kernels' ROW_LOSS(name): see `_core.RowwiseCall`."""
+    call = _core.RowwiseCall(
+        *(name, operands, roles, parameters, weight, sample_weight),
         *(reduction, axis, num_threads),
     )
+    return _core.rowwise, (call,)

@@ -22,8 +22,10 @@ def family(
     out: Any,
 ) -> Any:
     """Call the softmax family's kernel without the options of cross-entropy."""
-    options = (None, None, -100, 0.0, reduction, axis, num_threads, None)
-    return _core.softmax(kind, logits, target, *options, gradient, grad_output, out)
+    call = _core.SoftmaxCall(
+        kind, logits, target, reduction=reduction, axis=axis, num_threads=num_threads
+    )
+    return _core.softmax(call, gradient, grad_output, out)
 
 
 def logsumexp(

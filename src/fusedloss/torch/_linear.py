@@ -65,6 +65,7 @@ class Linear(NamedTuple):
             grad_output = torch.from_numpy(grad_output).view(self.dtype).to(wide).numpy()
         options = self.of_logits.checked(x)
         extras = options.extras or NO_EXTRAS
+        _check.outputs_of(extras.outputs, target.is_floating_point())
         call = _check.LinearCall(
             given=layer,
             input=layer["input"],
@@ -76,11 +77,9 @@ class Linear(NamedTuple):
             reduction=options.reduction,
             ignore_index=options.ignore_index,
             label_smoothing=options.label_smoothing,
-            softcap=extras.softcap,
-            z_loss=extras.z_loss,
+            extras=extras,
             shift=0,
             precision=torch.get_float32_matmul_precision(),
-            outputs=_check.outputs_of(extras.outputs, target.is_floating_point()),
             workspace=self.workspace,
             num_threads=torch.get_num_threads(),
             compute_dtype=_check.compute_dtype(layer["input"]),

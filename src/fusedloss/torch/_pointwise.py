@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fusedloss import _check
-from fusedloss._core import pointwise_plain
+from fusedloss._core import PointwiseCall, pointwise_plain
 from fusedloss._lower.loss import lookup
 from fusedloss.torch._autograd import Tensors, evaluate, expect_arguments, expect_tensors
 
@@ -47,22 +47,18 @@ class Pointwise(NamedTuple):
         out: tuple[Any, ...] = (),
     ) -> Any:
         """Run the kernel and return the loss; None if it does not take the arguments."""
-        result = pointwise_plain(
+        call = PointwiseCall(
             self.row,
             tensors[:-1],
-            tensors[-1],
             self.parameters,
+            tensors[-1],
             self.reduction,
             self.divisor,
             self.weighted_mean,
             torch.get_num_threads(),
-            wanted,
-            grad_output,
-            out if wanted else None,
-            False,
-            True,
-            self.whole,
         )
+        places = out if wanted else None
+        result = pointwise_plain(call, wanted, grad_output, places, False, True, self.whole)
         return result[0] if wanted and result is not None else result
 
     def formula(self, *tensors: Any) -> Tensor:
@@ -98,16 +94,15 @@ def own_loss(
     if not operands[0].is_floating_point():
         raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")
     record = lookup(loss)
-    arguments = record.lower(*operands, weight=weight, reduction=reduction, **options)[1]
-    row, _, _, parameters, _, divisor, weighted_mean, _ = arguments
+    (lowered,) = record.lower(*operands, weight=weight, reduction=reduction, **options)[1]
     call = Pointwise(
-        row,
+        lowered.name,
         partial(_by_formula, partial(formula, **options), _check.reduction(reduction)),
         reduction,
-        parameters,
+        lowered.parameters,
         len(record.differentiable),
-        weighted_mean,
-        divisor,
+        lowered.weighted_mean,
+        lowered.divisor,
     )
     value: Tensor = evaluate(call, *operands, weight)
     return value

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fusedloss import _check
-from fusedloss._core import rowwise_plain
+from fusedloss._core import RowwiseCall, rowwise_plain
 from fusedloss._lower.loss import lookup
 from fusedloss.torch._autograd import (
     Tensors,
@@ -59,21 +59,18 @@ class Rowwise(NamedTuple):
         weight, sample_weight = tensors[operands:]
         if weight is not None:
             weight = in_computing_type(weight, tensors[0])
-        result = rowwise_plain(
+        call = RowwiseCall(
             self.name,
             tensors[:operands],
             self.roles,
+            self.parameters,
             weight,
             sample_weight,
-            self.parameters,
             self.reduction,
             self.axis,
             torch.get_num_threads(),
-            wanted,
-            grad_output,
-            out if wanted else None,
-            True,
         )
+        result = rowwise_plain(call, wanted, grad_output, out if wanted else None, True)
         return result[0] if wanted and result is not None else result
 
     def formula(self, *tensors: Any) -> Tensor:
@@ -114,17 +111,18 @@ def own_row_loss(
             loss.__name__, sample_weight=sample_weight, reduction=reduction, **given, **options
         )
         return result
-    name, _, roles, _, _, parameters, _, axis, _ = record.lower(
+    (lowered,) = record.lower(
         *operands, sample_weight=sample_weight, reduction=reduction, **named, **options
     )[1]
+    losses = partial(formula, **options)
     call = Rowwise(
-        name,
-        partial(_by_formula, partial(formula, **options), _check.reduction(reduction), axis),
+        lowered.name,
+        partial(_by_formula, losses, _check.reduction(reduction), lowered.axis),
         reduction,
-        roles,
-        parameters,
+        lowered.roles,
+        lowered.parameters,
         len(record.differentiable),
-        axis,
+        lowered.axis,
     )
     value: Tensor = evaluate(call, *operands, *named.values(), None, sample_weight)
     return value

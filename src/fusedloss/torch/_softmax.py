@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fusedloss import _check
-from fusedloss._core import softmax_plain
+from fusedloss._core import SoftmaxCall, softmax_plain
 from fusedloss._lower.distillation import distillation
 from fusedloss._types import Array, Extras
 from fusedloss.torch import _original as functional
@@ -54,7 +54,7 @@ class Softmax(NamedTuple):
         prediction, target, weight, sample_weight = tensors
         if weight is not None:
             weight = in_computing_type(weight, prediction)
-        result = softmax_plain(
+        call = SoftmaxCall(
             self.kind,
             prediction,
             target,
@@ -66,12 +66,9 @@ class Softmax(NamedTuple):
             self.axis,
             torch.get_num_threads(),
             self.extras,
-            bool(wanted),
-            grad_output,
-            out[0] if wanted else None,
-            False,
-            True,
         )
+        place = out[0] if wanted else None
+        result = softmax_plain(call, bool(wanted), grad_output, place, False, True)
         return result[0] if wanted and result is not None else result
 
     def checked(self, prediction: Tensor) -> Softmax:
@@ -80,7 +77,7 @@ class Softmax(NamedTuple):
             ignore_index=_check.integer("ignore_index", self.ignore_index),
             label_smoothing=_check.in_range("label_smoothing", self.label_smoothing, 0, 1),
             reduction=_check.reduction(self.reduction),
-            extras=_check.checked_extras(self.extras, prediction),
+            extras=None if self.extras is None else _check.checked_extras(self.extras, prediction),
         )
 
     def formula(

@@ -9,7 +9,6 @@ import jax
 from jax import numpy as jnp
 
 from fusedloss._check import LinearCall, Margin
-from fusedloss._types import Extras
 from fusedloss.jax._formulas.elementary import reduced, unit_rows, wide
 from fusedloss.jax._formulas.softmax import labels_of, of_logits
 
@@ -36,8 +35,7 @@ def formula(given: Any, call: LinearCall) -> tuple[Any, ...]:
     z = jnp.where(silent[..., None], 0, x) @ weight.T
     if bias is not None:
         z = z + bias.astype(z.dtype)
-    extras = Extras(softcap=call.softcap, z_loss=call.z_loss, outputs=call.outputs)
-    options = (call.ignore_index, call.label_smoothing, call.reduction, extras)
+    options = (call.ignore_index, call.label_smoothing, call.reduction, call.extras)
     t = t if is_index else t.astype(z.dtype)
     outputs = of_logits(z, t, w, v, is_index, *options)
     return (outputs[0].astype(dtype), *outputs[1:])
@@ -106,11 +104,10 @@ def _head(
         divisors = divisors if w is None else divisors * w[labels]
         each = factor * (a / most_norm**2 + 1 / a)
         penalty = reduced(each, counts, divisors, call.reduction)
-    extras = Extras(gamma=call.focusing, mean_of_positions=False)
     # a bad class index makes its row nan, and the gradient by weights, which has a part of it
     reach = rows.sum(-1, keepdims=True) * (1 if weight is None else weight.sum())
     z = jnp.where(bad[..., None], jnp.where(bad[..., None], reach, 0), z)
-    options = (call.ignore_index, call.label_smoothing, call.reduction, extras)
+    options = (call.ignore_index, call.label_smoothing, call.reduction, call.extras)
     return of_logits(z, target, w, v, True, *options)[0] + penalty
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from fusedloss._check.points import DOMAINS
+from fusedloss._core import PointwiseCall
 from fusedloss.jax._formulas.elementary import at_least, product, reduced, relu, softplus, wide
 
 #: What Keras keeps numbers away from 0 with.
@@ -20,9 +21,9 @@ EPSILON = 1e-7
 LEAST_LOG = -100
 
 
-def axes(number: int, row: str, operands: dict[str, Any], *others: Any) -> tuple[int, ...] | None:
+def axes(number: int, call: PointwiseCall) -> tuple[int, ...] | None:
     """Return no axis; None for an argument that is broadcast."""
-    each = list(operands.values())
+    each = list(call.operands.values())
     shape = np.broadcast_shapes(*(x.shape for x in each))
     return () if each[number].shape == shape else None
 
@@ -37,37 +38,29 @@ def in_domain(row: str, operands: list[Any]) -> list[Any]:
     return operands
 
 
-def formula(
-    given: Any,
-    row: str,
-    operands: dict[str, Any],
-    weight: Any,
-    parameters: tuple[float, ...],
-    reduction: str,
-    divisor: float,
-    weighted_mean: bool,
-    num_threads: Any,
-) -> Any:
+def formula(given: Any, call: PointwiseCall) -> Any:
     """Return the loss."""
-    first, *others = [given(x) for x in operands.values()]
+    first, *others = [given(x) for x in call.operands.values()]
     dtype = first.dtype
     first = wide(first)
-    each = in_domain(row, [first, *(x.astype(first.dtype) for x in others)])
+    each = in_domain(call.name, [first, *(x.astype(first.dtype) for x in others)])
     each = list(jnp.broadcast_arrays(*each))
-    w = None if weight is None else jnp.broadcast_to(given(weight), each[0].shape)
+    w = given(call.weight)
     if w is not None:
+        w = jnp.broadcast_to(w, each[0].shape)
         each = [jnp.where(w == 0, 0.5, x) for x in each]
         w = w.astype(first.dtype)
-    losses = POINTS[row](*each, *parameters)
-    value = reduced(losses, w, w if weighted_mean else None, reduction)
-    if divisor:
-        value = value / divisor
+    losses = POINTS[call.name](*each, *call.parameters)
+    value = reduced(losses, w, w if call.weighted_mean else None, call.reduction)
+    if call.divisor:
+        value = value / call.divisor
     return value.astype(dtype)
 
 
-def variances_of_rows(given: Any, row: str, operands: dict[str, Any], *others: Any) -> Any:
+def variances_of_rows(given: Any, call: PointwiseCall) -> Any:
     """Return the loss of a variance for each row of the first operand."""
-    return formula(given, row, operands | {"var": operands["var"][..., np.newaxis]}, *others)
+    variances = call.operands["var"][..., np.newaxis]
+    return formula(given, call._replace(operands=call.operands | {"var": variances}))
 
 
 def _smooth_l1(x: Any, t: Any, beta: float) -> Any:

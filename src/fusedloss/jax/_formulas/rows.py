@@ -10,6 +10,7 @@ import jax
 from jax import numpy as jnp
 
 from fusedloss import _check
+from fusedloss._core import RowwiseCall
 from fusedloss.jax._formulas.elementary import (
     at_least,
     product,
@@ -33,38 +34,25 @@ def _axis(ndim: int, axis: int | None) -> int:
     return (1 if ndim > 1 else 0) if axis is None else int(axis) % ndim
 
 
-def axes(
-    number: int, name: str, operands: dict[str, Any], roles: Any, *others: Any
-) -> tuple[int, ...] | None:
+def axes(number: int, call: RowwiseCall) -> tuple[int, ...] | None:
     """Return the axis of a row; None for an argument that is broadcast."""
-    first, *rest = operands.values()
-    whole = [x for x, role in zip(rest, roles, strict=True) if role == _check.ROWS]
+    first, *rest = call.operands.values()
+    whole = [x for x, role in zip(rest, call.roles, strict=True) if role == _check.ROWS]
     if any(x.shape != first.shape for x in whole):
         return None
-    return (_axis(first.ndim, others[4]),)
+    return (_axis(first.ndim, call.axis),)
 
 
-def formula(
-    given: Any,
-    name: str,
-    operands: dict[str, Any],
-    roles: tuple[int, ...],
-    weight: Any,
-    sample_weight: Any,
-    parameters: tuple[float, ...],
-    reduction: str,
-    axis: int | None,
-    num_threads: Any,
-) -> Any:
+def formula(given: Any, call: RowwiseCall) -> Any:
     """Return the loss."""
-    first, *others = [given(x) for x in operands.values()]
-    dtype, at = first.dtype, _axis(first.ndim, axis)
+    first, *others = [given(x) for x in call.operands.values()]
+    dtype, at, roles = first.dtype, _axis(first.ndim, call.axis), call.roles
     if any(role == _check.ROWS for role in roles):
         shapes = [x.shape for x, r in zip(others, roles, strict=True) if r == _check.ROWS]
         first = jnp.broadcast_to(first, jnp.broadcast_shapes(first.shape, *shapes))
     shape = first.shape
     x = jnp.moveaxis(wide(first), at, -1)
-    v = given(sample_weight)
+    v = given(call.sample_weight)
     silent = jnp.zeros(x.shape[:-1], bool) if v is None else v == 0
     bad = jnp.zeros_like(silent)
 
@@ -82,12 +70,13 @@ def formula(
         else:
             y = filled(jnp.moveaxis(jnp.broadcast_to(y, shape), at, -1).astype(x.dtype))
         each.append(y)
-    options = {} if weight is None else {"weight": given(weight).astype(x.dtype)}
-    losses = ROWS[name](filled(jnp.where(bad[..., None], 0, x)), *each, *parameters, **options)
+    options = {} if call.weight is None else {"weight": given(call.weight).astype(x.dtype)}
+    row = filled(jnp.where(bad[..., None], 0, x))
+    losses = ROWS[call.name](row, *each, *call.parameters, **options)
     counts = None if v is None else v.astype(x.dtype)
-    value = reduced(jnp.where(bad, 0, losses), counts, counts, reduction)
+    value = reduced(jnp.where(bad, 0, losses), counts, counts, call.reduction)
     of_bad = spoiled(jnp.zeros_like(losses), bad, x)
-    value = value + (of_bad if reduction == "none" else of_bad.sum())
+    value = value + (of_bad if call.reduction == "none" else of_bad.sum())
     return value.astype(dtype)
 
 

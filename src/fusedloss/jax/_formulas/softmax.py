@@ -9,6 +9,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from fusedloss import _core
+from fusedloss._core import SoftmaxCall
 from fusedloss._types import Extras
 from fusedloss.jax._formulas.elementary import clipped, product, reduced, spoiled, wide
 
@@ -22,9 +23,9 @@ def _axis(ndim: int, axis: int | None) -> int:
     return int(axis) % ndim
 
 
-def axes(number: int, kind: int, logits: Any, *others: Any) -> tuple[int, ...] | None:
+def axes(number: int, call: SoftmaxCall) -> tuple[int, ...] | None:
     """Return the axis of classes."""
-    return (_axis(logits.ndim, others[6]),)
+    return (_axis(call.logits.ndim, call.axis),)
 
 
 def labels_of(target: Any, classes: int, ignore_index: int) -> tuple[Any, Any, Any]:
@@ -53,42 +54,28 @@ def losses_of_indices(log_p: Any, at: Any, w: Any, smoothing: float, focusing: f
     return own
 
 
-def formula(
-    given: Any,
-    kind: int,
-    logits: Any,
-    target: Any,
-    weight: Any,
-    sample_weight: Any,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-    axis: int | None,
-    num_threads: Any,
-    extras: Extras | None,
-) -> tuple[Any, ...]:
+def formula(given: Any, call: SoftmaxCall) -> tuple[Any, ...]:
     """Return the loss, and extra outputs."""
-    extras = extras or Extras()
-    is_index = kind == _core.INDEX_TARGET or (
-        kind == _core.CROSS_ENTROPY and target.shape != logits.shape
+    is_index = call.kind == _core.INDEX_TARGET or (
+        call.kind == _core.CROSS_ENTROPY and call.target.shape != call.logits.shape
     )
-    z = given(logits)
-    dtype, ndim = z.dtype, z.ndim
-    z = jnp.moveaxis(wide(z), _axis(ndim, axis), -1)
-    t = given(target)
+    z = given(call.logits)
+    dtype, axis = z.dtype, _axis(z.ndim, call.axis)
+    z = jnp.moveaxis(wide(z), axis, -1)
+    t = given(call.target)
     if t is not None and not is_index:
-        t = jnp.moveaxis(t.astype(z.dtype), _axis(ndim, axis), -1)
+        t = jnp.moveaxis(t.astype(z.dtype), axis, -1)
     outputs = of_logits(
         z,
         t,
-        given(weight),
-        given(sample_weight),
+        given(call.weight),
+        given(call.sample_weight),
         is_index,
-        int(ignore_index),
-        label_smoothing,
-        reduction,
-        extras,
-        logsumexp=kind == _core.LOGSUMEXP,
+        int(call.ignore_index),
+        call.label_smoothing,
+        call.reduction,
+        call.extras or Extras(),
+        logsumexp=call.kind == _core.LOGSUMEXP,
     )
     return (outputs[0].astype(dtype), *outputs[1:])
 

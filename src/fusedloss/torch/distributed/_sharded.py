@@ -218,13 +218,14 @@ class _Shard(torch.autograd.Function):
         shard = Shard(part.classes, sums.numpy(), False, numbers(cosines))
         _sums(kernel, call, shard, spec.group)
 
-        divisor, z_loss = 1.0, call.z_loss
+        divisor, z_loss = 1.0, call.extras.z_loss
         if spec.reduction == "mean":
             weights = counted.double() if sample_weight is None else sample_weight.double()
             weights = weights.where(counted, 0.0)
             divisor, count = (weights * sums[:, TARGET_WEIGHT]).sum().item(), weights.sum().item()
             z_loss *= divisor / count if count else 0.0  # which counts rows, whatever their class
-        call = call._replace(shard=shard._replace(given=True), z_loss=z_loss)
+        extras = call.extras._replace(z_loss=z_loss)
+        call = call._replace(shard=shard._replace(given=True), extras=extras)
         value = kernel(call)
 
         ctx.spec, ctx.classes, ctx.z_loss = spec, part.classes, z_loss
@@ -240,7 +241,8 @@ class _Shard(torch.autograd.Function):
         kernel, call = lowered(ctx.spec, Rows(*saved[:3]), Layer(*saved[3:]))
         shard = Shard(ctx.classes, sums.numpy(), True, numbers(cosines))
         wanted = tuple(k for k in range(3) if ctx.needs_input_grad[2 + k])
-        call = call._replace(shard=shard, z_loss=ctx.z_loss)
+        extras = call.extras._replace(z_loss=ctx.z_loss)
+        call = call._replace(shard=shard, extras=extras)
         _, made = kernel(call, wanted, grad_output.item() * ctx.scale)
         gradients = dict(zip(wanted, map(tensor, made), strict=True))
         return None, None, *(gradients.get(k) for k in range(3)), None, None, None
