@@ -108,6 +108,7 @@ typedef enum fl_softmax_kind {
     FL_PROBABILITY_TARGET, /* cross-entropy against a distribution per position */
     FL_LOGSUMEXP,          /* value: log-sum-exp; its gradient is the softmax */
     FL_LOG_SOFTMAX,        /* no value; "gradient" receives log_softmax(logits) */
+    FL_ENTROPY,            /* value: the entropy of the softmax */
 } fl_softmax_kind;
 
 /* What the array called logits holds; anything but logits takes a target. */
@@ -123,13 +124,15 @@ typedef enum fl_prediction {
  *   index target y:        loss = (1-e) w_y (1 - p_y)^focusing (-log p_y) + e/C sum_c w_c (-log p_c)
  *   probability target t:  loss = sum_c w_c ((1-e) t_c + e/C) (-log p_c)
  *   log-sum-exp:           loss = log sum_c exp z_c
- * and each loss becomes v (loss + z_loss lse^2), lse = log sum_c exp(s(z_c) / T).
+ *   entropy:               loss = sum_c p_c (-log p_c)
+ * and each loss becomes v (loss + z_loss lse^2 - entropy_bonus sum_c p_c (-log p_c)), lse = log sum_c
+ * exp(s(z_c) / T).
  * FL_MEAN divides by the sum of v w_y over the positions not ignored (index targets) or the sum of v
- * (probability targets, z_loss and mean_of_positions). gradient = d sum(grad_output * reduced loss) / d
- * logits. The gradient may be the very memory of the logits (equal strides and dtype); no other overlap is
- * allowed. lse, entropy, accuracy and log_prob are 0 where the position is ignored; accuracy is 1 where the
- * target class (of a distribution: its first maximum) is the first maximum of the logits, else 0; log_prob is
- * log p_y, of index targets only.
+ * (probability targets, z_loss, entropies and mean_of_positions). gradient = d sum(grad_output * reduced
+ * loss) / d logits. The gradient may be the very memory of the logits (equal strides and dtype); no other
+ * overlap is allowed. lse, entropy, accuracy and log_prob are 0 where the position is ignored; accuracy is 1
+ * where the target class (of a distribution: its first maximum) is the first maximum of the logits, else 0;
+ * log_prob is log p_y, of index targets only.
  */
 typedef struct fl_softmax_args {
     /* inputs */
@@ -137,6 +140,8 @@ typedef struct fl_softmax_args {
     fl_input target;          /* any integer dtype, or probabilities of any float dtype */
     const void *class_weight; /* classes contiguous values of the compute type, or NULL: ones */
     fl_input sample_weight;   /* any float dtype, one value per position */
+    fl_input where;           /* FL_UINT8, one value per position: where it is 0 the position is ignored,
+                                 whatever the other arrays hold; absent: no position is */
     fl_input grad_output;     /* FL_NONE only: any float dtype, one value per position */
     /* sizes */
     int32_t ndim;
@@ -153,6 +158,7 @@ typedef struct fl_softmax_args {
     double temperature; /* 0 stands for 1 */
     double softcap;     /* 0: none */
     double z_loss;
+    double entropy_bonus;     /* of logits only */
     double grad_output_value; /* multiplies the gradient and the Hessian */
     /* outputs */
     fl_output loss;     /* FL_NONE: one value per position, of the logits' dtype or the compute type */
@@ -167,7 +173,9 @@ typedef struct fl_softmax_args {
         double scale;     /* grad_output_value / divisor */
         double z_divisor; /* what the mean divides z_loss by */
         double z_ratio;   /* divisor / z_divisor */
-        int32_t extras;   /* more is wanted than the loss and its gradient, or z_loss in them */
+        int32_t extras;   /* more is wanted than the loss and its gradient, or z_loss in them; */
+        int32_t terms;    /* and it is more than accuracy and log_prob */
+        int32_t entropy;  /* the entropy is a part of the loss */
         int64_t positions;
         int64_t positions_per_task;
         int64_t positions_per_check;
@@ -185,7 +193,8 @@ typedef struct fl_softmax_args {
 /*
  * A loss of one element from each operand: the prediction, the target, and with some losses a third.
  * Every operand may be broadcast, by strides of zero, and so may the weight, which multiplies the loss.
- * FL_MEAN divides by the number of elements or, for a weighted_mean, by the sum of the weights.
+ * FL_MEAN divides by the number of elements that are not left out or, for a weighted_mean, by the sum of
+ * their weights.
  * gradients[k] = d sum(grad_output * reduced loss) / d operands[k]. A gradient may be the very memory of its
  * operand (equal strides and dtype); no other overlap is allowed.
  */
@@ -195,6 +204,8 @@ typedef struct fl_pointwise_args {
     fl_input operands[FL_MAX_OPERANDS]; /* the first: any float dtype, which decides how the loss is computed;
                                            the others: any dtype. An absent third operand stands for ones */
     fl_input weight;                    /* any dtype; absent: ones */
+    fl_input where;                     /* FL_UINT8: elements where it is 0 are left out, whatever the other
+                                           arrays hold; absent: none is */
     fl_input grad_output;               /* FL_NONE only: any float dtype */
     /* sizes */
     int32_t ndim;
@@ -240,6 +251,8 @@ typedef struct fl_rowwise_args {
     fl_input target;          /* any integer dtype: a class index per row, operands[1] being absent */
     const void *class_weight; /* classes contiguous values of the compute type, or NULL: ones */
     fl_input sample_weight;   /* any float dtype, one value per row; absent: ones */
+    fl_input where;           /* FL_UINT8, one value per row: rows where it is 0 are left out, whatever the
+                                 other arrays hold; absent: none is */
     fl_input grad_output;     /* FL_NONE only: any float dtype, one value per row */
     /* sizes */
     int32_t ndim;

@@ -107,9 +107,19 @@ def valid(name: str, optional: bool = True) -> dict[str, Any]:
         arguments |= {k: x for k, x in _OPTIONAL.items() if k in parameters and k not in arguments}
         if name == "zero_one_loss":
             arguments["weight"] = _OPTIONAL["sample_weight"]  # of rows, whose classes are scored
+        if "where" in parameters and not _takes(name, arguments):
+            arguments["where"] = np.ones(ROWS, bool)  # of positions, not of elements
         if "ref_labels" in parameters:
             arguments |= _REFERENCES
     return arguments
+
+
+def _takes(name: str, arguments: dict[str, Any]) -> bool:
+    try:
+        FUNCTIONS[name](**arguments)
+    except ERRORS:
+        return False
+    return True
 
 
 def arrays_of(name: str) -> dict[str, Any]:

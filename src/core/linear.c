@@ -80,7 +80,7 @@ static fl_status check_arguments(const fl_linear_args *args) {
     if (args->bfloat16_parts < 0 || args->bfloat16_parts > 2) return FL_BAD_ARGUMENT;
     if (!args->weight.data && (args->margin.kind == 0 || args->weight_gradient.data)) return FL_BAD_ARGUMENT;
     if (!has_target || softmax->prediction != FL_LOGITS || softmax->gradient.data || softmax->hessian.data ||
-        softmax->temperature != 0)
+        softmax->temperature != 0 || softmax->entropy_bonus != 0)
         return FL_BAD_ARGUMENT;
     if (softmax->logits.dtype != dtype || !fits(args->weight.data, args->weight.dtype, dtype) ||
         !fits(args->bias.data, args->bias.dtype, dtype) ||
@@ -278,8 +278,9 @@ fl_status fl_linear_program(fl_linear_args *args, fl_program *program) {
     if (softmax->ndim == 0) softmax->shape[softmax->ndim++] = 1;
     softmax->plan.positions = positions;
     softmax->plan.positions_per_check = FL_CHECK_POSITIONS;
-    softmax->plan.extras = softmax->z_loss != 0 || softmax->lse.data || softmax->entropy.data ||
-                           softmax->accuracy.data || softmax->log_prob.data;
+    softmax->plan.entropy = 0;
+    softmax->plan.terms = softmax->z_loss != 0 || softmax->lse.data || softmax->entropy.data;
+    softmax->plan.extras = softmax->plan.terms || softmax->accuracy.data || softmax->log_prob.data;
     fl_softmax_scale(softmax, (double)positions, (double)positions);
 
     const int64_t centers = at_least(args->margin.centers, 1), columns = softmax->classes * centers;
@@ -306,7 +307,8 @@ fl_status fl_linear_program(fl_linear_args *args, fl_program *program) {
     const int of_input = args->input_gradient.data != NULL;
     const int of_layer = args->weight_gradient.data || args->bias_gradient.data;
     const int has_check =
-        softmax->kind == FL_INDEX_TARGET || (softmax->sample_weight.data && softmax->reduction == FL_MEAN);
+        softmax->kind == FL_INDEX_TARGET ||
+        ((softmax->sample_weight.data || softmax->where.data) && softmax->reduction == FL_MEAN);
     if (has_check && !args->shard.classes) add_stage(program, kernels->linear_check, checks, combine_check);
     args->plan.first_stage = program->stages;
     add_stage(program, kernels->linear_pack, panels, combine_nothing);

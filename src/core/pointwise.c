@@ -14,6 +14,7 @@ static fl_status check_arguments(const fl_pointwise_args *args) {
     const fl_dtype prediction = args->operands[0].dtype, real = fl_compute_dtype(prediction);
     if (!fl_is_real(prediction)) return FL_BAD_DTYPE;
     if (args->grad_output.data && !fl_is_real(args->grad_output.dtype)) return FL_BAD_DTYPE;
+    if (args->where.data && args->where.dtype != FL_UINT8) return FL_BAD_DTYPE;
     const fl_output *outputs[] = {&args->loss_values, &args->gradients[0], &args->gradients[1],
                                   &args->gradients[2], &args->hessian};
     for (int i = 0; i < 5; i++) {
@@ -58,11 +59,11 @@ static fl_status combine_run(void *arguments, const fl_partial *partials, int64_
 /* The strides of the arrays that are there. */
 static int present_strides(fl_pointwise_args *args, int64_t *strides[]) {
     int n = 0;
-    fl_input *inputs[] = {&args->operands[0], &args->operands[1], &args->operands[2], &args->weight,
-                          &args->grad_output};
+    fl_input *inputs[] = {&args->operands[0], &args->operands[1], &args->operands[2],
+                          &args->weight,      &args->where,       &args->grad_output};
     fl_output *outputs[] = {&args->loss_values, &args->gradients[0], &args->gradients[1], &args->gradients[2],
                             &args->hessian};
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         if (inputs[i]->data) strides[n++] = inputs[i]->strides;
     for (int i = 0; i < 5; i++)
         if (outputs[i]->data) strides[n++] = outputs[i]->strides;
@@ -75,7 +76,7 @@ fl_status fl_pointwise_program(fl_pointwise_args *args, fl_program *program) {
     const fl_kernels *kernels = fl_kernels_for(fl_compute_dtype(args->operands[0].dtype));
     if (!kernels || args->loss < 0 || !kernels->pointwise_name(args->loss)) return FL_BAD_ARGUMENT;
 
-    int64_t *strides[10];
+    int64_t *strides[11];
     fl_merge_dimensions(&args->ndim, args->shape, strides, present_strides(args, strides));
     int64_t points = 1, gradient_bytes = 0;
     for (int32_t d = 0; d < args->ndim; d++) points *= args->shape[d];
@@ -99,7 +100,8 @@ fl_status fl_pointwise_program(fl_pointwise_args *args, fl_program *program) {
     };
     if (args->check_first)
         program->stage[program->stages++] = (fl_stage){kernels->pointwise_check, tasks, combine_check};
-    if (args->weighted_mean && args->weight.data && args->reduction == FL_MEAN)
+    const int weighs = (args->weighted_mean && args->weight.data) || args->where.data;
+    if (weighs && args->reduction == FL_MEAN)
         program->stage[program->stages++] = (fl_stage){kernels->pointwise_weights, tasks, combine_weights};
     program->stage[program->stages++] = (fl_stage){kernels->pointwise, tasks, combine_run};
     return FL_OK;

@@ -20,34 +20,24 @@ void fl_recorder_set(fl_recording *recording) { recorder = recording; }
 #define OPERANDS(type, field) AT(type, field[0].data), AT(type, field[1].data), AT(type, field[2].data)
 
 static const size_t softmax_pointers[] = {
-    AT(softmax, logits.data),
-    AT(softmax, target.data),
-    AT(softmax, class_weight),
-    AT(softmax, sample_weight.data),
-    AT(softmax, grad_output.data),
-    AT(softmax, loss.data),
-    AT(softmax, gradient.data),
-    AT(softmax, hessian.data),
-    AT(softmax, lse.data),
-    AT(softmax, entropy.data),
-    AT(softmax, accuracy.data),
-    AT(softmax, log_prob.data),
-    SIZE_MAX,
+    AT(softmax, logits.data),   AT(softmax, target.data),
+    AT(softmax, class_weight),  AT(softmax, sample_weight.data),
+    AT(softmax, where.data),    AT(softmax, grad_output.data),
+    AT(softmax, loss.data),     AT(softmax, gradient.data),
+    AT(softmax, hessian.data),  AT(softmax, lse.data),
+    AT(softmax, entropy.data),  AT(softmax, accuracy.data),
+    AT(softmax, log_prob.data), SIZE_MAX,
 };
 static const size_t pointwise_pointers[] = {
-    OPERANDS(pointwise, operands),
-    AT(pointwise, weight.data),
-    AT(pointwise, grad_output.data),
-    AT(pointwise, loss_values.data),
-    OPERANDS(pointwise, gradients),
-    AT(pointwise, hessian.data),
-    SIZE_MAX,
+    OPERANDS(pointwise, operands),   AT(pointwise, weight.data),
+    AT(pointwise, where.data),       AT(pointwise, grad_output.data),
+    AT(pointwise, loss_values.data), OPERANDS(pointwise, gradients),
+    AT(pointwise, hessian.data),     SIZE_MAX,
 };
 static const size_t rowwise_pointers[] = {
-    OPERANDS(rowwise, operands),   AT(rowwise, target.data),
-    AT(rowwise, class_weight),     AT(rowwise, sample_weight.data),
-    AT(rowwise, grad_output.data), AT(rowwise, loss_values.data),
-    OPERANDS(rowwise, gradients),  SIZE_MAX,
+    OPERANDS(rowwise, operands),     AT(rowwise, target.data),     AT(rowwise, class_weight),
+    AT(rowwise, sample_weight.data), AT(rowwise, where.data),      AT(rowwise, grad_output.data),
+    AT(rowwise, loss_values.data),   OPERANDS(rowwise, gradients), SIZE_MAX,
 };
 static const size_t linear_pointers[] = {
     AT(linear, input.data),
@@ -59,6 +49,7 @@ static const size_t linear_pointers[] = {
     AT(linear, softmax.target.data),
     AT(linear, softmax.class_weight),
     AT(linear, softmax.sample_weight.data),
+    AT(linear, softmax.where.data),
     AT(linear, softmax.grad_output.data),
     AT(linear, softmax.loss.data),
     AT(linear, softmax.lse.data),
@@ -177,6 +168,7 @@ static fl_status run_once(fl_family family, void *args, int requested, int *no_m
 /* Positions and their class indices, of whichever family. */
 typedef struct labelled {
     fl_input *target;
+    const fl_input *where; /* positions where it is 0 have none that counts */
     int32_t ndim;
     const int64_t *shape;
     int64_t classes, width; /* width: indices of a position */
@@ -237,13 +229,24 @@ static void spoil(const fl_output *output, int32_t ndim, const int64_t *shape, i
 static int find_labels(fl_family family, void *args, labelled *found) {
     if (family == FL_SOFTMAX || family == FL_LINEAR) {
         fl_softmax_args *softmax = family == FL_SOFTMAX ? args : &((fl_linear_args *)args)->softmax;
-        *found = (labelled){
-            &softmax->target, softmax->ndim, softmax->shape, softmax->classes, 1, softmax->ignore_index, 1};
+        *found = (labelled){.target = &softmax->target,
+                            .where = &softmax->where,
+                            .ndim = softmax->ndim,
+                            .shape = softmax->shape,
+                            .classes = softmax->classes,
+                            .width = 1,
+                            .stand_in = softmax->ignore_index,
+                            .has_ignored = 1};
         return 1;
     }
     if (family == FL_ROWWISE) {
         fl_rowwise_args *rows = args;
-        *found = (labelled){&rows->target, rows->ndim, rows->shape, rows->classes, 1, 0, 0};
+        *found = (labelled){.target = &rows->target,
+                            .where = &rows->where,
+                            .ndim = rows->ndim,
+                            .shape = rows->shape,
+                            .classes = rows->classes,
+                            .width = 1};
         if (rows->label_rows) {
             found->target = &rows->operands[1];
             found->width = rows->classes;
@@ -269,6 +272,8 @@ static void copy_labels(const labelled *of, int64_t positions, int64_t *labels, 
             if (of->has_ignored && label == of->stand_in) continue;
             if (label < 0 || label >= of->classes) bad[i] = 1;
         }
+        const uint8_t *where = of->where->data;
+        if (where && !where[offset_of(i, of->ndim, of->shape, of->where->strides)]) bad[i] = 0;
         if (bad[i])
             for (int64_t k = 0; k < of->width; k++) own[k] = of->stand_in;
     }

@@ -20,6 +20,7 @@ static fl_status check_arguments(const fl_rowwise_args *args) {
     if (!fl_is_real(prediction)) return FL_BAD_DTYPE;
     if (args->grad_output.data && !fl_is_real(args->grad_output.dtype)) return FL_BAD_DTYPE;
     if (args->sample_weight.data && !fl_is_real(args->sample_weight.dtype)) return FL_BAD_DTYPE;
+    if (args->where.data && args->where.dtype != FL_UINT8) return FL_BAD_DTYPE;
     if (args->target.data && !fl_is_index(args->target.dtype)) return FL_BAD_DTYPE;
     if (args->label_rows && !fl_is_index(args->operands[1].dtype)) return FL_BAD_DTYPE;
     const fl_output *outputs[] = {&args->loss_values, &args->gradients[0], &args->gradients[1],
@@ -60,11 +61,11 @@ static fl_status combine_run(void *arguments, const fl_partial *partials, int64_
 /* The strides of the arrays that are there. */
 static int present_strides(fl_rowwise_args *args, int64_t *strides[]) {
     int n = 0;
-    fl_input *inputs[] = {&args->operands[0], &args->operands[1],   &args->operands[2],
-                          &args->target,      &args->sample_weight, &args->grad_output};
+    fl_input *inputs[] = {&args->operands[0],   &args->operands[1], &args->operands[2], &args->target,
+                          &args->sample_weight, &args->where,       &args->grad_output};
     fl_output *outputs[] = {&args->loss_values, &args->gradients[0], &args->gradients[1],
                             &args->gradients[2]};
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 7; i++)
         if (inputs[i]->data) strides[n++] = inputs[i]->strides;
     for (int i = 0; i < 4; i++)
         if (outputs[i]->data) strides[n++] = outputs[i]->strides;
@@ -78,7 +79,7 @@ fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program) {
     const fl_kernels *kernels = fl_kernels_for(real);
     if (!kernels || !kernels->rowwise_name(args->loss)) return FL_BAD_ARGUMENT;
 
-    int64_t *strides[10];
+    int64_t *strides[11];
     fl_merge_dimensions(&args->ndim, args->shape, strides, present_strides(args, strides));
     const int64_t classes = args->classes;
     int64_t rows = 1, gradient_bytes = 0;
@@ -100,7 +101,8 @@ fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program) {
         .workspace = (size_t)(FL_ROW_BUFFERS * round_up(classes * fl_size_of(real), 64)),
         .work = (double)rows * (double)classes,
     };
-    if (args->target.data || args->label_rows || (args->sample_weight.data && args->reduction == FL_MEAN))
+    const int weighs = args->sample_weight.data || args->where.data;
+    if (args->target.data || args->label_rows || (weighs && args->reduction == FL_MEAN))
         program->stage[program->stages++] = (fl_stage){kernels->rowwise_check, tasks, combine_check};
     program->stage[program->stages++] = (fl_stage){kernels->rowwise, tasks, combine_run};
     return FL_OK;

@@ -37,6 +37,7 @@ static fl_status check_dtypes(const fl_softmax_args *args) {
     if (args->kind == FL_INDEX_TARGET && !fl_is_index(args->target.dtype)) return FL_BAD_DTYPE;
     if (args->kind == FL_PROBABILITY_TARGET && !fl_is_real(args->target.dtype)) return FL_BAD_DTYPE;
     if (args->sample_weight.data && !fl_is_real(args->sample_weight.dtype)) return FL_BAD_DTYPE;
+    if (args->where.data && args->where.dtype != FL_UINT8) return FL_BAD_DTYPE;
     if (args->grad_output.data && !fl_is_real(args->grad_output.dtype)) return FL_BAD_DTYPE;
     /* Boosters want float32 derivatives of float64 predictions. */
     const fl_dtype other = args->hessian.data ? FL_FLOAT32 : real;
@@ -61,8 +62,12 @@ static fl_status check_options(const fl_softmax_args *args) {
     if (args->hessian.data && (!has_target || !args->gradient.data || args->temperature != 0))
         return FL_BAD_ARGUMENT;
     if (args->log_prob.data && args->kind != FL_INDEX_TARGET) return FL_BAD_ARGUMENT;
+    if (args->where.data && !has_target && args->kind != FL_ENTROPY) return FL_BAD_ARGUMENT;
+    if (!(args->entropy_bonus - args->entropy_bonus == 0)) return FL_BAD_ARGUMENT;
+    if (args->entropy_bonus != 0 && !has_target) return FL_BAD_ARGUMENT;
     if (args->prediction == FL_LOGITS) return FL_OK;
-    if (!has_target || transforms || args->z_loss != 0 || args->focusing != 0) return FL_BAD_ARGUMENT;
+    if (!has_target || transforms || args->z_loss != 0 || args->focusing != 0 || args->entropy_bonus != 0)
+        return FL_BAD_ARGUMENT;
     if (args->hessian.data || wants_outputs(args)) return FL_BAD_ARGUMENT;
     if (args->prediction == FL_PROBABILITIES) return FL_OK;
     return args->kind == FL_INDEX_TARGET && args->label_smoothing == 0 ? FL_OK : FL_BAD_ARGUMENT;
@@ -113,7 +118,7 @@ static fl_status combine_run(void *arguments, const fl_partial *partials, int64_
         z_sum += partials[task].z_sum;
     }
     args->value = sum / args->plan.divisor;
-    if (args->z_loss != 0) args->value += z_sum / args->plan.z_divisor;
+    if (args->z_loss != 0 || args->plan.entropy) args->value += z_sum / args->plan.z_divisor;
     return FL_OK;
 }
 
@@ -123,7 +128,8 @@ static void plan_columns(fl_softmax_args *args, int64_t lanes, int64_t size, fl_
     const int64_t fitting = TILE_BYTES / (args->classes * size) / lanes * lanes;
     const int64_t tile = fitting < lanes ? lanes : fitting > FL_MOST_TILE ? FL_MOST_TILE : fitting;
     const int second = args->kind == FL_PROBABILITY_TARGET || args->kind == FL_LOG_SOFTMAX;
-    const int tiles = 1 + args->plan.stream + second + (args->softcap != 0) + (args->hessian.data != NULL);
+    const int tiles = 1 + args->plan.stream + second + (args->softcap != 0) + (args->hessian.data != NULL) +
+                      args->plan.entropy;
     args->plan.tile = tile;
     args->plan.keep = 1;
     const int64_t lines = (tile * size / 64 | 1) + 2; /* of 64 bytes: softmax_columns' pitch */
@@ -148,6 +154,7 @@ static int present_strides(fl_softmax_args *args, int64_t *strides[]) {
     strides[n++] = args->logits.strides;
     if (args->target.data) strides[n++] = args->target.strides;
     if (args->sample_weight.data) strides[n++] = args->sample_weight.strides;
+    if (args->where.data) strides[n++] = args->where.strides;
     if (args->grad_output.data) strides[n++] = args->grad_output.strides;
     fl_output *outputs[] = {&args->loss,    &args->gradient, &args->hessian, &args->lse,
                             &args->entropy, &args->accuracy, &args->log_prob};
@@ -164,7 +171,7 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
     if (!kernels) return FL_BAD_ARGUMENT;
     const int64_t size = args->logits.dtype == FL_FLOAT64 ? 8 : 4, classes = args->classes;
 
-    int64_t *strides[11];
+    int64_t *strides[12];
     fl_merge_dimensions(&args->ndim, args->shape, strides, present_strides(args, strides));
     int64_t positions = 1;
     for (int32_t d = 0; d < args->ndim; d++) positions *= args->shape[d];
@@ -176,7 +183,10 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
                         (args->logits.class_stride != 1 && fits);
     const int64_t gradient_size = fl_size_of(args->gradient.dtype);
     args->plan.positions = positions;
-    args->plan.extras = args->z_loss != 0 || args->hessian.data || wants_outputs(args);
+    args->plan.entropy = args->entropy_bonus != 0 || args->kind == FL_ENTROPY;
+    args->plan.terms =
+        args->z_loss != 0 || args->hessian.data || args->lse.data || args->entropy.data || args->plan.entropy;
+    args->plan.extras = args->plan.terms || wants_outputs(args);
     args->plan.stream = args->gradient.data && positions * classes * gradient_size >= STREAM_BYTES &&
                         args->gradient.data != args->logits.data;
     fl_softmax_scale(args, (double)positions, (double)positions);
@@ -199,7 +209,8 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
                   checks = ceil_divide(positions, FL_CHECK_POSITIONS);
 
     *program = (fl_program){.workspace = program->workspace, .work = (double)positions * (double)classes};
-    if (args->kind == FL_INDEX_TARGET || (args->sample_weight.data && args->reduction == FL_MEAN))
+    const int weighs = args->sample_weight.data || args->where.data;
+    if (args->kind == FL_INDEX_TARGET || (weighs && args->reduction == FL_MEAN))
         program->stage[program->stages++] = (fl_stage){kernels->softmax_check, checks, combine_check};
     const fl_task task = reads_one ? kernels->nll_positions
                          : columns ? kernels->softmax_columns

@@ -11,6 +11,7 @@ INDEX_TARGET: int
 PROBABILITY_TARGET: int
 LOGSUMEXP: int
 LOG_SOFTMAX: int
+ENTROPY: int
 
 LOGITS: int
 LOG_PROBABILITIES: int
@@ -49,6 +50,7 @@ class SoftmaxCall(Record):
     axis: Any
     num_threads: Any
     extras: Extras | None
+    where: Any
     def __init__(
         self,
         kind: int,
@@ -62,6 +64,7 @@ class SoftmaxCall(Record):
         axis: Any = None,
         num_threads: Any = None,
         extras: Extras | None = None,
+        where: Any = None,
     ) -> None: ...
 
 class PointwiseCall(Record):
@@ -73,6 +76,7 @@ class PointwiseCall(Record):
     divisor: float
     weighted_mean: bool
     num_threads: Any
+    where: Any
     def __init__(
         self,
         name: str,
@@ -83,6 +87,7 @@ class PointwiseCall(Record):
         divisor: float = 0.0,
         weighted_mean: bool = False,
         num_threads: Any = None,
+        where: Any = None,
     ) -> None: ...
 
 class RowwiseCall(Record):
@@ -96,6 +101,7 @@ class RowwiseCall(Record):
     axis: Any
     num_threads: Any
     wide: bool
+    where: Any
     def __init__(
         self,
         name: str,
@@ -108,6 +114,7 @@ class RowwiseCall(Record):
         axis: Any = None,
         num_threads: Any = None,
         wide: bool = False,
+        where: Any = None,
     ) -> None: ...
 
 def softmax(

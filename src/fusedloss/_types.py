@@ -21,6 +21,7 @@ class Extras(NamedTuple):
     temperature: float = 1.0
     softcap: float | None = None
     z_loss: float = 0.0
+    entropy_bonus: float = 0.0
     outputs: tuple[str, ...] = ()
     wide: bool = False  # losses per position have the compute dtype
 

@@ -22,6 +22,7 @@ def binary_cross_entropy(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -39,6 +40,9 @@ def binary_cross_entropy(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -72,7 +76,9 @@ def binary_cross_entropy(
     0.510826
     """
     operands = {"probs": probs, "target": target}
-    return pointwise("binary_cross_entropy", operands, (), weight, reduction, num_threads)
+    return pointwise(
+        "binary_cross_entropy", operands, (), weight, reduction, num_threads, where=where
+    )
 
 
 @loss("logits", "target", hessian=True)
@@ -82,6 +88,7 @@ def binary_cross_entropy_with_logits(
     *,
     pos_weight: ArrayLike | None = None,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -102,6 +109,9 @@ def binary_cross_entropy_with_logits(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -136,7 +146,7 @@ def binary_cross_entropy_with_logits(
     if pos_weight is not None:
         operands["pos_weight"] = pos_weight
     row = "binary_cross_entropy_with_logits"
-    return pointwise(row, operands, (), weight, reduction, num_threads)
+    return pointwise(row, operands, (), weight, reduction, num_threads, where=where)
 
 
 @loss("scores", "target", hessian=True)
@@ -145,6 +155,7 @@ def hinge_loss(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -159,6 +170,9 @@ def hinge_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -193,7 +207,7 @@ def hinge_loss(
     1.25
     """
     operands = {"scores": scores, "target": target}
-    return pointwise("hinge_loss", operands, (), weight, reduction, num_threads)
+    return pointwise("hinge_loss", operands, (), weight, reduction, num_threads, where=where)
 
 
 @loss("scores", "target", hessian=True)
@@ -202,6 +216,7 @@ def squared_hinge_loss(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -216,6 +231,9 @@ def squared_hinge_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -246,7 +264,9 @@ def squared_hinge_loss(
     2.125
     """
     operands = {"scores": scores, "target": target}
-    return pointwise("squared_hinge_loss", operands, (), weight, reduction, num_threads)
+    return pointwise(
+        "squared_hinge_loss", operands, (), weight, reduction, num_threads, where=where
+    )
 
 
 @loss("scores", "target", hessian=True)
@@ -255,6 +275,7 @@ def exponential_loss(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -269,6 +290,9 @@ def exponential_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -303,7 +327,7 @@ def exponential_loss(
     1.0
     """
     operands = {"scores": scores, "target": target}
-    return pointwise("exponential_loss", operands, (), weight, reduction, num_threads)
+    return pointwise("exponential_loss", operands, (), weight, reduction, num_threads, where=where)
 
 
 @loss("input", "target", hessian=True)
@@ -312,6 +336,7 @@ def soft_margin_loss(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -326,6 +351,9 @@ def soft_margin_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -356,7 +384,7 @@ def soft_margin_loss(
     1000.6931
     """
     operands = {"input": input, "target": target}
-    return pointwise("soft_margin_loss", operands, (), weight, reduction, num_threads)
+    return pointwise("soft_margin_loss", operands, (), weight, reduction, num_threads, where=where)
 
 
 logistic_loss = soft_margin_loss
@@ -370,6 +398,7 @@ def sigmoid_focal_loss(
     alpha: float | None = 0.25,
     gamma: float = 2.0,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -397,6 +426,9 @@ def sigmoid_focal_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -437,7 +469,9 @@ def sigmoid_focal_loss(
         OFF if alpha is None else _check.in_range("alpha", alpha, 0, 1),
         _check.in_range("gamma", gamma, 0, _check.MOST_GAMMA),
     )
-    return pointwise("sigmoid_focal_loss", operands, parameters, weight, reduction, num_threads)
+    return pointwise(
+        "sigmoid_focal_loss", operands, parameters, weight, reduction, num_threads, where=where
+    )
 
 
 @loss("logits", "target")
@@ -449,6 +483,7 @@ def asymmetric_loss(
     gamma_pos: float = 1.0,
     clip: float = 0.05,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -475,6 +510,9 @@ def asymmetric_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -515,13 +553,16 @@ def asymmetric_loss(
         _check.in_range("gamma_pos", gamma_pos, 0, _check.MOST_GAMMA),
         _check.less_than_one("clip", clip),
     )
-    return pointwise("asymmetric_loss", operands, parameters, weight, reduction, num_threads)
+    return pointwise(
+        "asymmetric_loss", operands, parameters, weight, reduction, num_threads, where=where
+    )
 
 
 def _zero_one_of_scores(
     scores: Array,
     target: Array,
     weight: Any,
+    where: Any,
     reduction: Any,
     num_threads: Any,
     gradient: bool = False,
@@ -535,16 +576,19 @@ def _zero_one_of_scores(
         reduction="sum",
         num_threads=num_threads,
         extras=Extras(outputs=("accuracy",)),
+        where=None if where is None else np.broadcast_to(where, np.shape(target)),
     )
     _, found = _core.softmax(call)
     operands = {"prediction": found["accuracy"], "target": np.ones_like(found["accuracy"])}
-    kernel, arguments = pointwise("zero_one_loss", operands, (), weight, reduction, num_threads)
+    kernel, arguments = pointwise(
+        "zero_one_loss", operands, (), weight, reduction, num_threads, where=where
+    )
     value, _ = kernel(*arguments, True, grad_output)
     if isinstance(value, np.ndarray):
         value = value.astype(scores.dtype.newbyteorder("="))
     if not gradient:
         return value
-    inputs = {"target": target, "weight": weight, "grad_output": grad_output}
+    inputs = {"target": target, "weight": weight, "where": where, "grad_output": grad_output}
     return value, _check.zeros_like("prediction", scores, out, inputs)
 
 
@@ -554,6 +598,7 @@ def zero_one_loss(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -572,6 +617,9 @@ def zero_one_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -607,6 +655,6 @@ def zero_one_loss(
     """
     given, classes, of_scores = _check.scores_or_classes(prediction, target)
     if of_scores:
-        return _zero_one_of_scores, (given, classes, weight, reduction, num_threads)
+        return _zero_one_of_scores, (given, classes, weight, where, reduction, num_threads)
     operands = {"prediction": given, "target": classes}
-    return pointwise("zero_one_loss", operands, (), weight, reduction, num_threads)
+    return pointwise("zero_one_loss", operands, (), weight, reduction, num_threads, where=where)

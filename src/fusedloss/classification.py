@@ -24,8 +24,10 @@ def cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
+    entropy_bonus: float = 0.0,
     outputs: Sequence[Output] = (),
     num_threads: int | None = None,
 ) -> Call:
@@ -39,9 +41,10 @@ def cross_entropy(
         \ell &= -(1 - \epsilon)\, w_y \log p_y - \frac{\epsilon}{C} \sum_c w_c \log p_c \\
         \ell &= -\sum_c w_c \left((1 - \epsilon)\, t_c + \frac{\epsilon}{C}\right) \log p_c
 
-    With a sample weight :math:`v`, a z-loss :math:`\lambda` and a softcap :math:`s`, the loss is
-    :math:`v (\ell + \lambda \log^2 \sum_c e^{z_c})`, all of it in the capped logits
-    :math:`s \tanh(z / s)`.
+    With a sample weight :math:`v`, a z-loss :math:`\lambda`, an entropy bonus :math:`b` and a
+    softcap :math:`s`, the loss is
+    :math:`v (\ell + \lambda \log^2 \sum_c e^{z_c} + b \sum_c p_c \log p_c)`, all of it in the
+    capped logits :math:`s \tanh(z / s)`.
 
     Parameters
     ----------
@@ -65,11 +68,17 @@ def cross_entropy(
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
         A position of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     softcap : float, optional
         What the logits are bounded by, softly; not at all if absent.
     z_loss : float, default 0
         The weight of the squared log-sum-exp. Its mean is over the positions that count, by their
         sample weights alone.
+    entropy_bonus : float, default 0
+        What the entropy of the softmax, in nats, is multiplied by and subtracted from the loss: a
+        positive one rewards spread. Its mean is taken as that of `z_loss`.
     outputs : sequence of {"lse", "entropy", "accuracy", "log_prob"}, default ()
         What else to return of each position: the log-sum-exp, the entropy of the softmax in nats,
         whether the first maximum of the logits is the target class (of probabilities: their
@@ -133,8 +142,13 @@ def cross_entropy(
     array([1.1087, 0.9329])
     """
     extras = None
-    if softcap is not None or z_loss != 0 or outputs != ():
-        extras = Extras(softcap=softcap, z_loss=z_loss, outputs=_check.outputs(outputs))
+    if softcap is not None or z_loss != 0 or entropy_bonus != 0 or outputs != ():
+        extras = Extras(
+            softcap=softcap,
+            z_loss=z_loss,
+            entropy_bonus=entropy_bonus,
+            outputs=_check.outputs(outputs),
+        )
     call = _core.SoftmaxCall(  # by position, which is quicker
         _core.CROSS_ENTROPY,
         logits,
@@ -147,6 +161,7 @@ def cross_entropy(
         None,
         num_threads,
         extras,
+        where,
     )
     return _core.softmax, (call,)
 
@@ -160,6 +175,7 @@ def nll_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Call:
     r"""Negative log-likelihood :math:`-w_y \log p_y` of class indices.
@@ -180,6 +196,9 @@ def nll_loss(
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
         A position of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -217,6 +236,7 @@ def nll_loss(
         target,
         weight=weight,
         sample_weight=sample_weight,
+        where=where,
         ignore_index=ignore_index,
         reduction=reduction,
         num_threads=num_threads,
@@ -235,6 +255,7 @@ def categorical_cross_entropy(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Call:
     r"""Cross-entropy of probabilities, for models that end in a softmax.
@@ -262,6 +283,9 @@ def categorical_cross_entropy(
     sample_weight : array of floats, one per position, optional
         Ones if absent.
         A position of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -302,6 +326,7 @@ def categorical_cross_entropy(
         probs,
         target,
         sample_weight=sample_weight,
+        where=where,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
         reduction=reduction,
@@ -322,8 +347,10 @@ def focal_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
+    entropy_bonus: float = 0.0,
     outputs: Sequence[Output] = (),
     num_threads: int | None = None,
 ) -> Call:
@@ -348,7 +375,10 @@ def focal_loss(
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
         A position of weight 0 is ignored, whatever it holds.
-    softcap, z_loss, outputs
+    where : array of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
+    softcap, z_loss, entropy_bonus, outputs
         As in `cross_entropy`.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
@@ -395,6 +425,7 @@ def focal_loss(
         target,
         weight=alpha,
         sample_weight=sample_weight,
+        where=where,
         ignore_index=ignore_index,
         reduction=reduction,
         num_threads=num_threads,
@@ -403,6 +434,7 @@ def focal_loss(
             gamma=gamma,
             softcap=softcap,
             z_loss=z_loss,
+            entropy_bonus=entropy_bonus,
             outputs=_check.outputs(outputs),
         ),
     )

@@ -19,6 +19,7 @@ def kl_div(
     *,
     log_target: bool = False,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Literal["none", "mean", "sum", "batchmean"] = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -38,6 +39,9 @@ def kl_div(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "batchmean", "none"}, default "mean"
         "mean" divides by the number of elements, "batchmean" by the length of the first axis, which
         gives the divergence of the rows' distributions.
@@ -78,7 +82,7 @@ def kl_div(
     operands = {"log_probs": log_probs, "target": target}
     row = "kl_div_of_logs" if _check.flag("log_target", log_target) else "kl_div"
     mode, divisor = _check.batch_mean("log_probs", log_probs, reduction)
-    return pointwise(row, operands, (), weight, mode, num_threads, divisor=divisor)
+    return pointwise(row, operands, (), weight, mode, num_threads, where=where, divisor=divisor)
 
 
 @loss("log_probs", "log_target")
@@ -88,6 +92,7 @@ def js_div(
     *,
     beta: float = 0.5,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -112,6 +117,9 @@ def js_div(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -150,7 +158,7 @@ def js_div(
     """
     operands = {"log_probs": log_probs, "log_target": log_target}
     parameters = (_check.in_range("beta", beta, 0, 1),)
-    return pointwise("js_div", operands, parameters, weight, reduction, num_threads)
+    return pointwise("js_div", operands, parameters, weight, reduction, num_threads, where=where)
 
 
 @loss("probs", "target")
@@ -159,6 +167,7 @@ def total_variation_loss(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -173,6 +182,9 @@ def total_variation_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -203,4 +215,6 @@ def total_variation_loss(
     0.25
     """
     operands = {"probs": probs, "target": target}
-    return pointwise("total_variation_loss", operands, (), weight, reduction, num_threads)
+    return pointwise(
+        "total_variation_loss", operands, (), weight, reduction, num_threads, where=where
+    )

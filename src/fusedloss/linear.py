@@ -23,6 +23,7 @@ def linear_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
     shift: int = 0,
@@ -61,6 +62,9 @@ def linear_cross_entropy(
     sample_weight : array of floats, shape (...), optional
         A weight per position; ones if absent. "mean" divides by their sum, times class weights.
         A position of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     softcap : float, optional
         A bound s on the logits, which become s tanh(z / s).
     z_loss : float, default 0
@@ -144,6 +148,7 @@ def linear_cross_entropy(
         "linear_bias": linear_bias,
         "weight": weight,
         "sample_weight": sample_weight,
+        "where": where,
     }
     call = _check.linear(
         given,

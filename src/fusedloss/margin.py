@@ -26,6 +26,7 @@ def arcface_loss(
     easy_margin: bool = False,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -66,6 +67,9 @@ def arcface_loss(
     sample_weight : array of floats, shape (...), optional
         A weight per position; ones if absent. "mean" divides by their sum, times class weights.
         A position of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     ignore_index : int, default -1
         Positions with this class index are ignored: no loss, no weight in the mean, zero gradient.
     label_smoothing : float in [0, 1], default 0
@@ -141,6 +145,7 @@ def arcface_loss(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin(kind, (_check.angle("margin", margin),)),
         scale,
@@ -161,6 +166,7 @@ def cosface_loss(
     scale: float = 64.0,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -183,9 +189,9 @@ def cosface_loss(
         less of an embedding, for the sake of classes that training does not see [2]_.
     scale : float, default 64
         The scale s.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in `arcface_loss`.
-    reduction, workspace, num_threads
+    focal_gamma, annealing, gradient, reduction, workspace, num_threads
         As in `arcface_loss`.
 
     Returns
@@ -224,6 +230,7 @@ def cosface_loss(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin("combined", (1.0, 0.0, _check.cosine_margin("margin", margin))),
         scale,
@@ -243,6 +250,7 @@ def normface_loss(
     scale: float = 20.0,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -262,9 +270,9 @@ def normface_loss(
         As in `arcface_loss`.
     scale : float, default 20
         The scale s: the inverse of a temperature.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in `arcface_loss`.
-    reduction, workspace, num_threads
+    focal_gamma, annealing, gradient, reduction, workspace, num_threads
         As in `arcface_loss`.
 
     Returns
@@ -301,6 +309,7 @@ def normface_loss(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin("combined", (1.0, 0.0, 0.0)),
         scale,
@@ -320,6 +329,7 @@ def l2_softmax_loss(
     alpha: float = 16.0,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -340,9 +350,9 @@ def l2_softmax_loss(
         As in `arcface_loss`.
     alpha : float, default 16
         The radius of the sphere.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in `arcface_loss`.
-    reduction, workspace, num_threads
+    focal_gamma, annealing, gradient, reduction, workspace, num_threads
         As in `arcface_loss`.
 
     Returns
@@ -381,6 +391,7 @@ def l2_softmax_loss(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin("combined", (1.0, 0.0, 0.0), keep_weight_norm=True),
         scale,
@@ -404,6 +415,7 @@ def combined_margin_loss(
     interclass_filtering_threshold: float = 0.0,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -429,9 +441,9 @@ def combined_margin_loss(
         The scale s.
     interclass_filtering_threshold : float, default 0
         The logits of other classes whose cosine is above it become 0, without a gradient; 0: none.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in `arcface_loss`.
-    reduction, workspace, num_threads
+    focal_gamma, annealing, gradient, reduction, workspace, num_threads
         As in `arcface_loss`.
 
     Returns
@@ -473,6 +485,7 @@ def combined_margin_loss(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin("combined", _check.three_margins(m1, m2, m3), filter=threshold),
         scale,
@@ -493,6 +506,7 @@ def l_softmax_loss(
     scale: float = 1.0,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -517,9 +531,9 @@ def l_softmax_loss(
         The factor m of the angle: a positive integer.
     scale : float, default 1.0
         The scale s.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in `arcface_loss`.
-    reduction, workspace, num_threads
+    focal_gamma, annealing, gradient, reduction, workspace, num_threads
         As in `arcface_loss`.
 
     Returns
@@ -561,6 +575,7 @@ def l_softmax_loss(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin(
             "multiplicative",
@@ -586,6 +601,7 @@ def a_softmax_loss(
     scale: float = 1.0,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -610,9 +626,9 @@ def a_softmax_loss(
         The factor m of the angle: a positive integer.
     scale : float, default 1.0
         The scale s.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in `arcface_loss`.
-    reduction, workspace, num_threads
+    focal_gamma, annealing, gradient, reduction, workspace, num_threads
         As in `arcface_loss`.
 
     Returns
@@ -654,6 +670,7 @@ def a_softmax_loss(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin("multiplicative", (_check.whole_factor("margin", margin),), keep_norm=True),
         scale,
@@ -674,6 +691,7 @@ def sphereface_loss(
     scale: float = 30.0,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -698,9 +716,9 @@ def sphereface_loss(
         The factor m of the angle, at least 1.
     scale : float, default 30.0
         The scale s.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in `arcface_loss`.
-    reduction, workspace, num_threads
+    focal_gamma, annealing, gradient, reduction, workspace, num_threads
         As in `arcface_loss`.
 
     Returns
@@ -741,6 +759,7 @@ def sphereface_loss(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin("multiplicative", (_check.factor("margin", margin),)),
         scale,
@@ -762,6 +781,7 @@ def subcenter_arcface_loss(
     sub_centers: int = 3,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -785,9 +805,9 @@ def subcenter_arcface_loss(
         As in `arcface_loss`.
     sub_centers : int, default 3
         The number K of centers of each class.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in `arcface_loss`.
-    reduction, workspace, num_threads
+    focal_gamma, annealing, gradient, reduction, workspace, num_threads
         As in `arcface_loss`.
 
     Returns
@@ -828,6 +848,7 @@ def subcenter_arcface_loss(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin("arcface", (_check.angle("margin", margin),), centers=centers),
         scale,
@@ -849,6 +870,7 @@ def curricularface_loss(
     t: float = 0.0,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -874,9 +896,9 @@ def curricularface_loss(
     t : float, default 0
         How far training is: the running mean of the targets' cosines. The paper's rule, before each
         step, is ``t = 0.99 * t + 0.01 * mean``.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in `arcface_loss`.
-    reduction, workspace, num_threads
+    focal_gamma, annealing, gradient, reduction, workspace, num_threads
         As in `arcface_loss`.
 
     Returns
@@ -916,6 +938,7 @@ def curricularface_loss(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin("curricularface", parameters),
         scale,
@@ -939,6 +962,7 @@ def adaface_loss(
     norm_std: float | None = None,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -972,9 +996,9 @@ def adaface_loss(
     norm_mean, norm_std
         Mean :math:`\mu` and standard deviation :math:`\sigma` of the norms: those of the batch, or
         running ones. If absent they are computed of the positions that are not ignored.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in `arcface_loss`.
-    reduction, workspace, num_threads
+    focal_gamma, annealing, gradient, reduction, workspace, num_threads
         As in `arcface_loss`.
 
     Returns
@@ -1009,7 +1033,7 @@ def adaface_loss(
     if norm_mean is None or norm_std is None:
         by_class = class_weight if label_smoothing == 0 else None
         mean, std = _check.norm_statistics(
-            embeddings, target, ignore_index, sample_weight, by_class
+            embeddings, target, ignore_index, sample_weight, by_class, where
         )
     if norm_mean is not None:
         mean = _check.not_negative("norm_mean", norm_mean)
@@ -1023,6 +1047,7 @@ def adaface_loss(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin("adaface", parameters),
         scale,
@@ -1048,6 +1073,7 @@ def magface_loss(
     easy_margin: bool = True,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -1081,9 +1107,9 @@ def magface_loss(
         The factor of the penalty on small norms.
     easy_margin : bool, default True
         The margin for angles below :math:`\pi/2` alone.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in `arcface_loss`.
-    reduction, workspace, num_threads
+    focal_gamma, annealing, gradient, reduction, workspace, num_threads
         As in `arcface_loss`.
 
     Returns
@@ -1125,6 +1151,7 @@ def magface_loss(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin(kind, parameters),
         scale,
@@ -1146,6 +1173,7 @@ def margin_cross_entropy(
     scale: float = 64.0,
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -1172,9 +1200,9 @@ def margin_cross_entropy(
         :math:`\pi`, and of a cosine, from -2 to 2.
     scale : float, default 64
         The scale s.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in `arcface_loss`.
-    reduction, workspace, num_threads
+    focal_gamma, annealing, gradient, reduction, workspace, num_threads
         As in `arcface_loss`.
 
     Returns
@@ -1211,6 +1239,7 @@ def margin_cross_entropy(
             "target": target,
             "class_weight": class_weight,
             "sample_weight": sample_weight,
+            "where": where,
         },
         Margin("combined", _check.three_margins(m1, m2, m3)),
         scale,

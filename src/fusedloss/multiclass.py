@@ -19,6 +19,7 @@ def multi_margin_loss(
     margin: float = 1.0,
     weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -42,6 +43,9 @@ def multi_margin_loss(
     sample_weight : array of floats, of the target's shape, optional
         A weight per row; ones if absent.
         A row of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -84,6 +88,7 @@ def multi_margin_loss(
         *("multi_margin_loss", operands, (_check.INDICES,), parameters, reduction, num_threads),
         weight=weight,
         sample_weight=sample_weight,
+        where=where,
     )
 
 
@@ -93,6 +98,7 @@ def categorical_hinge_loss(
     target: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -113,6 +119,9 @@ def categorical_hinge_loss(
     sample_weight : array of floats, one per row, optional
         A weight per row; ones if absent.
         A row of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -150,6 +159,7 @@ def categorical_hinge_loss(
         *("categorical_hinge_loss", operands, (_check.INDICES_OR_ROWS,), ()),
         *(reduction, num_threads),
         sample_weight=sample_weight,
+        where=where,
     )
 
 
@@ -159,6 +169,7 @@ def multilabel_margin_loss(
     target: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -175,6 +186,9 @@ def multilabel_margin_loss(
     sample_weight : array of floats, one per row, optional
         A weight per row; ones if absent.
         A row of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -210,6 +224,7 @@ def multilabel_margin_loss(
     return rowwise(
         *("multilabel_margin_loss", operands, (_check.LABELS,), (), reduction, num_threads),
         sample_weight=sample_weight,
+        where=where,
     )
 
 
@@ -220,6 +235,7 @@ def multilabel_soft_margin_loss(
     *,
     weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -241,6 +257,9 @@ def multilabel_soft_margin_loss(
     sample_weight : array of floats, shape (...), optional
         A weight per row; ones if absent.
         A row of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -274,6 +293,7 @@ def multilabel_soft_margin_loss(
         *("multilabel_soft_margin_loss", operands, (_check.ROWS,), (), reduction, num_threads),
         weight=weight,
         sample_weight=sample_weight,
+        where=where,
         axis=-1,
     )
 
@@ -285,6 +305,7 @@ def poly1_cross_entropy(
     *,
     epsilon: float = 2.0,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -307,6 +328,9 @@ def poly1_cross_entropy(
     sample_weight : array of floats, one per row, optional
         A weight per row; ones if absent.
         A row of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -350,6 +374,7 @@ def poly1_cross_entropy(
         *("poly1_cross_entropy", operands, (_check.INDICES_OR_ROWS,), parameters),
         *(reduction, num_threads),
         sample_weight=sample_weight,
+        where=where,
     )
 
 
@@ -360,6 +385,7 @@ def generalized_cross_entropy(
     *,
     q: float = 0.5,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -378,6 +404,9 @@ def generalized_cross_entropy(
     sample_weight : array of floats, of the target's shape, optional
         A weight per row; ones if absent.
         A row of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -421,6 +450,7 @@ def generalized_cross_entropy(
         *("generalized_cross_entropy", operands, (_check.INDICES,), parameters),
         *(reduction, num_threads),
         sample_weight=sample_weight,
+        where=where,
     )
 
 
@@ -430,6 +460,7 @@ def sparsemax_loss(
     target: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -451,6 +482,9 @@ def sparsemax_loss(
     sample_weight : array of floats, of the target's shape, optional
         A weight per row; ones if absent.
         A row of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -491,4 +525,5 @@ def sparsemax_loss(
     return rowwise(
         *("sparsemax_loss", operands, (_check.INDICES,), (), reduction, num_threads),
         sample_weight=sample_weight,
+        where=where,
     )

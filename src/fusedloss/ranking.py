@@ -19,6 +19,7 @@ def margin_ranking_loss(
     *,
     margin: float = 0.0,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -38,6 +39,9 @@ def margin_ranking_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -70,7 +74,9 @@ def margin_ranking_loss(
     """
     operands = {"input1": input1, "input2": input2, "target": target}
     parameters = (_check.finite("margin", margin),)
-    return pointwise("margin_ranking_loss", operands, parameters, weight, reduction, num_threads)
+    return pointwise(
+        "margin_ranking_loss", operands, parameters, weight, reduction, num_threads, where=where
+    )
 
 
 @loss("input")
@@ -80,6 +86,7 @@ def hinge_embedding_loss(
     *,
     margin: float = 1.0,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -100,6 +107,9 @@ def hinge_embedding_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -132,7 +142,9 @@ def hinge_embedding_loss(
     """
     operands = {"input": input, "target": target}
     parameters = (_check.finite("margin", margin),)
-    return pointwise("hinge_embedding_loss", operands, parameters, weight, reduction, num_threads)
+    return pointwise(
+        "hinge_embedding_loss", operands, parameters, weight, reduction, num_threads, where=where
+    )
 
 
 @loss("logits")

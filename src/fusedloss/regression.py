@@ -16,6 +16,7 @@ def l1_loss(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -30,6 +31,9 @@ def l1_loss(
     weight : array of real numbers, optional
         A weight :math:`w` per element; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the sum of the weights.
     num_threads : int, optional
@@ -60,7 +64,9 @@ def l1_loss(
     1.0
     """
     operands = {"input": input, "target": target}
-    return pointwise("l1_loss", operands, (), weight, reduction, num_threads, weighted_mean=True)
+    return pointwise(
+        "l1_loss", operands, (), weight, reduction, num_threads, where=where, weighted_mean=True
+    )
 
 
 @loss("input", "target", hessian=True)
@@ -69,6 +75,7 @@ def mse_loss(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -83,6 +90,9 @@ def mse_loss(
     weight : array of real numbers, optional
         A weight :math:`w` per element; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the sum of the weights.
     num_threads : int, optional
@@ -113,7 +123,9 @@ def mse_loss(
     0.5
     """
     operands = {"input": input, "target": target}
-    return pointwise("mse_loss", operands, (), weight, reduction, num_threads, weighted_mean=True)
+    return pointwise(
+        "mse_loss", operands, (), weight, reduction, num_threads, where=where, weighted_mean=True
+    )
 
 
 @loss("input", "target", hessian=True)
@@ -123,6 +135,7 @@ def smooth_l1_loss(
     *,
     beta: float = 1.0,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -144,6 +157,9 @@ def smooth_l1_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -179,7 +195,9 @@ def smooth_l1_loss(
     """
     operands = {"input": input, "target": target}
     parameters = (_check.not_negative("beta", beta),)
-    return pointwise("smooth_l1_loss", operands, parameters, weight, reduction, num_threads)
+    return pointwise(
+        "smooth_l1_loss", operands, parameters, weight, reduction, num_threads, where=where
+    )
 
 
 @loss("input", "target", hessian=True)
@@ -189,6 +207,7 @@ def huber_loss(
     *,
     delta: float = 1.0,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -210,6 +229,9 @@ def huber_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -245,7 +267,9 @@ def huber_loss(
     """
     operands = {"input": input, "target": target}
     parameters = (_check.positive("delta", delta),)
-    return pointwise("huber_loss", operands, parameters, weight, reduction, num_threads)
+    return pointwise(
+        "huber_loss", operands, parameters, weight, reduction, num_threads, where=where
+    )
 
 
 @loss("input", "target", hessian=True)
@@ -255,6 +279,7 @@ def pseudo_huber_loss(
     *,
     delta: float = 1.0,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -273,6 +298,9 @@ def pseudo_huber_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 counts nothing, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -314,7 +342,9 @@ def pseudo_huber_loss(
     """
     operands = {"input": input, "target": target}
     parameters = (_check.positive("delta", delta),)
-    return pointwise("pseudo_huber_loss", operands, parameters, weight, reduction, num_threads)
+    return pointwise(
+        "pseudo_huber_loss", operands, parameters, weight, reduction, num_threads, where=where
+    )
 
 
 @loss("input", "target", hessian=True)
@@ -323,6 +353,7 @@ def log_cosh_loss(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -337,6 +368,9 @@ def log_cosh_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -370,7 +404,7 @@ def log_cosh_loss(
     999.7406
     """
     operands = {"input": input, "target": target}
-    return pointwise("log_cosh_loss", operands, (), weight, reduction, num_threads)
+    return pointwise("log_cosh_loss", operands, (), weight, reduction, num_threads, where=where)
 
 
 @loss("input", "target", hessian=True)
@@ -380,6 +414,7 @@ def quantile_loss(
     *,
     quantile: float = 0.5,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -398,6 +433,9 @@ def quantile_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -433,7 +471,9 @@ def quantile_loss(
     """
     operands = {"input": input, "target": target}
     parameters = (_check.in_range("quantile", quantile, 0, 1),)
-    return pointwise("quantile_loss", operands, parameters, weight, reduction, num_threads)
+    return pointwise(
+        "quantile_loss", operands, parameters, weight, reduction, num_threads, where=where
+    )
 
 
 @loss("input", "target", hessian=True)
@@ -442,6 +482,7 @@ def msle_loss(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -456,6 +497,9 @@ def msle_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -488,7 +532,7 @@ def msle_loss(
     1.0
     """
     operands = {"input": input, "target": target}
-    return pointwise("msle_loss", operands, (), weight, reduction, num_threads)
+    return pointwise("msle_loss", operands, (), weight, reduction, num_threads, where=where)
 
 
 @loss("input", "target", hessian=True)
@@ -497,6 +541,7 @@ def mape_loss(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -511,6 +556,9 @@ def mape_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -542,7 +590,7 @@ def mape_loss(
     35.0
     """
     operands = {"input": input, "target": target}
-    return pointwise("mape_loss", operands, (), weight, reduction, num_threads)
+    return pointwise("mape_loss", operands, (), weight, reduction, num_threads, where=where)
 
 
 @loss("input", "target", hessian=True)
@@ -554,6 +602,7 @@ def poisson_nll_loss(
     full: bool = False,
     eps: float = 1e-8,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -581,6 +630,9 @@ def poisson_nll_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -617,7 +669,7 @@ def poisson_nll_loss(
     of_log = _check.flag("log_input", log_input)
     row = "poisson_nll_loss" if of_log else "poisson_nll_loss_of_rate"
     parameters = (float(_check.flag("full", full)), _check.not_negative("eps", eps))
-    return pointwise(row, operands, parameters, weight, reduction, num_threads)
+    return pointwise(row, operands, parameters, weight, reduction, num_threads, where=where)
 
 
 @loss("input", "target", "var", hessian=True)
@@ -629,6 +681,7 @@ def gaussian_nll_loss(
     full: bool = False,
     eps: float = 1e-6,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -655,6 +708,9 @@ def gaussian_nll_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -693,7 +749,7 @@ def gaussian_nll_loss(
     operands = {"input": input, "target": target, "var": var}
     parameters = (float(_check.flag("full", full)), _check.positive("eps", eps))
     kernel, arguments = pointwise(
-        "gaussian_nll_loss", operands, parameters, weight, reduction, num_threads
+        "gaussian_nll_loss", operands, parameters, weight, reduction, num_threads, where=where
     )
     return variances_of_rows if lacks_last_axis(var, input) else kernel, arguments
 
@@ -704,6 +760,7 @@ def gamma_loss(
     target: ArrayLike,
     *,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -718,6 +775,9 @@ def gamma_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -752,7 +812,7 @@ def gamma_loss(
     2.0
     """
     operands = {"input": input, "target": target}
-    return pointwise("gamma_loss", operands, (), weight, reduction, num_threads)
+    return pointwise("gamma_loss", operands, (), weight, reduction, num_threads, where=where)
 
 
 @loss("input", "target", hessian=True)
@@ -762,6 +822,7 @@ def tweedie_loss(
     *,
     power: float = 1.5,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -784,6 +845,9 @@ def tweedie_loss(
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -826,4 +890,4 @@ def tweedie_loss(
         1.0: ("poisson_nll_loss", (0.0,)),
         2.0: ("gamma_loss", ()),
     }.get(power, ("tweedie_loss", (power,)))
-    return pointwise(row, operands, parameters, weight, reduction, num_threads)
+    return pointwise(row, operands, parameters, weight, reduction, num_threads, where=where)

@@ -21,6 +21,7 @@ def cosine_similarity_loss(
     *,
     axis: int = -1,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -39,6 +40,9 @@ def cosine_similarity_loss(
         The axis of `input` that vectors lie along.
     sample_weight : array of floats, one per vector, optional
         A weight per vector; ones if absent.
+    where : array of bools, one per vector, optional
+        Which vectors take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of vectors, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -73,6 +77,7 @@ def cosine_similarity_loss(
     return rowwise(
         *("cosine_similarity_loss", operands, (_check.ROWS,), (), reduction, num_threads),
         sample_weight=sample_weight,
+        where=where,
         axis=axis,
     )
 
@@ -85,6 +90,7 @@ def cosine_embedding_loss(
     *,
     margin: float = 0.0,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -107,6 +113,9 @@ def cosine_embedding_loss(
         The cosine :math:`m` up to which vectors do not point the same way.
     sample_weight : array of floats, shape (...), optional
         A weight per pair; ones if absent.
+    where : array of bools, one per pair, optional
+        Which pairs take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of pairs, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -143,6 +152,7 @@ def cosine_embedding_loss(
         *("cosine_embedding_loss", operands, (_check.ROWS, _check.VALUES)),
         *((_check.finite("margin", margin),), reduction, num_threads),
         sample_weight=sample_weight,
+        where=where,
         axis=-1,
     )
 
@@ -158,6 +168,7 @@ def triplet_margin_loss(
     eps: float = 1e-6,
     swap: bool = False,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -185,6 +196,9 @@ def triplet_margin_loss(
         anchor and negative.
     sample_weight : array of floats, shape (...), optional
         A weight per triplet; ones if absent.
+    where : array of bools, one per triplet, optional
+        Which triplets take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of triplets, or by the sum of `sample_weight`.
     num_threads : int, optional
@@ -229,6 +243,7 @@ def triplet_margin_loss(
         *("triplet_margin_loss", operands, (_check.ROWS, _check.ROWS), parameters),
         *(reduction, num_threads),
         sample_weight=sample_weight,
+        where=where,
         axis=-1,
     )
 

@@ -220,7 +220,7 @@ def rows(draw: Draw) -> dict[str, Any]:
     for name in ("weight", "alpha"):
         if draw.option(name) and draw.name != "distillation_loss":
             arguments[name] = draw.weights(shape[-1:])
-    if draw.option("where"):
+    if draw.name == "ranking_softmax_loss" and draw.option("where"):
         own = arguments[names[0]].shape
         arguments["where"] = draw.place(rng.random(own) < 0.8)
     return arguments

@@ -12,6 +12,7 @@ from fusedloss._check.operands import (
     as_floats,
     as_plain,
     as_prediction,
+    bools,
     compute_dtype,
     first_bad,
     is_real,
@@ -101,6 +102,14 @@ def weight_of_samples(weight: Any, logits: Array, positions: tuple[int, ...]) ->
     return as_plain(array, None if exact else logits.dtype)
 
 
+def mask(where: Any, shape: tuple[int, ...]) -> Array:
+    """Return a mask of positions as the kernels take it."""
+    array = bools("where", where)
+    if array.shape != shape:
+        raise ValueError(f"where has shape {array.shape}: expected {shape}, one per position")
+    return as_plain(array)
+
+
 def identities(*labels: Array) -> tuple[Array, ...]:
     """Return integer labels of any dtypes as arrays that compare like the numbers they hold.
 
@@ -118,13 +127,17 @@ def identities(*labels: Array) -> tuple[Array, ...]:
     return tuple(np.split(ranks, np.cumsum([len(x) for x in labels[:-1]])))
 
 
-def raise_bad_index(target: Any, classes: int, ignore_index: int, shift: int = 0) -> NoReturn:
+def raise_bad_index(
+    target: Any, classes: int, ignore_index: int, shift: int = 0, where: Any = None
+) -> NoReturn:
     """Raise IndexError for the first class index out of range.
 
-    The first `shift` of each sequence are not used.
+    The first `shift` of each sequence are not used, nor are those that `where` leaves out.
     """
     array = np.asarray(target)
     bad = ((array < 0) | (array >= classes)) & (array != ignore_index)
+    if where is not None:
+        bad &= where
     if shift:
         bad[..., :shift] = False
     ignored = None if ignore_index == NOTHING_IGNORED else ignore_index

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusedloss import _core
-from fusedloss._check.labels import class_target, weight_of_classes, weight_of_samples
+from fusedloss._check.labels import class_target, mask, weight_of_classes, weight_of_samples
 from fusedloss._check.operands import MOST_DIMENSIONS, compute_dtype, plain_prediction
 from fusedloss._check.options import (
     checked_extras,
@@ -81,6 +81,7 @@ class LinearCall(NamedTuple):
     shard: Shard | None = None
     filter_eps: float = 0.0
     loss_dtype: np.dtype[Any] | None = None  # of losses per position, if not the input's
+    where: Array | None = None  # positions that take part, of bools
 
 
 def linear(
@@ -133,16 +134,18 @@ def linear(
         ignore_index = -100
     elif not is_index:
         raise ValueError("ignore_index is given: expected class indices, target has probabilities")
-    w, s = given["weight"], given["sample_weight"]
+    w, s, where = given["weight"], given["sample_weight"], given["where"]
     class_weight = None if w is None else weight_of_classes("weight", w, x, classes)
     sample_weight = None if s is None else weight_of_samples(s, x, x.shape[:-1])
 
+    where = None if where is None else mask(where, x.shape[:-1])
     extras = extras._replace(outputs=outputs_of(outputs(extras.outputs), not is_index))
     steps = shifted_by(shift, x.shape)
     if steps:
         x = x[..., :-steps, :]
         target = target[..., steps:] if is_index else target[..., steps:, :]
         sample_weight = None if sample_weight is None else sample_weight[..., steps:]
+        where = None if where is None else where[..., steps:]
     return LinearCall(
         given,
         x,
@@ -161,6 +164,7 @@ def linear(
         num_threads(threads),
         compute_dtype(x),
         filter_eps=0.0 if filter_eps is None else not_negative("filter_eps", filter_eps),
+        where=where,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from fusedloss._check.labels import (
     class_indices,
     class_target,
+    mask,
     weight_of_classes,
     weight_of_samples,
 )
@@ -135,7 +136,7 @@ def margin_head(
         x, weight = _embeddings(given["embeddings"], given["weight"], margin.centers)
         classes = len(weight) // margin.centers
     logits = np.broadcast_to(np.zeros((), x.dtype), (*x.shape[:-1], classes))
-    w, s = given["class_weight"], given["sample_weight"]
+    w, s, where = given["class_weight"], given["sample_weight"], given.get("where")
     return LinearCall(
         given=given,
         input=x,
@@ -155,6 +156,7 @@ def margin_head(
         compute_dtype=compute_dtype(x),
         names=("cosine" if weight is None else "embeddings", "weight", ""),
         margin=margin,
+        where=None if where is None else mask(where, x.shape[:-1]),
     )
 
 
@@ -190,7 +192,12 @@ def embeddings_of_classes(embeddings: Any, weight: Any, target: Any) -> tuple[Ar
 
 @quietly
 def norm_statistics(
-    embeddings: Any, target: Any, ignore_index: Any, sample_weight: Any, class_weight: Any
+    embeddings: Any,
+    target: Any,
+    ignore_index: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    where: Any = None,
 ) -> tuple[float, float]:
     """Return mean and standard deviation of the norms of the embeddings that count.
 
@@ -200,6 +207,9 @@ def norm_statistics(
     if y.shape != x.shape[:-1] or y.dtype.kind not in "iu":
         return 0.0, 0.0
     counted = y != ignore_index
+    if where is not None:
+        part = as_array("where", where)
+        counted &= part if part.shape == y.shape and part.dtype.kind == "b" else True
     if sample_weight is not None:
         weights = as_array("sample_weight", sample_weight)
         counted &= weights != 0 if weights.shape == y.shape else True

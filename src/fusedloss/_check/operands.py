@@ -76,6 +76,14 @@ def as_numbers(name: str, x: Any) -> Array:
     return as_plain(array, None if exact else np.float64)
 
 
+def bools(name: str, x: Any) -> Array:
+    """Return a mask as an array."""
+    array = as_array(name, x)
+    if array.dtype.kind != "b":
+        raise TypeError(f"{name} has dtype {array.dtype}: expected bool, True for what takes part")
+    return array
+
+
 def as_plain(array: Array, dtype: Any = None) -> Array:
     """Return the array in native byte order, aligned, with strides of whole elements.
 

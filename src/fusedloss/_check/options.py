@@ -161,6 +161,7 @@ def checked_extras(extras: Extras, logits: Any) -> Extras:
         temperature=scale("temperature", extras.temperature, logits),
         softcap=None if extras.softcap is None else scale("softcap", extras.softcap, logits),
         z_loss=not_negative("z_loss", extras.z_loss),
+        entropy_bonus=finite("entropy_bonus", extras.entropy_bonus),
     )
 
 

@@ -16,6 +16,7 @@ from fusedloss._check.operands import (
     as_numbers,
     as_plain,
     as_prediction,
+    bools,
     broadcast,
     compute_dtype,
     first_bad,
@@ -40,10 +41,18 @@ DOMAINS: dict[str, dict[int, tuple[str, float, float]]] = {
 }
 
 
-def raise_bad_value(loss: str, operands: tuple[Any, ...]) -> NoReturn:
-    """Raise ValueError for the first value outside a loss's domain."""
-    for k, (name, lowest, highest) in DOMAINS[loss].items():
+def raise_bad_value(call: PointwiseCall, operands: tuple[Any, ...]) -> NoReturn:
+    """Raise ValueError for the first value outside a loss's domain that counts."""
+    shape = np.shape(operands[0])
+    counts = np.ones(shape, bool)
+    if call.weight is not None:
+        counts &= np.asarray(call.weight) != 0
+    if call.where is not None:
+        counts &= call.where
+    for k, (name, lowest, highest) in DOMAINS[call.name].items():
         array = np.asarray(operands[k])
+        if array.shape == shape and not counts.all():
+            array = np.where(counts, array, max(lowest, 0.5))
         with np.errstate(invalid="ignore"):
             bad = ~((array >= lowest) & (array <= highest))
         if bad.any():
@@ -52,7 +61,7 @@ def raise_bad_value(loss: str, operands: tuple[Any, ...]) -> NoReturn:
                 f"at least {lowest:g}" if highest == np.inf else f"in [{lowest:g}, {highest:g}]"
             )
             raise ValueError(f"{where} is {value}: expected a value {limits}")
-    raise SystemError(f"{loss}: no value is out of range")
+    raise SystemError(f"{call.name}: no value is out of range")
 
 
 def pointwise(
@@ -71,12 +80,14 @@ def pointwise(
     x = as_plain(given[names[0]])
     plain = {names[0]: x} | {name: as_numbers(name, given[name]) for name in names[1:]}
     w = None if weight is None else as_numbers("weight", weight)
-    shape = broadcast(plain if w is None else plain | {"weight": w})
+    m = None if call.where is None else as_plain(bools("where", call.where))
+    others = {"weight": w, "where": m}
+    shape = broadcast(plain | {name: y for name, y in others.items() if y is not None})
     mode = reduction(call.reduction)
     g = None if grad_output is None else loss_cotangent(grad_output, mode, x, shape)
     thread_count = num_threads(call.num_threads)
 
-    inputs = operands | {"weight": weight, "grad_output": grad_output}
+    inputs = operands | {"weight": weight, "where": call.where, "grad_output": grad_output}
     wanted: tuple[int, ...] = (0,)
     places: tuple[Any, ...]
     if hessian:
@@ -93,6 +104,7 @@ def pointwise(
     checked = call._replace(
         operands=full,
         weight=None if w is None else _flat(np.broadcast_to(w, shape)),
+        where=None if m is None else _flat(np.broadcast_to(m, shape)),
         reduction=mode,
         num_threads=thread_count,
     )

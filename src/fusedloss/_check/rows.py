@@ -11,6 +11,7 @@ from fusedloss import _core
 from fusedloss._check.labels import (
     axis_of_classes,
     class_target,
+    mask,
     weight_of_classes,
     weight_of_samples,
 )
@@ -40,10 +41,17 @@ ROWS, VALUES, INDICES, INDICES_OR_ROWS, LABELS = range(5)
 MOST_LABEL_CLASSES = 1 << 24
 
 
-def raise_bad_class(target: Any, classes: int, labels: bool) -> NoReturn:
-    """Raise IndexError for the first class index out of range; -1 ends `labels`."""
+def raise_bad_class(
+    target: Any, classes: int, labels: bool, where: Any = None, axis: int = 0
+) -> NoReturn:
+    """Raise IndexError for the first class index out of range; -1 ends `labels`.
+
+    Rows that `where` leaves out have none that is.
+    """
     array = np.asarray(target)
     bad = (array < (-1 if labels else 0)) | (array >= classes)
+    if where is not None:
+        bad &= np.expand_dims(where, axis) if labels else where
     where, value = first_bad("target", array, bad)
     unless = " (and not -1)" if labels else ""
     raise IndexError(f"{where} is {value}: out of range for {classes} classes{unless}")
@@ -109,16 +117,22 @@ def rowwise(
     }
     w = None if weight is None else weight_of_classes("weight", weight, x, shape[class_axis])
     s = None if sample_weight is None else weight_of_samples(sample_weight, x, positions)
+    m = None if call.where is None else mask(call.where, positions)
     mode = reduction(call.reduction)
     g = None if grad_output is None else loss_cotangent(grad_output, mode, x, positions)
     thread_count = num_threads(call.num_threads)
-    more = {"weight": weight, "sample_weight": sample_weight, "grad_output": grad_output}
+    more = {
+        "weight": weight,
+        "sample_weight": sample_weight,
+        "where": call.where,
+        "grad_output": grad_output,
+    }
     wanted, places = gradient_places(gradient, out, given, operands | more)
 
     # The kernels write gradients of the broadcast shape, in the compute dtype.
     made = tuple(_core.new_array(shape, compute_dtype(x)) for _ in wanted)
     folded = len(shape) > MOST_DIMENSIONS
-    arrays = (*plain.values(), s, g)
+    arrays = (*plain.values(), s, m, g)
     kernel_axis = class_axis
     buffers = made
     if folded:
@@ -126,9 +140,10 @@ def rowwise(
         buffers = tuple(np.ascontiguousarray(fold(y, len(shape), class_axis)) for y in made)
         kernel_axis = 1
     checked = call._replace(
-        operands=arrays[:-2],
+        operands=arrays[:-3],
         weight=w,
-        sample_weight=arrays[-2],
+        sample_weight=arrays[-3],
+        where=arrays[-2],
         reduction=mode,
         axis=kernel_axis,
         num_threads=thread_count,

@@ -10,6 +10,7 @@ import numpy as np
 from fusedloss._check.labels import (
     axis_of_classes,
     class_target,
+    mask,
     weight_of_classes,
     weight_of_samples,
 )
@@ -28,7 +29,7 @@ from fusedloss._types import Array
 if TYPE_CHECKING:
     from fusedloss._core import SoftmaxCall
 
-TARGETLESS = (2, 3)  # kinds, by fusedloss.h: log-sum-exp and log-softmax
+TARGETLESS = (2, 3, 4)  # kinds, by fusedloss.h: log-sum-exp, log-softmax and entropy
 PREDICTIONS = ("logits", "log_probs", "probs")  # by Extras.prediction
 
 
@@ -58,6 +59,7 @@ def softmax(
         w = weight_of_classes(weight_name, w, z, classes)
     if s is not None:
         s = weight_of_samples(s, z, positions)
+    m = None if call.where is None else mask(call.where, positions)
     mode = reduction(call.reduction)
     if grad_output is not None:
         g = loss_cotangent(grad_output, mode, z, positions)
@@ -75,6 +77,7 @@ def softmax(
         "target": call.target,
         weight_name: call.weight,
         "sample_weight": call.sample_weight,
+        "where": call.where,
         "grad_output": grad_output,
     }
     places = derivative_places(out, prediction, given, inputs) if hessian else (out,)
@@ -83,11 +86,11 @@ def softmax(
 
     folded = z.ndim > MOST_DIMENSIONS
     if folded:
-        z, t, s, g = (fold(x, z.ndim, class_axis) for x in (z, t, s, g))
+        z, t, s, m, g = (fold(x, z.ndim, class_axis) for x in (z, t, s, m, g))
         checked = checked._replace(axis=1)
-    others = (t, w, s, g)
+    others = (t, w, s, m, g)
     taken = [x if not folded and takes_output(x, z, others) else None for x in places]
-    checked = checked._replace(logits=z, target=t, weight=w, sample_weight=s)
+    checked = checked._replace(logits=z, target=t, weight=w, sample_weight=s, where=m)
     result = kernel(checked, gradient, g, tuple(taken) if hessian else taken[0], hessian)
     if result is None:
         raise SystemError("fusedloss: arguments that passed every check were not taken")

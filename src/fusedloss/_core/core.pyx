@@ -34,7 +34,7 @@ cdef extern from "fusedloss.h" nogil:
     ctypedef enum fl_reduction:
         FL_NONE, FL_MEAN, FL_SUM
     ctypedef enum fl_softmax_kind:
-        FL_INDEX_TARGET, FL_PROBABILITY_TARGET, FL_LOGSUMEXP, FL_LOG_SOFTMAX
+        FL_INDEX_TARGET, FL_PROBABILITY_TARGET, FL_LOGSUMEXP, FL_LOG_SOFTMAX, FL_ENTROPY
     ctypedef enum fl_prediction:
         FL_LOGITS, FL_LOG_PROBABILITIES, FL_PROBABILITIES
     const char *fl_status_name(fl_status status)
@@ -54,7 +54,7 @@ cdef extern from "fusedloss.h" nogil:
     ctypedef struct fl_softmax_args:
         fl_input logits, target
         const void *class_weight
-        fl_input sample_weight, grad_output
+        fl_input sample_weight, where, grad_output
         int32_t ndim
         int64_t shape[FL_MAX_DIMS]
         int64_t classes
@@ -63,7 +63,7 @@ cdef extern from "fusedloss.h" nogil:
         fl_reduction reduction
         int32_t mean_of_positions
         int64_t ignore_index
-        double label_smoothing, focusing, temperature, softcap, z_loss
+        double label_smoothing, focusing, temperature, softcap, z_loss, entropy_bonus
         double grad_output_value
         fl_output loss, gradient, hessian, lse, entropy, accuracy, log_prob
         double value
@@ -71,7 +71,7 @@ cdef extern from "fusedloss.h" nogil:
     ctypedef struct fl_pointwise_args:
         int32_t loss
         fl_input operands[FL_MAX_OPERANDS]
-        fl_input weight, grad_output
+        fl_input weight, where, grad_output
         int32_t ndim
         int64_t shape[FL_MAX_DIMS]
         double parameters[FL_MAX_PARAMETERS]
@@ -88,7 +88,7 @@ cdef extern from "fusedloss.h" nogil:
         fl_input operands[FL_MAX_OPERANDS]
         fl_input target
         const void *class_weight
-        fl_input sample_weight, grad_output
+        fl_input sample_weight, where, grad_output
         int32_t ndim
         int64_t shape[FL_MAX_DIMS]
         int64_t classes
@@ -413,7 +413,9 @@ cdef int run(const fl_program *program, void *args, int requested) except -1:
 # ---- Arrays -----------------------------------------------------------------------------------
 
 cdef object ndarray = numpy.ndarray
+cdef object uint8 = numpy.uint8
 cdef object uint16 = numpy.uint16
+cdef object bool_dtype = numpy.dtype(bool)
 cdef object float32 = numpy.float32
 cdef object float64 = numpy.float64
 
@@ -520,6 +522,16 @@ cdef bint take_operand(object x, Array *array, bint bits) noexcept:
     if bits and array.dtype == FL_UINT16:
         array.dtype = FL_BFLOAT16
     return True
+
+
+cdef bint take_mask(object x, Array *array) noexcept:
+    """`take` of an array or a tensor of bools."""
+    try:
+        if type(x) is ndarray:
+            return x.dtype == bool_dtype and take(x.view(uint8), array)
+        return is_tensor(x) and x.dtype is tensor_bool and take(x.view(tensor_uint8), array)
+    except Exception:
+        return False
 
 
 cdef bint is_real(fl_dtype dtype) noexcept:

@@ -5,7 +5,7 @@ BFLOAT16_PARTS = {"highest": 0, "high": 0, "medium": 1, "bfloat16x3": 2}
 
 
 cdef struct LinearArrays:
-    Array input, weight, bias, target, class_weight, sample_weight, grad_output
+    Array input, weight, bias, target, class_weight, sample_weight, where, grad_output
     Array input_gradient, weight_gradient, bias_gradient, loss, lse, entropy, accuracy, log_prob
     Array sums, target_cosines
 
@@ -77,6 +77,8 @@ cdef object linear_on_arrays(
     hold(call.weight, &arrays.weight, &args.weight, 1, bits)
     hold(call.bias, &arrays.bias, &args.bias, -1, bits)
     hold(call.sample_weight, &arrays.sample_weight, &softmax.sample_weight, -1)
+    if call.where is not None:
+        hold(call.where.view(uint8), &arrays.where, &softmax.where, -1)
     if call.target.ndim > positions:
         softmax.kind = FL_PROBABILITY_TARGET
         hold(call.target, &arrays.target, &softmax.target, positions, bits)
@@ -138,7 +140,8 @@ cdef object linear_on_arrays(
         status = run(&program, &args, 0 if call.num_threads is None else <int>call.num_threads)
     if status == FL_BAD_TARGET:
         _check.raise_bad_index(
-            call.given.get("target", call.target), softmax.classes, softmax.ignore_index, call.shift,
+            call.given.get("target", call.target), softmax.classes, softmax.ignore_index,
+            call.shift, call.given.get("where"),
         )
     if status != FL_OK:
         raise SystemError(f"linear kernel: {fl_status_name(<fl_status>status).decode()}")

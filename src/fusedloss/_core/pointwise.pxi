@@ -2,7 +2,7 @@
 
 cdef struct PointwiseArrays:
     Array operands[FL_MAX_OPERANDS]
-    Array weight, grad_output
+    Array weight, where, grad_output
     Array gradients[FL_MAX_OPERANDS]
     Array hessian, loss
 
@@ -113,6 +113,11 @@ cdef object pointwise_on_arrays(
             return None
         if not broadcasts(&args.weight, &arrays.weight, &x.view):
             return None
+    if call.where is not None:
+        if not take_mask(call.where, &arrays.where):
+            return None
+        if not broadcasts(&args.where, &arrays.where, &x.view):
+            return None
     for k in range(1, len(operands) + 1 if whole else 0):
         other = &arrays.weight if k == len(operands) else &arrays.operands[k]
         if not other.held:
@@ -148,7 +153,7 @@ cdef object pointwise_on_arrays(
         out, hessian_out = out
     if gradient:
         gradients = take_gradients(
-            gradient, out, operands, arrays.operands, arrays.gradients, &arrays.weight, 2,
+            gradient, out, operands, arrays.operands, arrays.gradients, &arrays.weight, 3,
             args.gradients, -1, bits, hessian,
         )
         if gradients is None:
@@ -176,7 +181,7 @@ cdef object pointwise_on_arrays(
     if status == FL_BAD_VALUE and bits:
         return None
     if status == FL_BAD_VALUE:
-        _check.raise_bad_value(call.name, operands)
+        _check.raise_bad_value(call, operands)
     if status != FL_OK:
         raise SystemError(f"pointwise kernel: {fl_status_name(<fl_status>status).decode()}")
     if value is None:

@@ -25,15 +25,16 @@ cdef class SoftmaxCall(Record):
 
     _fields = (
         "kind", "logits", "target", "weight", "sample_weight", "ignore_index", "label_smoothing",
-        "reduction", "axis", "num_threads", "extras",
+        "reduction", "axis", "num_threads", "extras", "where",
     )
     cdef readonly int kind
-    cdef readonly object logits, target, weight, sample_weight
+    cdef readonly object logits, target, weight, sample_weight, where
     cdef readonly object ignore_index, label_smoothing, reduction, axis, num_threads, extras
 
     def __cinit__(
         self, int kind, logits, target=None, weight=None, sample_weight=None, ignore_index=-100,
         label_smoothing=0.0, reduction="mean", axis=None, num_threads=None, extras=None,
+        where=None,
     ):
         self.kind = kind
         self.logits = logits
@@ -46,6 +47,7 @@ cdef class SoftmaxCall(Record):
         self.axis = axis
         self.num_threads = num_threads
         self.extras = extras
+        self.where = where
 
 
 cdef class PointwiseCall(Record):
@@ -58,19 +60,19 @@ cdef class PointwiseCall(Record):
 
     _fields = (
         "name", "operands", "parameters", "weight", "reduction", "divisor", "weighted_mean",
-        "num_threads",
+        "num_threads", "where",
     )
     cdef readonly str name
     cdef readonly object operands
     cdef readonly tuple parameters
-    cdef readonly object weight, reduction
+    cdef readonly object weight, where, reduction
     cdef readonly double divisor
     cdef readonly bint weighted_mean
     cdef readonly object num_threads
 
     def __cinit__(
         self, str name, operands, tuple parameters=(), weight=None, reduction="mean",
-        double divisor=0.0, bint weighted_mean=False, num_threads=None,
+        double divisor=0.0, bint weighted_mean=False, num_threads=None, where=None,
     ):
         self.name = name
         self.operands = operands
@@ -80,6 +82,7 @@ cdef class PointwiseCall(Record):
         self.divisor = divisor
         self.weighted_mean = weighted_mean
         self.num_threads = num_threads
+        self.where = where
 
 
 cdef class RowwiseCall(Record):
@@ -92,17 +95,17 @@ cdef class RowwiseCall(Record):
 
     _fields = (
         "name", "operands", "roles", "parameters", "weight", "sample_weight", "reduction", "axis",
-        "num_threads", "wide",
+        "num_threads", "wide", "where",
     )
     cdef readonly str name
     cdef readonly object operands
     cdef readonly tuple roles, parameters
-    cdef readonly object weight, sample_weight, reduction, axis, num_threads
+    cdef readonly object weight, sample_weight, where, reduction, axis, num_threads
     cdef readonly bint wide
 
     def __cinit__(
         self, str name, operands, tuple roles, tuple parameters=(), weight=None,
-        sample_weight=None, reduction="mean", axis=None, num_threads=None, bint wide=False,
+        sample_weight=None, reduction="mean", axis=None, num_threads=None, bint wide=False, where=None,
     ):
         self.name = name
         self.operands = operands
@@ -114,6 +117,7 @@ cdef class RowwiseCall(Record):
         self.axis = axis
         self.num_threads = num_threads
         self.wide = wide
+        self.where = where
 
 
 cdef inline tuple operands_of(object operands):

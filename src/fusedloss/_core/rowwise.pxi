@@ -9,7 +9,7 @@ cdef int LABELS = _check.LABELS
 
 cdef struct RowwiseArrays:
     Array operands[FL_MAX_OPERANDS]
-    Array weight, sample_weight, grad_output
+    Array weight, sample_weight, where, grad_output
     Array gradients[FL_MAX_OPERANDS]
     Array loss
 
@@ -131,6 +131,12 @@ cdef object rowwise_on_arrays(
         if not shape_without(&arrays.sample_weight.view, &x.view, class_axis):
             return None
         set_input(&args.sample_weight, &arrays.sample_weight, -1)
+    if call.where is not None:
+        if not take_mask(call.where, &arrays.where):
+            return None
+        if not shape_without(&arrays.where.view, &x.view, class_axis):
+            return None
+        set_input(&args.where, &arrays.where, -1)
     for k in range(len(call.parameters)):
         args.parameters[k] = call.parameters[k]
 
@@ -148,7 +154,7 @@ cdef object rowwise_on_arrays(
     gradients = None
     if gradient:
         gradients = take_gradients(
-            gradient, out, operands, arrays.operands, arrays.gradients, &arrays.weight, 3,
+            gradient, out, operands, arrays.operands, arrays.gradients, &arrays.weight, 4,
             args.gradients, class_axis, bits,
         )
         if gradients is None:
@@ -168,7 +174,9 @@ cdef object rowwise_on_arrays(
     if status == FL_BAD_TARGET:
         if bits:
             return None
-        _check.raise_bad_class(operands[1], args.classes, args.label_rows)
+        _check.raise_bad_class(
+            operands[1], args.classes, args.label_rows, call.where, class_axis
+        )
     if status != FL_OK:
         raise SystemError(f"rowwise kernel: {fl_status_name(<fl_status>status).decode()}")
     if value is None:

@@ -8,6 +8,7 @@ INDEX_TARGET = <int>FL_INDEX_TARGET
 PROBABILITY_TARGET = <int>FL_PROBABILITY_TARGET
 LOGSUMEXP = <int>FL_LOGSUMEXP
 LOG_SOFTMAX = <int>FL_LOG_SOFTMAX
+ENTROPY = <int>FL_ENTROPY
 
 LOGITS = <int>FL_LOGITS
 LOG_PROBABILITIES = <int>FL_LOG_PROBABILITIES
@@ -28,7 +29,7 @@ def softmax(
 
 
 cdef struct SoftmaxArrays:
-    Array logits, target, weight, sample_weight, grad_output
+    Array logits, target, weight, sample_weight, where, grad_output
     Array gradient, hessian, loss, lse, entropy, accuracy, log_prob
 
 
@@ -62,7 +63,7 @@ cdef bint set_extras(fl_softmax_args *args, object extras) except -1:
     """Read the options of an `Extras`; return False if one is invalid."""
     if not (
         type(extras.gamma) is float and type(extras.temperature) is float
-        and type(extras.z_loss) is float
+        and type(extras.z_loss) is float and type(extras.entropy_bonus) is float
         and (extras.softcap is None or type(extras.softcap) is float)
     ):
         return False
@@ -71,7 +72,10 @@ cdef bint set_extras(fl_softmax_args *args, object extras) except -1:
     args.focusing = extras.gamma
     args.temperature = extras.temperature
     args.z_loss = extras.z_loss
+    args.entropy_bonus = extras.entropy_bonus
     if not (0 <= args.focusing <= MOST_GAMMA and 0 <= args.z_loss < inf):
+        return False
+    if not -inf < args.entropy_bonus < inf:
         return False
     if not 0 < args.temperature < inf:
         return False
@@ -112,6 +116,7 @@ cdef object softmax_on_arrays(
     cdef Array *t = &arrays.target
     cdef Array *w = &arrays.weight
     cdef Array *s = &arrays.sample_weight
+    cdef Array *m = &arrays.where
     cdef Array *g = &arrays.grad_output
     cdef Array *grad = &arrays.gradient
     cdef Py_ssize_t d, at, ndim, class_axis
@@ -162,7 +167,7 @@ cdef object softmax_on_arrays(
             if t.dtype < FL_INT8 or not shape_without(&t.view, &z.view, class_axis):
                 return None
             set_input(&args.target, t, -1)
-    elif kind != FL_LOGSUMEXP and kind != FL_LOG_SOFTMAX:
+    elif kind != FL_LOGSUMEXP and kind != FL_LOG_SOFTMAX and kind != FL_ENTROPY:
         return None
     args.kind = <fl_softmax_kind>kind
     per_position = args.reduction == FL_NONE and kind != FL_LOG_SOFTMAX
@@ -178,6 +183,10 @@ cdef object softmax_on_arrays(
         if not shape_without(&s.view, &z.view, class_axis):
             return None
         set_input(&args.sample_weight, s, -1)
+    if call.where is not None:
+        if not take_mask(call.where, m) or not shape_without(&m.view, &z.view, class_axis):
+            return None
+        set_input(&args.where, m, -1)
 
     args.grad_output_value = 1
     if grad_output is not None:
@@ -215,6 +224,8 @@ cdef object softmax_on_arrays(
             if w.held and not apart(&grad.view, &w.view):
                 return None
             if s.held and not apart(&grad.view, &s.view):
+                return None
+            if m.held and not apart(&grad.view, &m.view):
                 return None
             if g.held and not apart(&grad.view, &g.view):
                 return None
@@ -270,7 +281,7 @@ cdef object softmax_on_arrays(
     if status == FL_BAD_TARGET and bits:
         return None
     if status == FL_BAD_TARGET:
-        _check.raise_bad_index(target, args.classes, args.ignore_index)
+        _check.raise_bad_index(target, args.classes, args.ignore_index, 0, call.where)
     if status != FL_OK:
         raise SystemError(f"softmax kernel: {fl_status_name(<fl_status>status).decode()}")
     if hessian:

@@ -63,6 +63,8 @@ cdef object tensor_as_array = None  # bfloat16 as its bits
 cdef object tensor_of_array = None
 cdef object tensor_of_number = None
 cdef object tensor_large_like = None
+cdef object tensor_bool = None
+cdef object tensor_uint8 = None
 
 
 def use_exchange(table):
@@ -83,9 +85,11 @@ def use_tensors(torch, as_array, of_array, of_number, large_like):
     """Take torch's tensors and parameters from now on, and nothing that is derived from them."""
     global tensor_type, parameter_type, tensor_empty, tensor_empty_like, tensor_float32
     global tensor_float64, tensor_as_array, tensor_of_array, tensor_of_number, tensor_large_like
+    global tensor_bool, tensor_uint8
     tensor_type, parameter_type = torch.Tensor, torch.nn.Parameter
     tensor_empty, tensor_empty_like = torch.empty, torch.empty_like
     tensor_float32, tensor_float64 = torch.float32, torch.float64
+    tensor_bool, tensor_uint8 = torch.bool, torch.uint8
     tensor_as_array, tensor_of_array = as_array, of_array
     tensor_of_number, tensor_large_like = of_number, large_like
     for dtype in (tensor_float32, tensor_float64):

@@ -21,10 +21,12 @@ def pointwise(
     *,
     weighted_mean: bool = False,
     divisor: float = 0.0,
+    where: Any = None,
 ) -> Call:
     """Return the call of the kernels' row LOSS(row): see `_core.PointwiseCall`."""
     call = _core.PointwiseCall(
-        row, operands, parameters, weight, reduction, divisor, weighted_mean, num_threads
+        *(row, operands, parameters, weight, reduction),
+        *(divisor, weighted_mean, num_threads, where),
     )
     return _core.pointwise, (call,)
 

@@ -19,10 +19,11 @@ def rowwise(
     weight: Any = None,
     sample_weight: Any = None,
     axis: Any = None,
+    where: Any = None,
 ) -> Call:
     """Return the call of the kernels' ROW_LOSS(name): see `_core.RowwiseCall`."""
     call = _core.RowwiseCall(
         *(name, operands, roles, parameters, weight, sample_weight),
-        *(reduction, axis, num_threads),
+        *(reduction, axis, num_threads, False, where),
     )
     return _core.rowwise, (call,)

@@ -34,6 +34,9 @@ WEIGHTS = ("weight", "alpha", "class_weight", "sample_weight", "pos_weight")
 #: Which are arrays, whatever the reduction.
 ARRAYS = ("softmax", "log_softmax", "logsumexp")
 
+#: Whose mask is an operand of the kernel's, and no mask of rows.
+OF_ELEMENTS = ("ranking_softmax_loss",)
+
 #: Options that may be arrays, in which the losses are differentiable.
 SCALARS = {"temperature", "beta", "logit_scale", "logit_bias"}
 
@@ -61,6 +64,8 @@ def front(loss: Callable[..., Any]) -> Callable[..., Any]:
         for name, given in bound.arguments.items():
             if name == "indices_tuple" and given is not None:
                 static[name] = Known(given)
+            elif name == "where" and given is not None and record.name not in OF_ELEMENTS:
+                dynamic[name] = _mask(given)
             elif name in takes_arrays and not _is_static(given, annotations[name]):
                 dynamic[name] = jax.tree.map(_array, given, is_leaf=_is_leaf)
             elif name in SCALARS and isinstance(given, jax.Array | np.ndarray):
@@ -117,6 +122,13 @@ def _array(x: Any) -> jax.Array:
     return array.astype(jnp.uint8) if array.dtype == BOOLS else array
 
 
+def _mask(where: Any) -> jax.Array:
+    array = jnp.asarray(where)
+    if array.dtype != BOOLS:
+        raise TypeError(f"where has dtype {array.dtype}: expected bool, True for what takes part")
+    return array
+
+
 def _static(name: str, given: Any) -> Hashable:
     if isinstance(given, jax.Array):
         if isinstance(given, jax.core.Tracer):
@@ -151,13 +163,14 @@ def _convert(record: Loss, dynamic: dict[str, Any], static: dict[str, Any]) -> N
 
 def _shift(dynamic: dict[str, Any], static: dict[str, Any]) -> None:
     """Leave out the positions without targets, so that none are shifted."""
-    x, t, v = dynamic["input"], dynamic["target"], dynamic.get("sample_weight")
+    x, t = dynamic["input"], dynamic["target"]
     steps = _check.shifted_by(static["shift"], x.shape)
     static["shift"] = 0
     dynamic["input"] = x[..., : x.shape[-2] - steps, :]
     dynamic["target"] = t[..., steps:, :] if t.ndim == x.ndim else t[..., steps:]
-    if v is not None:
-        dynamic["sample_weight"] = v[..., steps:]
+    for name in ("sample_weight", "where"):
+        if name in dynamic:
+            dynamic[name] = dynamic[name][..., steps:]
 
 
 def wide_of(dtype: DTypeLike) -> Any:
@@ -303,6 +316,8 @@ class LossCall:
             outside = own if outside is None else outside | own
         if outside is not None and "weight" in self.leaves:
             outside = outside & (each[self.leaves["weight"][0]] != 0)
+        if outside is not None and "where" in self.leaves:
+            outside = outside & each[self.leaves["where"][0]]
         return tuple(each), outside
 
     def _by_python(self, wanted: tuple[int, ...], *leaves: Array) -> list[Any]:

@@ -87,6 +87,13 @@ def expect_tensors(*tensors: Any) -> None:
             raise TypeError(f"expected a torch.Tensor, not {type(tensor).__name__}: {tensor!r}")
 
 
+def expect_mask(where: Tensor) -> None:
+    """Raise TypeError for a mask that is no tensor of bools."""
+    expect_tensors(where)
+    if where.dtype is not torch.bool:
+        raise TypeError(f"where has dtype {where.dtype}: expected bool, True for what takes part")
+
+
 def expect_arguments(loss: Callable[..., Any], *tensors: Any) -> None:
     """Raise TypeError for an argument that is absent, by its name in the loss of arrays."""
     expect_given(**dict(zip(lookup(loss).parameters, tensors, strict=False)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from fusedloss._types import Array
 from fusedloss.torch._autograd import Tensors, array, detached, evaluate, expect_arguments
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._operators.calls import operate, operated
-from fusedloss.torch._softmax import expect_shape
+from fusedloss.torch._softmax import expect_shape, without_masked
 from fusedloss.torch._unit import unit_rows
 
 #: What a head makes of tensors, given all its options by name, of which it takes those that it has.
@@ -339,11 +339,23 @@ HEADS = {
 }
 
 
+def _without_masked(
+    where: Tensor, tensors: tuple[Tensor | None, ...], call: HeadCall
+) -> tuple[Tensor | None, ...]:
+    """Return a head's tensors, what `where` leaves out having the class index that is ignored."""
+    at, given = call.differentiable, cast("tuple[Tensor, ...]", tensors)
+    shape = given[0].shape[:-1]
+    expect_labels(given[at], shape)
+    target, _ = without_masked(where, shape, given[at], None, call.options["ignore_index"])
+    return *tensors[:at], target, *tensors[at + 1 :]
+
+
 def head(
     loss: Callable[..., Any],
     tensors: tuple[Tensor | None, ...],
     margins: dict[str, Any],
     reduction: str,
+    where: Tensor | None = None,
     **options: Any,
 ) -> Tensor:
     """Compute a head; `loss` is the same of arrays, whose checks are taken."""
@@ -356,6 +368,8 @@ def head(
         differentiable=len(lookup(loss).differentiable),
     )
     expect_arguments(loss, *tensors[: call.differentiable + 1])
+    if where is not None:
+        tensors = _without_masked(where, tensors, call)
     if operated(*tensors):
         names = (*lookup(loss).parameters[: len(tensors) - 2], "class_weight", "sample_weight")
         given = dict(zip(names, tensors, strict=True))

@@ -6,17 +6,25 @@ devices and under torch's transforms, and is what second derivatives are taken o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
+from torch.nn import _reduction
 
 from fusedloss import _check
 from fusedloss._core import PointwiseCall, pointwise_plain
 from fusedloss._lower.loss import lookup
-from fusedloss.torch._autograd import Tensors, evaluate, expect_arguments, expect_tensors
+from fusedloss.torch._autograd import (
+    Tensors,
+    evaluate,
+    expect_arguments,
+    expect_mask,
+    expect_tensors,
+)
 
 
 class Pointwise(NamedTuple):
@@ -32,6 +40,8 @@ class Pointwise(NamedTuple):
     divisor: float = 0.0  # of a sum, if it is not 0
     #: how many of the tensors, all of one dtype, have the first one's shape; 0: they may differ
     whole: int = 0
+    #: whether the last tensor is a mask of the elements that take part
+    masked: bool = False
     takes_tensors: bool = True
 
     @property
@@ -47,15 +57,17 @@ class Pointwise(NamedTuple):
         out: tuple[Any, ...] = (),
     ) -> Any:
         """Run the kernel and return the loss; None if it does not take the arguments."""
+        *operands, weight, where = tensors if self.masked else (*tensors, None)
         call = PointwiseCall(
             self.row,
-            tensors[:-1],
+            tuple(operands),
             self.parameters,
-            tensors[-1],
+            weight,
             self.reduction,
             self.divisor,
             self.weighted_mean,
             torch.get_num_threads(),
+            where,
         )
         places = out if wanted else None
         result = pointwise_plain(call, wanted, grad_output, places, False, True, self.whole)
@@ -81,42 +93,88 @@ def own_loss(
     operands: tuple[Tensor, ...],
     weight: Tensor | None,
     reduction: str,
+    where: Tensor | None = None,
+    named: dict[str, Tensor] | None = None,
     **options: Any,
 ) -> Tensor:
     """Compute a loss of tensors that is this package's own.
 
     `loss` is the same of arrays, whose kernel and checks are taken; `formula` gives the losses of
-    operands of one dtype in torch's operations.
+    operands of one dtype in torch's operations. The operands that are `named` come last. where:
+    the elements that take part.
     """
     expect_arguments(loss, *operands)
     expect_tensors(weight)
-    operands = tuple(map(numbers, operands))
+    operands, named = tuple(map(numbers, operands)), named or {}
     if not operands[0].is_floating_point():
         raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")
     record = lookup(loss)
-    (lowered,) = record.lower(*operands, weight=weight, reduction=reduction, **options)[1]
+    (lowered,) = record.lower(*operands, weight=weight, reduction=reduction, **named, **options)[1]
+    losses, mode = partial(formula, **options), _check.reduction(reduction)
     call = Pointwise(
         lowered.name,
-        partial(_by_formula, partial(formula, **options), _check.reduction(reduction)),
+        partial(_by_formula, losses, mode, where is not None, lowered.weighted_mean),
         reduction,
         lowered.parameters,
         len(record.differentiable),
         lowered.weighted_mean,
         lowered.divisor,
+        masked=where is not None,
     )
-    value: Tensor = evaluate(call, *operands, weight)
+    if where is not None:
+        expect_mask(where)
+        masked: Tensor = evaluate(call, *operands, *named.values(), weight, where)
+        return masked
+    value: Tensor = evaluate(call, *operands, *named.values(), weight)
     return value
 
 
-def _by_formula(
-    formula: Callable[..., Tensor], reduction: str, prediction: Tensor, *others: Tensor | None
+def masked_loss(
+    loss: Callable[..., Any],
+    formula: Callable[..., Tensor],
+    operands: tuple[Tensor, ...],
+    weight: Tensor | None,
+    reduction: tuple[bool | None, bool | None, str],
+    where: Tensor,
+    **options: Any,
 ) -> Tensor:
-    """Compute losses in float32 or float64, weigh and reduce them."""
+    """Compute a loss of torch's of the elements that `where` has take part.
+
+    reduction: torch's `size_average`, `reduce` and `reduction`; formula: torch's function.
+    """
+    size_average, reduce, mode = reduction
+    if size_average is not None or reduce is not None:
+        mode = _reduction.legacy_get_string(size_average, reduce)
+    losses = partial(formula, reduction="none")
+    return own_loss(loss, losses, operands, weight, mode, where, **options)
+
+
+def _by_formula(
+    formula: Callable[..., Tensor],
+    reduction: str,
+    masked: bool,
+    weighted_mean: bool,
+    prediction: Tensor,
+    *others: Tensor | None,
+) -> Tensor:
+    """Compute losses in float32 or float64, weigh and reduce them; masked: a mask comes last."""
     dtype = torch.float32 if prediction.itemsize < 4 else prediction.dtype
-    *operands, weight = [None if x is None else x.to(dtype) for x in (prediction, *others)]
+    where = others[-1] if masked else None
+    given = (prediction, *others[: len(others) - masked])
+    *operands, weight = [None if x is None else x.to(dtype) for x in given]
+    if where is not None:
+        weight = torch.where(where, 1.0 if weight is None else weight, 0.0).to(dtype)
     if weight is not None:
         operands = [replace_silent(x, weight == 0) for x in operands]
-    return reduced(formula(*operands), weight, reduction).to(prediction.dtype)
+    losses = formula(*operands)
+    if where is None or reduction != "mean":
+        return reduced(losses, weight, reduction).to(prediction.dtype)
+    counts = weight if weighted_mean else where.to(dtype)
+    divisor = cast("Tensor", counts).expand_as(losses).sum()
+    nothing = divisor == 0
+    # The mean of nothing is nan, but its gradient zero.
+    mean = reduced(losses, weight, "sum") / divisor.masked_fill(nothing, 1)
+    return mean.masked_fill(nothing, math.nan).to(prediction.dtype)
 
 
 def replace_silent(x: Tensor | None, silent: Tensor) -> Tensor | None:

@@ -6,12 +6,14 @@ devices and under torch's transforms, and is what second derivatives are taken o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import _reduction
 
 from fusedloss import _check
 from fusedloss._core import RowwiseCall, rowwise_plain
@@ -20,6 +22,7 @@ from fusedloss.torch._autograd import (
     Tensors,
     evaluate,
     expect_arguments,
+    expect_mask,
     expect_tensors,
     in_computing_type,
 )
@@ -89,13 +92,16 @@ def own_row_loss(
     sample_weight: Tensor | None,
     reduction: str,
     named: dict[str, Tensor] | None = None,
+    where: Tensor | None = None,
+    weight: Tensor | None = None,
     **options: Any,
 ) -> Tensor:
     """Compute a loss of tensors that is this package's own.
 
     `loss` is the same of arrays, whose kernel and checks are taken; `formula` gives the losses of
     the rows of operands in torch's operations, floating-point ones being of one dtype. The operands
-    that are `named` come last.
+    that are `named` come last. where: the rows that take part. weight: of classes, if the loss
+    takes one.
     """
     named = named or {}
     expect_arguments(loss, *operands)
@@ -105,8 +111,10 @@ def own_row_loss(
     if not operands[0].is_floating_point():
         raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")
     record = lookup(loss)
+    if where is not None:
+        operands, sample_weight = _without_masked(where, operands, sample_weight, options)
     if operated(*operands):
-        given = dict(zip(record.parameters, operands, strict=False)) | {"where": None} | named
+        given = dict(zip(record.parameters, operands, strict=False)) | named
         result: Tensor = operate(
             loss.__name__, sample_weight=sample_weight, reduction=reduction, **given, **options
         )
@@ -124,8 +132,58 @@ def own_row_loss(
         len(record.differentiable),
         lowered.axis,
     )
-    value: Tensor = evaluate(call, *operands, *named.values(), None, sample_weight)
+    value: Tensor = evaluate(call, *operands, *named.values(), weight, sample_weight)
     return value
+
+
+def masked_rows(
+    loss: Callable[..., Any],
+    formula: Callable[..., Tensor],
+    operands: dict[str, Tensor],
+    reduction: tuple[bool | None, bool | None, str],
+    where: Tensor,
+    **options: Any,
+) -> Tensor:
+    """Compute a loss of torch's of the rows that `where` has take part.
+
+    The operands have the names of torch's function, `formula`. reduction: its `size_average`,
+    `reduce` and `reduction`.
+    """
+    size_average, reduce, mode = reduction
+    if size_average is not None or reduce is not None:
+        mode = _reduction.legacy_get_string(size_average, reduce)
+    if operated(*operands.values()):
+        result: Tensor = operate(loss.__name__, where=where, reduction=mode, **operands, **options)
+        return result
+    losses = partial(formula, reduction="none")
+    return own_row_loss(loss, losses, tuple(operands.values()), None, mode, where=where, **options)
+
+
+def _without_masked(
+    where: Tensor,
+    operands: tuple[Tensor, ...],
+    sample_weight: Tensor | None,
+    options: dict[str, Any],
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Return operands and sample weights by which rows that `where` leaves out count nothing.
+
+    Class indices are valid ones there, and labels end with the first.
+    """
+    expect_mask(where)
+    first, *others = operands
+    axis = options.get("axis", 1 if first.dim() > 1 and where.dim() > 0 else 0)
+    if sample_weight is None:
+        sample_weight = where.to(torch.promote_types(first.dtype, torch.float32))
+    else:
+        sample_weight = sample_weight.masked_fill(~where, 0)
+    for k, x in enumerate(others):
+        if x.is_floating_point():
+            continue
+        if x.dim() == where.dim():
+            others[k] = x.masked_fill(~where, 0)
+        elif x.dim() == where.dim() + 1:
+            others[k] = x.masked_fill(~where.unsqueeze(axis), -1 if x.dtype.is_signed else 0)
+    return (first, *others), sample_weight
 
 
 def _replace_silent_rows(x: Tensor | None, silent: Tensor, axis: int | None) -> Tensor | None:
@@ -146,9 +204,11 @@ def _by_formula(
 ) -> Tensor:
     """Compute losses in float32 or float64, weigh and reduce them."""
     dtype = torch.float32 if prediction.itemsize < 4 else prediction.dtype
-    *operands, _, weight = [
+    *operands, of_classes, weight = [
         x.to(dtype) if x is not None and x.is_floating_point() else x for x in (prediction, *others)
     ]
+    if of_classes is not None:
+        formula = partial(formula, weight=of_classes)
     if weight is not None:
         operands = [_replace_silent_rows(x, weight == 0, axis) for x in operands]
     losses = formula(*operands)
@@ -156,4 +216,8 @@ def _by_formula(
         expect_shape("sample_weight", weight, losses.shape)
     if weight is None or reduction != "mean":
         return reduced(losses, weight, reduction).to(prediction.dtype)
-    return ((losses * weight).sum() / weight.sum()).to(prediction.dtype)
+    divisor = weight.sum()
+    nothing = divisor == 0
+    # The mean of nothing is nan, but its gradient zero.
+    mean = (losses * weight).sum() / divisor.masked_fill(nothing, 1)
+    return mean.masked_fill(nothing, math.nan).to(prediction.dtype)

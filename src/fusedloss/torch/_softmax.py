@@ -15,11 +15,18 @@ import torch
 from torch import Tensor
 
 from fusedloss import _check
-from fusedloss._core import SoftmaxCall, softmax_plain
+from fusedloss._core import ENTROPY, SoftmaxCall, softmax_plain
 from fusedloss._lower.distillation import distillation
 from fusedloss._types import Array, Extras
 from fusedloss.torch import _original as functional
-from fusedloss.torch._autograd import Tensors, array, detached, expect_tensors, in_computing_type
+from fusedloss.torch._autograd import (
+    Tensors,
+    array,
+    detached,
+    expect_mask,
+    expect_tensors,
+    in_computing_type,
+)
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 
 NO_EXTRAS = Extras()
@@ -52,6 +59,10 @@ class Softmax(NamedTuple):
     ) -> Any:
         """Run the kernel and return the loss; None if it does not take the arguments."""
         prediction, target, weight, sample_weight = tensors
+        where = None
+        if self.kind == ENTROPY:
+            where = None if _has_classes(target) else target != self.ignore_index
+            target = None
         if weight is not None:
             weight = in_computing_type(weight, prediction)
         call = SoftmaxCall(
@@ -66,6 +77,7 @@ class Softmax(NamedTuple):
             self.axis,
             torch.get_num_threads(),
             self.extras,
+            where,
         )
         place = out[0] if wanted else None
         result = softmax_plain(call, bool(wanted), grad_output, place, False, True)
@@ -108,6 +120,9 @@ class Softmax(NamedTuple):
         if extras.z_loss:
             squares = extras.z_loss * z.logsumexp(axis).square()
             value = value + _reduced(squares, silent, counts, counts, self.reduction)
+        if extras.entropy_bonus:
+            spread = -extras.entropy_bonus * entropy(self, z, axis, target, None)
+            value = value + _reduced(spread, silent, counts, counts, self.reduction)
         return value if extras.wide else value.to(prediction.dtype)
 
     def of_surprise(self) -> Softmax:
@@ -115,6 +130,18 @@ class Softmax(NamedTuple):
         softcap = None if self.extras is None else self.extras.softcap
         return self._replace(
             losses=cross_entropy,
+            label_smoothing=0.0,
+            reduction="none",
+            extras=Extras(softcap=softcap, wide=True),
+            deferred=True,
+        )
+
+    def of_entropy(self) -> Softmax:
+        """Return the call whose losses are the output entropy."""
+        softcap = None if self.extras is None else self.extras.softcap
+        return self._replace(
+            losses=entropy,
+            kind=ENTROPY,
             label_smoothing=0.0,
             reduction="none",
             extras=Extras(softcap=softcap, wide=True),
@@ -151,16 +178,16 @@ class Softmax(NamedTuple):
         _check.outputs_of(extras.outputs, _has_classes(target))
         with torch.no_grad():
             z, axis = _capped(prediction, extras), _class_axis(prediction, self.axis)
-            log_p = functional.log_softmax(z, axis)
             label = target.argmax(axis) if _has_classes(target) else target
             made = {
                 "lse": z.logsumexp(axis),
-                "entropy": -_expectation(log_p.exp(), log_p, axis),
                 "accuracy": (z.argmax(axis) == label).to(z.dtype),
             }
             if not _has_classes(target):
                 ignored = target == self.ignore_index
                 made = {name: output.masked_fill(ignored, 0) for name, output in made.items()}
+        if "entropy" in extras.outputs:
+            made["entropy"] = self.of_entropy().formula(prediction, target, None, None)
         if "log_prob" in extras.outputs:
             made["log_prob"] = -self.of_surprise().formula(prediction, target, None, None)
         return {name: made[name] for name in extras.outputs}
@@ -177,6 +204,13 @@ def cross_entropy(
         reduction="none",
         label_smoothing=call.label_smoothing,
     )
+
+
+def entropy(call: Softmax, z: Tensor, axis: int, target: Tensor, weight: Tensor | None) -> Tensor:
+    log_p = functional.log_softmax(z, axis)
+    p = log_p.exp()
+    # 0 times -inf is 0, and so is its gradient.
+    return -(p * log_p.masked_fill(p == 0, 0)).sum(axis)
 
 
 def negative_log_likelihood(
@@ -334,6 +368,43 @@ def _has_classes(target: Tensor) -> bool:
 def _expectation(p: Tensor, x: Tensor, axis: int) -> Tensor:
     """Sum of p x, where 0 times infinity is 0."""
     return (p * x.masked_fill(p == 0, 0)).sum(axis)
+
+
+def without_masked(
+    where: Tensor,
+    shape: torch.Size,
+    target: Tensor,
+    sample_weight: Tensor | None,
+    ignore_index: int,
+) -> tuple[Tensor, Tensor | None]:
+    """Return target and sample weight by which positions that `where` leaves out are ignored.
+
+    Class indices become `ignore_index` there; against probabilities sample weights are 0.
+    """
+    expect_mask(where)
+    expect_shape("where", where, shape)
+    if not isinstance(target, Tensor) or _has_classes(target):
+        if sample_weight is None:
+            return target, where.float()
+        return target, sample_weight.masked_fill(~where, 0)
+    expect_shape("target", target, shape)
+    if target.dtype is not torch.int64 and not target.is_complex():
+        target = target.long()  # which holds any ignore_index
+    return target.masked_fill(~where, ignore_index), sample_weight
+
+
+def silenced(result: Any, where: Tensor | None) -> Any:
+    """Return a loss and its outputs, those 0 that `where` leaves out."""
+    if where is None or not isinstance(result, tuple):
+        return result
+    loss, outputs = result
+    return loss, {name: x.masked_fill(~where, 0) for name, x in outputs.items()}
+
+
+def positions_of(prediction: Tensor, axis: int | None = None) -> torch.Size:
+    """Return the shape of a prediction without its axis of classes."""
+    at = _class_axis(prediction, axis) % max(1, prediction.dim())
+    return torch.Size([*prediction.shape[:at], *prediction.shape[at + 1 :]])
 
 
 def expect_shape(name: str, tensor: Tensor, shape: torch.Size) -> None:

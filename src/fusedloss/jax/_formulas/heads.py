@@ -28,6 +28,9 @@ def formula(given: Any, call: LinearCall) -> tuple[Any, ...]:
         return (_head(given, x, weight, t, w, v, call, call.margin).astype(dtype),)
     x, weight = wide(x), wide(weight)
     silent = jnp.zeros(x.shape[:-1], bool) if v is None else v == 0
+    where = given(call.where)
+    if where is not None:
+        silent = silent | ~where
     is_index = t.ndim < x.ndim
     if is_index:
         silent = silent | (t == call.ignore_index) if _holds(t, call.ignore_index) else silent
@@ -37,7 +40,7 @@ def formula(given: Any, call: LinearCall) -> tuple[Any, ...]:
         z = z + bias.astype(z.dtype)
     options = (call.ignore_index, call.label_smoothing, call.reduction, call.extras)
     t = t if is_index else t.astype(z.dtype)
-    outputs = of_logits(z, t, w, v, is_index, *options)
+    outputs = of_logits(z, t, w, v, where, is_index, *options)
     return (outputs[0].astype(dtype), *outputs[1:])
 
 
@@ -53,6 +56,9 @@ def _head(
     centers = margin.centers
     classes = (x.shape[-1] if weight is None else weight.shape[0]) // centers
     labels, ignored, bad = labels_of(target, classes, call.ignore_index)
+    where = given(call.where)
+    if where is not None:
+        ignored, bad = ignored | ~where, bad & where
     silent = ignored | bad
     if v is not None:
         silent = silent | (v == 0)
@@ -108,7 +114,7 @@ def _head(
     reach = rows.sum(-1, keepdims=True) * (1 if weight is None else weight.sum())
     z = jnp.where(bad[..., None], jnp.where(bad[..., None], reach, 0), z)
     options = (call.ignore_index, call.label_smoothing, call.reduction, call.extras)
-    return of_logits(z, target, w, v, True, *options)[0] + penalty
+    return of_logits(z, target, w, v, where, True, *options)[0] + penalty
 
 
 def _shifted(c: Any, m: Any, easy: bool) -> Any:

@@ -46,12 +46,18 @@ def formula(given: Any, call: PointwiseCall) -> Any:
     each = in_domain(call.name, [first, *(x.astype(first.dtype) for x in others)])
     each = list(jnp.broadcast_arrays(*each))
     w = given(call.weight)
+    divisors = w if call.weighted_mean else None
     if w is not None:
         w = jnp.broadcast_to(w, each[0].shape)
+    if call.where is not None:
+        where = jnp.broadcast_to(given(call.where), each[0].shape)
+        w = jnp.where(where, 1 if w is None else w, 0)
+        divisors = w if call.weighted_mean else where.astype(first.dtype)
+    if w is not None:
         each = [jnp.where(w == 0, 0.5, x) for x in each]
         w = w.astype(first.dtype)
     losses = POINTS[call.name](*each, *call.parameters)
-    value = reduced(losses, w, w if call.weighted_mean else None, call.reduction)
+    value = reduced(losses, w, divisors, call.reduction)
     if call.divisor:
         value = value / call.divisor
     return value.astype(dtype)

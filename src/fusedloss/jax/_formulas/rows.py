@@ -53,6 +53,9 @@ def formula(given: Any, call: RowwiseCall) -> Any:
     shape = first.shape
     x = jnp.moveaxis(wide(first), at, -1)
     v = given(call.sample_weight)
+    where = given(call.where)
+    if where is not None:
+        v = jnp.where(where, 1 if v is None else v, 0)
     silent = jnp.zeros(x.shape[:-1], bool) if v is None else v == 0
     bad = jnp.zeros_like(silent)
 
@@ -70,6 +73,7 @@ def formula(given: Any, call: RowwiseCall) -> Any:
         else:
             y = filled(jnp.moveaxis(jnp.broadcast_to(y, shape), at, -1).astype(x.dtype))
         each.append(y)
+    bad = bad if where is None else bad & where
     options = {} if call.weight is None else {"weight": given(call.weight).astype(x.dtype)}
     row = filled(jnp.where(bad[..., None], 0, x))
     losses = ROWS[call.name](row, *each, *call.parameters, **options)

@@ -70,6 +70,7 @@ def formula(given: Any, call: SoftmaxCall) -> tuple[Any, ...]:
         t,
         given(call.weight),
         given(call.sample_weight),
+        given(call.where),
         is_index,
         int(call.ignore_index),
         call.label_smoothing,
@@ -85,6 +86,7 @@ def of_logits(
     t: Any,
     w: Any,
     v: Any,
+    where: Any,
     is_index: bool,
     ignore_index: int,
     label_smoothing: float,
@@ -98,7 +100,9 @@ def of_logits(
     at = jnp.zeros(positions, jnp.int32)
     if is_index:
         at, ignored, bad = labels_of(t, classes, ignore_index)
-        silent = ignored | bad
+    if where is not None:
+        ignored, bad = ignored | ~where, bad & where
+    silent = ignored | bad
     if v is not None:
         silent = silent | (v == 0)
     w = None if w is None else w.astype(z.dtype)
@@ -135,14 +139,17 @@ def of_logits(
     if w is not None and is_index and not extras.mean_of_positions:
         divisors = counts * w[at]
     factors = jnp.where(silent, 0, counts)
+    part: Any = 0  # which a mean divides by the number of positions
+    if extras.z_loss:
+        part = extras.z_loss * jax.nn.logsumexp(capped(z), -1) ** 2
+    if extras.entropy_bonus:
+        part = part - extras.entropy_bonus * product(jnp.exp(log_p), -log_p).sum(-1)
     if reduction == "none":
-        squares = extras.z_loss * jax.nn.logsumexp(capped(z), -1) ** 2 if extras.z_loss else 0
-        value = spoiled(reduced(losses + squares, factors, None, "none"), bad, given)
+        value = spoiled(reduced(losses + part, factors, None, "none"), bad, given)
     else:
         value = reduced(losses, factors, divisors, reduction)
-        if extras.z_loss:
-            squares = extras.z_loss * jax.nn.logsumexp(capped(z), -1) ** 2
-            value = value + reduced(squares, factors, counts, reduction)
+        if extras.z_loss or extras.entropy_bonus:
+            value = value + reduced(part, factors, counts, reduction)
         value = value + spoiled(jnp.zeros(positions, z.dtype), bad, given).sum()
     return (value, *_extra_outputs(extras, capped(given), t, at, is_index, ignored, bad))
 

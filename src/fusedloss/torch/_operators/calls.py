@@ -33,7 +33,9 @@ def operated(*tensors: Any, outputs: tuple[str, ...] = ()) -> bool:
     The first tensor is the prediction.
     """
     prediction = tensors[0]
-    if "log_prob" in outputs:  # which is differentiable, as no output of an operator is
+    if not {"log_prob", "entropy"}.isdisjoint(
+        outputs
+    ):  # which are differentiable, as no output of an operator is
         return False
     if is_dynamo_compiling():
         return _has_kernels(prediction)
@@ -62,7 +64,7 @@ def operate(name: str, **given: Any) -> Any:
     import fusedloss.torch.operators  # noqa: F401 - a tenth of a second, before the first one
 
     operator = OPERATORS[name]
-    tensors = [x.encoded(given[x.name]) for x in operator.tensors]
+    tensors = [x.encoded(given.get(x.name)) for x in operator.tensors]
     options = {x.name: x.encoded(given[x.name]) for x in operator.options}
     made = operator.of_loss(*as_autocast(*tensors), **options)
     if isinstance(made, Tensor):

@@ -232,9 +232,14 @@ class Sharded(Head):
         )
 
     def forward(
-        self, embeddings: Tensor, target: Tensor, sample_weight: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss of all ranks' embeddings."""
+        target = target if where is None else self.labels_of(embeddings, target, where)
         spec, rows = self._spec(), Rows(*as_autocast(embeddings, target, sample_weight))
         layer = Layer(*as_autocast(self.weight_here, None, self.class_weight))
         self._table = agreed(spec, rows, layer)

@@ -9,8 +9,14 @@ from torch.compiler import is_compiling
 from fusedloss import _check, binary
 from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
-from fusedloss.torch._autograd import as_autocast, expect_given, expect_tensors, fused
-from fusedloss.torch._pointwise import Pointwise, own_loss, reduced
+from fusedloss.torch._autograd import (
+    as_autocast,
+    expect_given,
+    expect_mask,
+    expect_tensors,
+    fused,
+)
+from fusedloss.torch._pointwise import Pointwise, masked_loss, own_loss, reduced
 
 # ---- Losses of torch -----------------------------------------------------------------------------
 
@@ -22,6 +28,8 @@ def binary_cross_entropy(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Binary cross-entropy of probabilities: `torch.nn.functional.binary_cross_entropy`.
 
@@ -29,6 +37,9 @@ def binary_cross_entropy(
     ----------
     input, target, weight, size_average, reduce, reduction
         As in `torch.nn.functional.binary_cross_entropy`.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
 
     Returns
     -------
@@ -47,6 +58,15 @@ def binary_cross_entropy(
     >>> F.binary_cross_entropy(torch.tensor([0.4, 0.6]), torch.tensor([0.0, 1.0]))
     tensor(0.5108)
     """
+    if where is not None:
+        return masked_loss(
+            binary.binary_cross_entropy,
+            functional.binary_cross_entropy,
+            (input, target),
+            weight,
+            (size_average, reduce, reduction),
+            where,
+        )
     if not is_compiling() and size_average is None and reduce is None:
         call = Pointwise(
             "binary_cross_entropy",
@@ -68,6 +88,8 @@ def binary_cross_entropy_with_logits(
     reduce: bool | None = None,
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Sigmoid cross-entropy: `torch.nn.functional.binary_cross_entropy_with_logits`.
 
@@ -75,6 +97,9 @@ def binary_cross_entropy_with_logits(
     ----------
     input, target, weight, size_average, reduce, reduction, pos_weight
         As in `torch.nn.functional.binary_cross_entropy_with_logits`.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
 
     Returns
     -------
@@ -92,6 +117,18 @@ def binary_cross_entropy_with_logits(
     >>> F.binary_cross_entropy_with_logits(torch.tensor([2.0, 0.0]), torch.tensor([1.0, 0.0]))
     tensor(0.4100)
     """
+    if where is not None:
+        return masked_loss(
+            binary.binary_cross_entropy_with_logits,
+            lambda x, t, p=None, **options: functional.binary_cross_entropy_with_logits(
+                x, t, pos_weight=p, **options
+            ),
+            (input, target),
+            weight,
+            (size_average, reduce, reduction),
+            where,
+            named=None if pos_weight is None else {"pos_weight": pos_weight},
+        )
     if not is_compiling() and size_average is None and reduce is None:
         call = Pointwise(
             "binary_cross_entropy_with_logits",
@@ -115,6 +152,8 @@ def soft_margin_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Logistic loss of scores and classes -1 and 1: `torch.nn.functional.soft_margin_loss`.
 
@@ -122,6 +161,9 @@ def soft_margin_loss(
     ----------
     input, target, size_average, reduce, reduction
         As in `torch.nn.functional.soft_margin_loss`.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
 
     Returns
     -------
@@ -139,6 +181,15 @@ def soft_margin_loss(
     >>> F.soft_margin_loss(torch.tensor([2.0, 0.0]), torch.tensor([1.0, -1.0]))
     tensor(0.4100)
     """
+    if where is not None:
+        return masked_loss(
+            binary.soft_margin_loss,
+            functional.soft_margin_loss,
+            (input, target),
+            None,
+            (size_average, reduce, reduction),
+            where,
+        )
     if not is_compiling() and size_average is None and reduce is None:
         call = Pointwise(
             "soft_margin_loss",
@@ -164,6 +215,7 @@ def hinge_loss(
     target: Tensor,
     *,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Hinge loss, of the support vector machine; `fusedloss.hinge_loss`.
@@ -176,6 +228,9 @@ def hinge_loss(
         The classes t, -1 or 1.
     weight : Tensor, broadcastable to `scores`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -191,7 +246,7 @@ def hinge_loss(
     >>> F.hinge_loss(torch.tensor([0.5, -2.0]), torch.tensor([1.0, -1.0]))
     tensor(0.2500)
     """
-    return own_loss(binary.hinge_loss, _hinge, (scores, target), weight, reduction)
+    return own_loss(binary.hinge_loss, _hinge, (scores, target), weight, reduction, where)
 
 
 def _hinge(f: Tensor, t: Tensor) -> Tensor:
@@ -203,6 +258,7 @@ def squared_hinge_loss(
     target: Tensor,
     *,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Square of the hinge loss; `fusedloss.squared_hinge_loss`.
@@ -215,6 +271,9 @@ def squared_hinge_loss(
         The classes t, -1 or 1.
     weight : Tensor, broadcastable to `scores`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -230,7 +289,9 @@ def squared_hinge_loss(
     >>> F.squared_hinge_loss(torch.tensor([0.5, -2.0]), torch.tensor([1.0, -1.0]))
     tensor(0.1250)
     """
-    return own_loss(binary.squared_hinge_loss, _squared_hinge, (scores, target), weight, reduction)
+    return own_loss(
+        binary.squared_hinge_loss, _squared_hinge, (scores, target), weight, reduction, where
+    )
 
 
 def _squared_hinge(f: Tensor, t: Tensor) -> Tensor:
@@ -242,6 +303,7 @@ def exponential_loss(
     target: Tensor,
     *,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Exponential loss, of AdaBoost; `fusedloss.exponential_loss`.
@@ -254,6 +316,9 @@ def exponential_loss(
         The classes t, -1 or 1.
     weight : Tensor, broadcastable to `scores`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -269,7 +334,9 @@ def exponential_loss(
     >>> F.exponential_loss(torch.tensor([0.5, -2.0]), torch.tensor([1.0, -1.0]))
     tensor(0.3709)
     """
-    return own_loss(binary.exponential_loss, _exponential, (scores, target), weight, reduction)
+    return own_loss(
+        binary.exponential_loss, _exponential, (scores, target), weight, reduction, where
+    )
 
 
 def _exponential(f: Tensor, t: Tensor) -> Tensor:
@@ -283,6 +350,7 @@ def sigmoid_focal_loss(
     alpha: float | None = 0.25,
     gamma: float = 2.0,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Focal loss of two classes; `fusedloss.sigmoid_focal_loss`.
@@ -299,6 +367,9 @@ def sigmoid_focal_loss(
         How much less an element counts that is classified well.
     weight : Tensor, broadcastable to `logits`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -321,6 +392,7 @@ def sigmoid_focal_loss(
         (logits, target),
         weight,
         reduction,
+        where,
         alpha=alpha,
         gamma=gamma,
     )
@@ -342,6 +414,7 @@ def asymmetric_loss(
     gamma_pos: float = 1.0,
     clip: float = 0.05,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Asymmetric loss of many labels; `fusedloss.asymmetric_loss`.
@@ -360,6 +433,9 @@ def asymmetric_loss(
         Labels of 0 with a lower p add nothing to the loss.
     weight : Tensor, broadcastable to `logits`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -382,6 +458,7 @@ def asymmetric_loss(
         (logits, target),
         weight,
         reduction,
+        where,
         gamma_neg=gamma_neg,
         gamma_pos=gamma_pos,
         clip=clip,
@@ -402,6 +479,7 @@ def zero_one_loss(
     target: Tensor,
     *,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Share of wrong predictions; `fusedloss.zero_one_loss`.
@@ -415,6 +493,8 @@ def zero_one_loss(
         The true classes: of scores, a tensor without their axis.
     weight : Tensor, broadcastable to the classes, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, broadcastable to the classes, optional
+        Which elements take part; all do if absent.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -437,4 +517,11 @@ def zero_one_loss(
     classes = prediction.argmax(1 if target.dim() else 0) if of_scores else prediction
     dtype = prediction.dtype if prediction.is_floating_point() else torch.get_default_dtype()
     wrong = (classes != target).to(torch.promote_types(dtype, torch.float32))
-    return reduced(wrong, weight, _check.reduction(reduction)).to(dtype)
+    mode = _check.reduction(reduction)
+    if where is None:
+        return reduced(wrong, weight, mode).to(dtype)
+    expect_mask(where)
+    kept = torch.where(where, wrong if weight is None else wrong * weight, 0)
+    if mode != "mean":
+        return reduced(kept, None, mode).to(dtype)
+    return (kept.sum() / where.expand_as(kept).sum()).to(dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from fusedloss.torch._autograd import (
     fused,
 )
 from fusedloss.torch._operators.calls import operate, operated
-from fusedloss.torch._softmax import Distillation, Softmax
+from fusedloss.torch._softmax import Distillation, Softmax, positions_of, silenced, without_masked
 from fusedloss.torch.functional._types import Loss, Outputs
 
 _LOG_PROBABILITIES = Extras(prediction=_core.LOG_PROBABILITIES)
@@ -53,8 +53,10 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     *,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
+    entropy_bonus: float = 0.0,
     outputs: tuple[()] = (),
 ) -> Tensor: ...
 @overload
@@ -69,8 +71,10 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     *,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
+    entropy_bonus: float = 0.0,
     outputs: Outputs,
 ) -> Loss: ...
 def cross_entropy(
@@ -84,11 +88,13 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     *,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
+    entropy_bonus: float = 0.0,
     outputs: Outputs = (),
 ) -> Loss:
-    """Softmax cross-entropy: `torch.nn.functional.cross_entropy` with four options more.
+    """Softmax cross-entropy: `torch.nn.functional.cross_entropy` with six options more.
 
     The formula is that of `fusedloss.cross_entropy`.
 
@@ -98,10 +104,14 @@ def cross_entropy(
         As in `torch.nn.functional.cross_entropy`.
     sample_weight : Tensor of floats, the shape of class indices, optional
         A weight per position; ones if absent. A mean divides by its sum.
+    where : Tensor of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold.
     softcap : float, optional
         Logits z are first capped to softcap * tanh(z / softcap).
     z_loss : float, default 0
         What the square of the log-sum-exp is multiplied by and added to the loss.
+    entropy_bonus : float, default 0
+        What the softmax's entropy is multiplied by and subtracted from the loss.
     outputs : tuple of {"lse", "entropy", "accuracy", "log_prob"}, default ()
         What to return beside the loss.
 
@@ -109,8 +119,8 @@ def cross_entropy(
     -------
     Tensor or (Tensor, dict of Tensor)
         The loss; with `outputs` also a dict of them: a value per position, float32 (float64 for
-        float64 logits), 0 where ignored. "log_prob" is differentiable, its gradient computed in the
-        backward pass if one arrives; the others are not.
+        float64 logits), 0 where ignored. "log_prob" and "entropy" are differentiable, their
+        gradients computed in the backward pass if one arrives; the others are not.
 
     See Also
     --------
@@ -135,12 +145,22 @@ def cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
-    plain = sample_weight is None and softcap is None and not z_loss and not outputs
+    if where is not None:
+        expect_given(input=input, target=target)
+        target, sample_weight = without_masked(
+            where, positions_of(input), target, sample_weight, ignore_index
+        )
+    plain = sample_weight is None and softcap is None and not (z_loss or entropy_bonus or outputs)
     if not plain or _recognised(input, target, weight, ignore_index):
         extras = None
         if not plain:
             expect_given(input=input, target=target)
-            extras = Extras(softcap=softcap, z_loss=z_loss, outputs=_check.outputs(outputs))
+            extras = Extras(
+                softcap=softcap,
+                z_loss=z_loss,
+                entropy_bonus=entropy_bonus,
+                outputs=_check.outputs(outputs),
+            )
         call = Softmax(
             _softmax.cross_entropy,
             _core.CROSS_ENTROPY,
@@ -170,10 +190,11 @@ def cross_entropy(
                 sample_weight=sample_weight,
                 softcap=softcap,
                 z_loss=z_loss,
+                entropy_bonus=entropy_bonus,
                 outputs=outputs,
             )
         if loss is not None:
-            return loss
+            return cast("Loss", silenced(loss, where))
     return functional.cross_entropy(
         input, target, weight, None, ignore_index, None, reduction, label_smoothing
     )
@@ -189,8 +210,9 @@ def nll_loss(
     reduction: str = "mean",
     *,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
 ) -> Tensor:
-    """Negative log-likelihood: `torch.nn.functional.nll_loss` with one option more.
+    """Negative log-likelihood: `torch.nn.functional.nll_loss` with two options more.
 
     Parameters
     ----------
@@ -198,6 +220,8 @@ def nll_loss(
         As in `torch.nn.functional.nll_loss`.
     sample_weight : Tensor of floats, the shape of `target`, optional
         A weight per position; ones if absent. A mean divides by its sum.
+    where : Tensor of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold.
 
     Returns
     -------
@@ -218,6 +242,11 @@ def nll_loss(
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
+    if where is not None:
+        expect_given(input=input, target=target)
+        target, sample_weight = without_masked(
+            where, positions_of(input), target, sample_weight, ignore_index
+        )
     plain = sample_weight is None
     if not plain:
         expect_given(input=input, target=target)
@@ -263,6 +292,7 @@ def categorical_cross_entropy(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of probabilities, as Keras has it; `fusedloss.categorical_cross_entropy`.
 
@@ -282,6 +312,8 @@ def categorical_cross_entropy(
         "mean" divides by the number of positions that count, or the sum of their sample weights.
     sample_weight : Tensor of floats, the shape of class indices, optional
         A weight per position; ones if absent.
+    where : Tensor of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold.
 
     Returns
     -------
@@ -297,6 +329,9 @@ def categorical_cross_entropy(
     tensor(1.1769)
     """
     expect_arguments(classification.categorical_cross_entropy, probs, target)
+    if where is not None:
+        shape = positions_of(probs, axis)
+        target, sample_weight = without_masked(where, shape, target, sample_weight, ignore_index)
     if operated(probs, target, sample_weight):
         result: Tensor = operate(
             "categorical_cross_entropy",
@@ -333,8 +368,10 @@ def focal_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
+    entropy_bonus: float = 0.0,
     outputs: tuple[()] = (),
 ) -> Tensor: ...
 @overload
@@ -347,8 +384,10 @@ def focal_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
+    entropy_bonus: float = 0.0,
     outputs: Outputs,
 ) -> Loss: ...
 def focal_loss(
@@ -360,8 +399,10 @@ def focal_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
+    entropy_bonus: float = 0.0,
     outputs: Outputs = (),
 ) -> Loss:
     """Softmax focal loss, -alpha_y (1 - p_y)^gamma log p_y; `fusedloss.focal_loss`.
@@ -380,7 +421,7 @@ def focal_loss(
         Positions with this class index are ignored.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of positions that count, or the sum of their sample weights.
-    sample_weight, softcap, z_loss, outputs
+    sample_weight, where, softcap, z_loss, entropy_bonus, outputs
         As in `cross_entropy`.
 
     Returns
@@ -396,6 +437,9 @@ def focal_loss(
     tensor(0.0875)
     """
     expect_arguments(classification.focal_loss, logits, target)
+    if where is not None:
+        shape = positions_of(logits)
+        target, sample_weight = without_masked(where, shape, target, sample_weight, ignore_index)
     if operated(logits, target, alpha, sample_weight, outputs=outputs):
         result: Loss = operate(
             "focal_loss",
@@ -408,6 +452,7 @@ def focal_loss(
             sample_weight=sample_weight,
             softcap=softcap,
             z_loss=z_loss,
+            entropy_bonus=entropy_bonus,
             outputs=outputs,
         )
         return result
@@ -424,6 +469,7 @@ def focal_loss(
             gamma=gamma,
             softcap=softcap,
             z_loss=z_loss,
+            entropy_bonus=entropy_bonus,
             outputs=_check.outputs(outputs),
         ),
         reduction == "none",

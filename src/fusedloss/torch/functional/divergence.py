@@ -12,7 +12,7 @@ from fusedloss import divergence
 from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import fused
-from fusedloss.torch._pointwise import Pointwise, own_loss
+from fusedloss.torch._pointwise import Pointwise, masked_loss, own_loss
 
 _NOTHING = torch.empty(0)
 
@@ -27,6 +27,8 @@ def kl_div(
     reduce: bool | None = None,
     reduction: str = "mean",
     log_target: bool = False,
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Kullback-Leibler divergence: `torch.nn.functional.kl_div`.
 
@@ -34,6 +36,9 @@ def kl_div(
     ----------
     input, target, size_average, reduce, reduction, log_target
         As in `torch.nn.functional.kl_div`.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
 
     Returns
     -------
@@ -52,6 +57,19 @@ def kl_div(
     >>> F.kl_div(log_probs, torch.tensor([[1.0, 0.0], [0.5, 0.5]]), reduction="batchmean")
     tensor(0.6020)
     """
+    if where is not None:
+        rows = max(1, input.shape[0] if input.dim() else 1) if reduction == "batchmean" else 1
+        legacy = (size_average, reduce, "sum" if reduction == "batchmean" else reduction)
+        value = masked_loss(
+            divergence.kl_div,
+            functional.kl_div,
+            (input, target),
+            None,
+            legacy,
+            where,
+            log_target=log_target,
+        )
+        return value / rows if reduction == "batchmean" else value
     if not is_compiling() and size_average is None and reduce is None and type(log_target) is bool:
         rows = 0
         if reduction == "batchmean" and isinstance(input, Tensor):
@@ -80,6 +98,7 @@ def js_div(
     *,
     beta: float = 0.5,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Generalised Jensen-Shannon divergence; `fusedloss.js_div`.
@@ -94,6 +113,9 @@ def js_div(
         The weight of P; 0 gives KL(P, Q) and 1 KL(Q, P).
     weight : Tensor, broadcastable to `log_probs`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -111,7 +133,13 @@ def js_div(
     tensor(0.1017)
     """
     return own_loss(
-        divergence.js_div, _jensen_shannon, (log_probs, log_target), weight, reduction, beta=beta
+        divergence.js_div,
+        _jensen_shannon,
+        (log_probs, log_target),
+        weight,
+        reduction,
+        where,
+        beta=beta,
     )
 
 
@@ -135,6 +163,7 @@ def total_variation_loss(
     target: Tensor,
     *,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Total variation distance; `fusedloss.total_variation_loss`.
@@ -147,6 +176,9 @@ def total_variation_loss(
         Those of the target, p.
     weight : Tensor, broadcastable to `probs`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -163,7 +195,7 @@ def total_variation_loss(
     tensor(0.4000)
     """
     return own_loss(
-        divergence.total_variation_loss, _half_absolute, (probs, target), weight, reduction
+        divergence.total_variation_loss, _half_absolute, (probs, target), weight, reduction, where
     )
 
 

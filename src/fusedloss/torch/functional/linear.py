@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -115,6 +115,7 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     options: nn.LinearCrossEntropyOptions | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
     shift: int = 0,
@@ -135,6 +136,7 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     options: nn.LinearCrossEntropyOptions | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
     shift: int = 0,
@@ -154,6 +156,7 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     options: nn.LinearCrossEntropyOptions | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
     shift: int = 0,
@@ -174,6 +177,8 @@ def linear_cross_entropy(
         What torch is to do with a call that is left to it.
     sample_weight : Tensor of floats, the shape of class indices, optional
         A weight per position; ones if absent. A mean divides by its sum.
+    where : Tensor of bools, the shape of class indices, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold.
     softcap : float, optional
         Logits z are first capped to softcap * tanh(z / softcap).
     z_loss : float, default 0
@@ -219,6 +224,12 @@ def linear_cross_entropy(
     tensor([[-0.1192,  0.0000],
             [ 0.5000,  0.0000]])
     """
+    if where is not None:
+        expect_given(input=input, target=target)
+        ignored = -100 if ignore_index is None else ignore_index
+        target, sample_weight = _softmax.without_masked(
+            where, input.shape[:-1], target, sample_weight, ignored
+        )
     more = (sample_weight, softcap, filter_eps, workspace)
     plain = not z_loss and not shift and not outputs and all([x is None for x in more])
     plain = plain and not _has_more_axes(input, linear_weight)
@@ -279,7 +290,8 @@ def linear_cross_entropy(
                     reduction=reduction,
                 )
         if loss is not None:
-            return loss
+            left = where if where is None or not shift else where[..., shift:]
+            return cast("Loss", _softmax.silenced(loss, left))
     return functional.linear_cross_entropy(
         input,
         linear_weight,

@@ -19,6 +19,7 @@ def arcface_loss(
     easy_margin: bool = False,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -33,9 +34,9 @@ def arcface_loss(
     ----------
     embeddings, weight, target, margin, scale, easy_margin
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -48,6 +49,7 @@ def arcface_loss(
         (embeddings, weight, target, class_weight, sample_weight),
         {"margin": margin, "easy_margin": easy_margin},
         reduction,
+        where,
         scale=scale,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
@@ -67,6 +69,7 @@ def cosface_loss(
     scale: float = 64.0,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -81,9 +84,9 @@ def cosface_loss(
     ----------
     embeddings, weight, target, margin, scale
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -96,6 +99,7 @@ def cosface_loss(
         (embeddings, weight, target, class_weight, sample_weight),
         {"margin": margin},
         reduction,
+        where,
         scale=scale,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
@@ -118,6 +122,7 @@ def combined_margin_loss(
     interclass_filtering_threshold: float = 0.0,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -132,9 +137,9 @@ def combined_margin_loss(
     ----------
     embeddings, weight, target, m1, m2, m3, scale, interclass_filtering_threshold
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -152,6 +157,7 @@ def combined_margin_loss(
             "interclass_filtering_threshold": interclass_filtering_threshold,
         },
         reduction,
+        where,
         scale=scale,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
@@ -170,6 +176,7 @@ def normface_loss(
     scale: float = 20.0,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -184,9 +191,9 @@ def normface_loss(
     ----------
     embeddings, weight, target, scale
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -199,6 +206,7 @@ def normface_loss(
         (embeddings, weight, target, class_weight, sample_weight),
         {},
         reduction,
+        where,
         scale=scale,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
@@ -217,6 +225,7 @@ def l2_softmax_loss(
     alpha: float = 16.0,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -231,9 +240,9 @@ def l2_softmax_loss(
     ----------
     embeddings, weight, target, alpha
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -246,6 +255,7 @@ def l2_softmax_loss(
         (embeddings, weight, target, class_weight, sample_weight),
         {"alpha": alpha},
         reduction,
+        where,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
         focal_gamma=focal_gamma,
@@ -264,6 +274,7 @@ def l_softmax_loss(
     scale: float = 1.0,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -278,9 +289,9 @@ def l_softmax_loss(
     ----------
     embeddings, weight, target, margin, scale
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -293,6 +304,7 @@ def l_softmax_loss(
         (embeddings, weight, target, class_weight, sample_weight),
         {"margin": margin},
         reduction,
+        where,
         scale=scale,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
@@ -312,6 +324,7 @@ def a_softmax_loss(
     scale: float = 1.0,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -326,9 +339,9 @@ def a_softmax_loss(
     ----------
     embeddings, weight, target, margin, scale
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -341,6 +354,7 @@ def a_softmax_loss(
         (embeddings, weight, target, class_weight, sample_weight),
         {"margin": margin},
         reduction,
+        where,
         scale=scale,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
@@ -360,6 +374,7 @@ def sphereface_loss(
     scale: float = 30.0,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -374,9 +389,9 @@ def sphereface_loss(
     ----------
     embeddings, weight, target, margin, scale
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -389,6 +404,7 @@ def sphereface_loss(
         (embeddings, weight, target, class_weight, sample_weight),
         {"margin": margin},
         reduction,
+        where,
         scale=scale,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
@@ -409,6 +425,7 @@ def subcenter_arcface_loss(
     sub_centers: int = 3,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -423,9 +440,9 @@ def subcenter_arcface_loss(
     ----------
     embeddings, weight, target, margin, scale, sub_centers
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -438,6 +455,7 @@ def subcenter_arcface_loss(
         (embeddings, weight, target, class_weight, sample_weight),
         {"margin": margin, "sub_centers": sub_centers},
         reduction,
+        where,
         scale=scale,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
@@ -458,6 +476,7 @@ def curricularface_loss(
     t: float = 0.0,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -472,9 +491,9 @@ def curricularface_loss(
     ----------
     embeddings, weight, target, margin, scale, t
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -487,6 +506,7 @@ def curricularface_loss(
         (embeddings, weight, target, class_weight, sample_weight),
         {"margin": margin, "t": t},
         reduction,
+        where,
         scale=scale,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
@@ -509,6 +529,7 @@ def adaface_loss(
     norm_std: float | None = None,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -523,9 +544,9 @@ def adaface_loss(
     ----------
     embeddings, weight, target, margin, scale, h, norm_mean, norm_std
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -538,6 +559,7 @@ def adaface_loss(
         (embeddings, weight, target, class_weight, sample_weight),
         {"margin": margin, "h": h, "norm_mean": norm_mean, "norm_std": norm_std},
         reduction,
+        where,
         scale=scale,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
@@ -562,6 +584,7 @@ def magface_loss(
     easy_margin: bool = True,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -576,9 +599,9 @@ def magface_loss(
     ----------
     embeddings, weight, target, scale, l_a, u_a, l_margin, u_margin, lambda_g, easy_margin
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -598,6 +621,7 @@ def magface_loss(
             "easy_margin": easy_margin,
         },
         reduction,
+        where,
         scale=scale,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
@@ -618,6 +642,7 @@ def margin_cross_entropy(
     scale: float = 64.0,
     class_weight: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     ignore_index: int = -1,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
@@ -632,9 +657,9 @@ def margin_cross_entropy(
     ----------
     cosine, target, m1, m2, m3, scale
         As in the function of arrays.
-    class_weight, sample_weight, ignore_index, label_smoothing, focal_gamma, annealing, gradient
+    class_weight, sample_weight, where, ignore_index, label_smoothing
         As in the function of arrays.
-    reduction, workspace
+    focal_gamma, annealing, gradient, reduction, workspace
         As in the function of arrays.
 
     Returns
@@ -647,6 +672,7 @@ def margin_cross_entropy(
         (cosine, target, class_weight, sample_weight),
         {"m1": m1, "m2": m2, "m3": m3},
         reduction,
+        where,
         scale=scale,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,

@@ -11,7 +11,7 @@ from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, fused
 from fusedloss.torch._operators.calls import operate, operated
-from fusedloss.torch._rowwise import Rowwise, own_row_loss
+from fusedloss.torch._rowwise import Rowwise, masked_rows, own_row_loss
 from fusedloss.torch.functional._recognition import is_number, recognised_rows
 
 # ---- Losses of torch -----------------------------------------------------------------------------
@@ -26,6 +26,8 @@ def multi_margin_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Hinge loss of several classes: `torch.nn.functional.multi_margin_loss`.
 
@@ -33,6 +35,8 @@ def multi_margin_loss(
     ----------
     input, target, p, margin, weight, size_average, reduce, reduction
         As in `torch.nn.functional.multi_margin_loss`. `input` may have 16 bits here.
+    where : Tensor of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold.
 
     Returns
     -------
@@ -50,6 +54,17 @@ def multi_margin_loss(
     >>> F.multi_margin_loss(torch.tensor([[0.5, 2.0, 1.5, 0.0]]), torch.tensor([1]))
     tensor(0.1250)
     """
+    if where is not None:
+        return masked_rows(
+            multiclass.multi_margin_loss,
+            functional.multi_margin_loss,
+            {"input": input, "target": target},
+            (size_average, reduce, reduction),
+            where,
+            p=p,
+            margin=margin,
+            weight=weight,
+        )
     if (
         size_average is None
         and reduce is None
@@ -96,6 +111,8 @@ def multilabel_margin_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Hinge loss of several labels a row: `torch.nn.functional.multilabel_margin_loss`.
 
@@ -103,6 +120,8 @@ def multilabel_margin_loss(
     ----------
     input, target, size_average, reduce, reduction
         As in `torch.nn.functional.multilabel_margin_loss`. `input` may have 16 bits here.
+    where : Tensor of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold.
 
     Returns
     -------
@@ -121,6 +140,14 @@ def multilabel_margin_loss(
     >>> F.multilabel_margin_loss(torch.tensor([[0.1, 0.2, 0.4, 0.8]]), target)
     tensor(0.8500)
     """
+    if where is not None:
+        return masked_rows(
+            multiclass.multilabel_margin_loss,
+            functional.multilabel_margin_loss,
+            {"input": input, "target": target},
+            (size_average, reduce, reduction),
+            where,
+        )
     if (
         size_average is None
         and reduce is None
@@ -156,6 +183,8 @@ def multilabel_soft_margin_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Binary cross-entropy of a row's labels: `torch.nn.functional.multilabel_soft_margin_loss`.
 
@@ -163,6 +192,8 @@ def multilabel_soft_margin_loss(
     ----------
     input, target, weight, size_average, reduce, reduction
         As in `torch.nn.functional.multilabel_soft_margin_loss`.
+    where : Tensor of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold.
 
     Returns
     -------
@@ -180,6 +211,15 @@ def multilabel_soft_margin_loss(
     >>> F.multilabel_soft_margin_loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
     tensor(0.6931)
     """
+    if where is not None:
+        return masked_rows(
+            multiclass.multilabel_soft_margin_loss,
+            functional.multilabel_soft_margin_loss,
+            {"input": input, "target": target},
+            (size_average, reduce, reduction),
+            where,
+            weight=weight,
+        )
     input, target, weight = as_autocast(input, target, weight)  # torch's own stays in 16 bits
     if (
         size_average is None
@@ -219,6 +259,7 @@ def categorical_hinge_loss(
     target: Tensor,
     *,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Hinge loss of the best other class; `fusedloss.categorical_hinge_loss`.
@@ -231,6 +272,8 @@ def categorical_hinge_loss(
         Class indices of shape (), (N,) or (N, d1, ...), or rows t of the shape of `scores`.
     sample_weight : Tensor, one number per row, optional
         A weight per row; ones if absent.
+    where : Tensor of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
 
@@ -247,7 +290,9 @@ def categorical_hinge_loss(
     tensor(0.5000)
     """
     loss = multiclass.categorical_hinge_loss
-    return own_row_loss(loss, _categorical_hinge, (scores, target), sample_weight, reduction)
+    return own_row_loss(
+        loss, _categorical_hinge, (scores, target), sample_weight, reduction, where=where
+    )
 
 
 def poly1_cross_entropy(
@@ -256,6 +301,7 @@ def poly1_cross_entropy(
     *,
     epsilon: float = 2.0,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Cross-entropy with another first coefficient; `fusedloss.poly1_cross_entropy`.
@@ -271,6 +317,8 @@ def poly1_cross_entropy(
         What is added to the first coefficient.
     sample_weight : Tensor, one number per row, optional
         A weight per row; ones if absent.
+    where : Tensor of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
 
@@ -287,7 +335,9 @@ def poly1_cross_entropy(
     tensor(1.6931)
     """
     loss, operands = multiclass.poly1_cross_entropy, (logits, target)
-    return own_row_loss(loss, _poly1, operands, sample_weight, reduction, epsilon=epsilon)
+    return own_row_loss(
+        loss, _poly1, operands, sample_weight, reduction, where=where, epsilon=epsilon
+    )
 
 
 def generalized_cross_entropy(
@@ -296,6 +346,7 @@ def generalized_cross_entropy(
     *,
     q: float = 0.5,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Loss for labels that may be wrong; `fusedloss.generalized_cross_entropy`.
@@ -310,6 +361,8 @@ def generalized_cross_entropy(
         From above 0, towards cross-entropy, to 1, half the absolute error.
     sample_weight : Tensor, one number per row, optional
         A weight per row; ones if absent.
+    where : Tensor of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
 
@@ -326,7 +379,7 @@ def generalized_cross_entropy(
     tensor(1.)
     """
     loss, operands = multiclass.generalized_cross_entropy, (probs, target)
-    return own_row_loss(loss, _generalized, operands, sample_weight, reduction, q=q)
+    return own_row_loss(loss, _generalized, operands, sample_weight, reduction, where=where, q=q)
 
 
 def sparsemax_loss(
@@ -334,6 +387,7 @@ def sparsemax_loss(
     target: Tensor,
     *,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Cross-entropy's counterpart for sparse probabilities; `fusedloss.sparsemax_loss`.
@@ -346,6 +400,8 @@ def sparsemax_loss(
         Class indices y.
     sample_weight : Tensor, one number per row, optional
         A weight per row; ones if absent.
+    where : Tensor of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
 
@@ -362,7 +418,7 @@ def sparsemax_loss(
     tensor(0.5625)
     """
     loss = multiclass.sparsemax_loss
-    return own_row_loss(loss, _sparsemax, (scores, target), sample_weight, reduction)
+    return own_row_loss(loss, _sparsemax, (scores, target), sample_weight, reduction, where=where)
 
 
 def _classes_last(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

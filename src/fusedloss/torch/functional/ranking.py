@@ -10,7 +10,7 @@ from fusedloss import ranking
 from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import fused
-from fusedloss.torch._pointwise import Pointwise
+from fusedloss.torch._pointwise import Pointwise, masked_loss
 from fusedloss.torch._rowwise import own_row_loss
 from fusedloss.torch.functional._recognition import is_number
 
@@ -23,6 +23,8 @@ def margin_ranking_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Hinge loss of the difference of two scores: `torch.nn.functional.margin_ranking_loss`.
 
@@ -30,6 +32,9 @@ def margin_ranking_loss(
     ----------
     input1, input2, target, margin, size_average, reduce, reduction
         As in `torch.nn.functional.margin_ranking_loss`.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
 
     Returns
     -------
@@ -48,6 +53,16 @@ def margin_ranking_loss(
     >>> F.margin_ranking_loss(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 0.0]), target)
     tensor(1.)
     """
+    if where is not None:
+        return masked_loss(
+            ranking.margin_ranking_loss,
+            functional.margin_ranking_loss,
+            (input1, input2, target),
+            None,
+            (size_average, reduce, reduction),
+            where,
+            margin=margin,
+        )
     if not is_compiling() and size_average is None and reduce is None and is_number(margin):
         call = Pointwise(
             "margin_ranking_loss",
@@ -74,6 +89,8 @@ def hinge_embedding_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Hinge loss of distances: `torch.nn.functional.hinge_embedding_loss`.
 
@@ -81,6 +98,9 @@ def hinge_embedding_loss(
     ----------
     input, target, margin, size_average, reduce, reduction
         As in `torch.nn.functional.hinge_embedding_loss`.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
 
     Returns
     -------
@@ -98,6 +118,16 @@ def hinge_embedding_loss(
     >>> F.hinge_embedding_loss(torch.tensor([0.5, 0.25]), torch.tensor([1.0, -1.0]))
     tensor(0.6250)
     """
+    if where is not None:
+        return masked_loss(
+            ranking.hinge_embedding_loss,
+            functional.hinge_embedding_loss,
+            (input, target),
+            None,
+            (size_average, reduce, reduction),
+            where,
+            margin=margin,
+        )
     if not is_compiling() and size_average is None and reduce is None and is_number(margin):
         call = Pointwise(
             "hinge_embedding_loss",

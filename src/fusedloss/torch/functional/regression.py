@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -10,8 +11,8 @@ from torch.compiler import is_compiling
 from fusedloss import regression
 from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
-from fusedloss.torch._autograd import as_autocast, fused
-from fusedloss.torch._pointwise import Pointwise, own_loss
+from fusedloss.torch._autograd import as_autocast, expect_tensors, fused
+from fusedloss.torch._pointwise import Pointwise, masked_loss, own_loss
 from fusedloss.torch.functional._recognition import (
     is_number,
 )
@@ -30,6 +31,8 @@ def l1_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
     weight: Tensor | None = None,
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Absolute error: `torch.nn.functional.l1_loss`.
 
@@ -37,6 +40,9 @@ def l1_loss(
     ----------
     input, target, size_average, reduce, reduction, weight
         As in `torch.nn.functional.l1_loss`.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
 
     Returns
     -------
@@ -54,6 +60,15 @@ def l1_loss(
     >>> F.l1_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(1.5000)
     """
+    if where is not None:
+        return masked_loss(
+            regression.l1_loss,
+            functional.l1_loss,
+            (input, target),
+            weight,
+            (size_average, reduce, reduction),
+            where,
+        )
     if not is_compiling() and size_average is None and reduce is None:
         call = Pointwise(
             "l1_loss",
@@ -75,6 +90,8 @@ def mse_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
     weight: Tensor | None = None,
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Squared error: `torch.nn.functional.mse_loss`.
 
@@ -82,6 +99,9 @@ def mse_loss(
     ----------
     input, target, size_average, reduce, reduction, weight
         As in `torch.nn.functional.mse_loss`.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
 
     Returns
     -------
@@ -99,6 +119,15 @@ def mse_loss(
     >>> F.mse_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(2.5000)
     """
+    if where is not None:
+        return masked_loss(
+            regression.mse_loss,
+            functional.mse_loss,
+            (input, target),
+            weight,
+            (size_average, reduce, reduction),
+            where,
+        )
     if not is_compiling() and size_average is None and reduce is None:
         call = Pointwise(
             "mse_loss",
@@ -120,6 +149,8 @@ def smooth_l1_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
     beta: float = 1.0,
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Squared error near the target, absolute beyond: `torch.nn.functional.smooth_l1_loss`.
 
@@ -127,6 +158,9 @@ def smooth_l1_loss(
     ----------
     input, target, size_average, reduce, reduction, beta
         As in `torch.nn.functional.smooth_l1_loss`.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
 
     Returns
     -------
@@ -144,6 +178,16 @@ def smooth_l1_loss(
     >>> F.smooth_l1_loss(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(0.8125)
     """
+    if where is not None:
+        return masked_loss(
+            regression.smooth_l1_loss,
+            functional.smooth_l1_loss,
+            (input, target),
+            None,
+            (size_average, reduce, reduction),
+            where,
+            beta=beta,
+        )
     if (
         not is_compiling()
         and size_average is None
@@ -170,6 +214,8 @@ def huber_loss(
     reduction: str = "mean",
     delta: float = 1.0,
     weight: Tensor | None = None,
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Huber's loss: `torch.nn.functional.huber_loss`.
 
@@ -177,6 +223,9 @@ def huber_loss(
     ----------
     input, target, reduction, delta, weight
         As in `torch.nn.functional.huber_loss`.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
 
     Returns
     -------
@@ -194,6 +243,16 @@ def huber_loss(
     >>> F.huber_loss(torch.tensor([0.6, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(0.8400)
     """
+    if where is not None:
+        return masked_loss(
+            regression.huber_loss,
+            functional.huber_loss,
+            (input, target),
+            weight,
+            (None, None, reduction),
+            where,
+            delta=delta,
+        )
     if not is_compiling() and is_number(delta) and delta > 0:
         call = Pointwise(
             "huber_loss",
@@ -217,6 +276,8 @@ def poisson_nll_loss(
     eps: float = 1e-8,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Negative log-likelihood of counts: `torch.nn.functional.poisson_nll_loss`.
 
@@ -224,6 +285,9 @@ def poisson_nll_loss(
     ----------
     input, target, log_input, full, size_average, eps, reduce, reduction
         As in `torch.nn.functional.poisson_nll_loss`.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
 
     Returns
     -------
@@ -241,6 +305,18 @@ def poisson_nll_loss(
     >>> F.poisson_nll_loss(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
     tensor(0.8591)
     """
+    if where is not None:
+        return masked_loss(
+            regression.poisson_nll_loss,
+            functional.poisson_nll_loss,
+            (input, target),
+            None,
+            (size_average, reduce, reduction),
+            where,
+            log_input=log_input,
+            full=full,
+            eps=eps,
+        )
     if (
         not is_compiling()
         and size_average is None
@@ -273,6 +349,8 @@ def gaussian_nll_loss(
     full: bool = False,
     eps: float = 1e-6,
     reduction: str = "mean",
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Negative log-likelihood of a normal density: `torch.nn.functional.gaussian_nll_loss`.
 
@@ -280,6 +358,9 @@ def gaussian_nll_loss(
     ----------
     input, target, var, full, eps, reduction
         As in `torch.nn.functional.gaussian_nll_loss`.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
 
     Returns
     -------
@@ -297,6 +378,20 @@ def gaussian_nll_loss(
     >>> F.gaussian_nll_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]), torch.ones(2))
     tensor(1.2500)
     """
+    if where is not None:
+        expect_tensors(var)
+        of_rows = isinstance(var, Tensor) and var.shape == input.shape[:-1] != input.shape
+        variances = cast("Tensor", var).unsqueeze(-1) if of_rows else cast("Tensor", var)
+        return masked_loss(
+            regression.gaussian_nll_loss,
+            functional.gaussian_nll_loss,
+            (input, target, variances),
+            None,
+            (None, None, reduction),
+            where,
+            full=full,
+            eps=eps,
+        )
     input, target, var = as_autocast(input, target, var)  # torch's own stays in 16 bits
     if not is_compiling() and is_number(eps):
         call = Pointwise(
@@ -321,6 +416,7 @@ def log_cosh_loss(
     target: Tensor,
     *,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Logarithm of the hyperbolic cosine of the error; `fusedloss.log_cosh_loss`.
@@ -333,6 +429,9 @@ def log_cosh_loss(
         The target t.
     weight : Tensor, broadcastable to `input`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -348,7 +447,7 @@ def log_cosh_loss(
     >>> F.log_cosh_loss(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(0.7226)
     """
-    return own_loss(regression.log_cosh_loss, _log_cosh, (input, target), weight, reduction)
+    return own_loss(regression.log_cosh_loss, _log_cosh, (input, target), weight, reduction, where)
 
 
 def _log_cosh(x: Tensor, t: Tensor) -> Tensor:
@@ -362,6 +461,7 @@ def pseudo_huber_loss(
     *,
     delta: float = 1.0,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Smooth form of Huber's loss; `fusedloss.pseudo_huber_loss`.
@@ -376,6 +476,9 @@ def pseudo_huber_loss(
         The slope far from the target; positive.
     weight : Tensor, broadcastable to `input`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -397,6 +500,7 @@ def pseudo_huber_loss(
         (input, target),
         weight,
         reduction,
+        where,
         delta=delta,
     )
 
@@ -412,6 +516,7 @@ def quantile_loss(
     *,
     quantile: float = 0.5,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Pinball loss, least where the input is a quantile of the target; `fusedloss.quantile_loss`.
@@ -426,6 +531,9 @@ def quantile_loss(
         q.
     weight : Tensor, broadcastable to `input`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -442,7 +550,13 @@ def quantile_loss(
     tensor(0.6250)
     """
     return own_loss(
-        regression.quantile_loss, _pinball, (input, target), weight, reduction, quantile=quantile
+        regression.quantile_loss,
+        _pinball,
+        (input, target),
+        weight,
+        reduction,
+        where,
+        quantile=quantile,
     )
 
 
@@ -455,6 +569,7 @@ def msle_loss(
     target: Tensor,
     *,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Squared error of logarithms; `fusedloss.msle_loss`.
@@ -467,6 +582,9 @@ def msle_loss(
         The target t.
     weight : Tensor, broadcastable to `input`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -482,7 +600,9 @@ def msle_loss(
     >>> F.msle_loss(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0]))
     tensor(0.4805)
     """
-    return own_loss(regression.msle_loss, _squared_logarithmic, (input, target), weight, reduction)
+    return own_loss(
+        regression.msle_loss, _squared_logarithmic, (input, target), weight, reduction, where
+    )
 
 
 def _squared_logarithmic(x: Tensor, t: Tensor) -> Tensor:
@@ -494,6 +614,7 @@ def mape_loss(
     target: Tensor,
     *,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Absolute error in percent of the target; `fusedloss.mape_loss`.
@@ -506,6 +627,9 @@ def mape_loss(
         The target t.
     weight : Tensor, broadcastable to `input`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -521,7 +645,9 @@ def mape_loss(
     >>> F.mape_loss(torch.tensor([1.5, 3.0]), torch.tensor([1.0, 4.0]))
     tensor(37.5000)
     """
-    return own_loss(regression.mape_loss, _absolute_percentage, (input, target), weight, reduction)
+    return own_loss(
+        regression.mape_loss, _absolute_percentage, (input, target), weight, reduction, where
+    )
 
 
 def _absolute_percentage(x: Tensor, t: Tensor) -> Tensor:
@@ -533,6 +659,7 @@ def gamma_loss(
     target: Tensor,
     *,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Half the gamma deviance, but for a constant; `fusedloss.gamma_loss`.
@@ -545,6 +672,9 @@ def gamma_loss(
         The target t, positive.
     weight : Tensor, broadcastable to `input`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -560,7 +690,7 @@ def gamma_loss(
     >>> F.gamma_loss(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
     tensor(1.3679)
     """
-    return own_loss(regression.gamma_loss, _gamma, (input, target), weight, reduction)
+    return own_loss(regression.gamma_loss, _gamma, (input, target), weight, reduction, where)
 
 
 def _gamma(x: Tensor, t: Tensor) -> Tensor:
@@ -573,6 +703,7 @@ def tweedie_loss(
     *,
     power: float = 1.5,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Half the Tweedie deviance, but for a constant; `fusedloss.tweedie_loss`.
@@ -587,6 +718,9 @@ def tweedie_loss(
         p; 1 is Poisson's deviance, 2 the gamma deviance, and 0 half the squared error of exp(x).
     weight : Tensor, broadcastable to `input`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -603,7 +737,7 @@ def tweedie_loss(
     tensor(4.8618)
     """
     return own_loss(
-        regression.tweedie_loss, _tweedie, (input, target), weight, reduction, power=power
+        regression.tweedie_loss, _tweedie, (input, target), weight, reduction, where, power=power
     )
 
 

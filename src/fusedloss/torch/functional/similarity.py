@@ -15,7 +15,7 @@ from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, fused
 from fusedloss.torch._operators.calls import operate, operated
-from fusedloss.torch._rowwise import Rowwise, own_row_loss
+from fusedloss.torch._rowwise import Rowwise, masked_rows, own_row_loss
 from fusedloss.torch.functional._recognition import is_number, recognised_rows
 
 #: No length counts as less (as in Keras).
@@ -35,6 +35,8 @@ def cosine_embedding_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Loss of pairs that should point the same way: `torch.nn.functional.cosine_embedding_loss`.
 
@@ -42,6 +44,8 @@ def cosine_embedding_loss(
     ----------
     input1, input2, target, margin, size_average, reduce, reduction
         As in `torch.nn.functional.cosine_embedding_loss`.
+    where : Tensor of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold.
 
     Returns
     -------
@@ -60,6 +64,15 @@ def cosine_embedding_loss(
     >>> F.cosine_embedding_loss(x1, x2, torch.tensor([1]))
     tensor(0.2000)
     """
+    if where is not None:
+        return masked_rows(
+            similarity.cosine_embedding_loss,
+            functional.cosine_embedding_loss,
+            {"input1": input1, "input2": input2, "target": target},
+            (size_average, reduce, reduction),
+            where,
+            margin=margin,
+        )
     if (
         size_average is None
         and reduce is None
@@ -110,6 +123,8 @@ def triplet_margin_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Loss of triplets: `torch.nn.functional.triplet_margin_loss`.
 
@@ -117,6 +132,8 @@ def triplet_margin_loss(
     ----------
     anchor, positive, negative, margin, p, eps, swap, size_average, reduce, reduction
         As in `torch.nn.functional.triplet_margin_loss`.
+    where : Tensor of bools, one per row, optional
+        Which rows take part; all do if absent. The others are ignored, whatever they hold.
 
     Returns
     -------
@@ -135,6 +152,18 @@ def triplet_margin_loss(
     >>> F.triplet_margin_loss(a, p, n)
     tensor(4.0000)
     """
+    if where is not None:
+        return masked_rows(
+            similarity.triplet_margin_loss,
+            functional.triplet_margin_loss,
+            {"anchor": anchor, "positive": positive, "negative": negative},
+            (size_average, reduce, reduction),
+            where,
+            margin=margin,
+            p=p,
+            eps=eps,
+            swap=swap,
+        )
     if size_average is None and reduce is None:
         loss = _triplets(
             *(anchor, positive, negative, margin, p, eps, swap, reduction),
@@ -261,6 +290,7 @@ def cosine_similarity_loss(
     *,
     axis: int = -1,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Cosine of the angle between two vectors, negated; `fusedloss.cosine_similarity_loss`.
@@ -275,6 +305,8 @@ def cosine_similarity_loss(
         The axis that vectors lie along.
     sample_weight : Tensor, one number per vector, optional
         A weight per vector; ones if absent.
+    where : Tensor of bools, one per vector, optional
+        Which vectors take part; all do if absent. The others are ignored, whatever they hold.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of vectors, or by the sum of `sample_weight`.
 
@@ -291,7 +323,7 @@ def cosine_similarity_loss(
     tensor(-1.)
     """
     loss, operands = similarity.cosine_similarity_loss, (input, target)
-    return own_row_loss(loss, _cosine, operands, sample_weight, reduction, axis=axis)
+    return own_row_loss(loss, _cosine, operands, sample_weight, reduction, where=where, axis=axis)
 
 
 def _cosine(x: Tensor, t: Tensor, axis: int) -> Tensor:

@@ -30,10 +30,10 @@ class BCELoss(Module, nn.BCELoss):
 
     function = staticmethod(functional.binary_cross_entropy)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
         return functional.binary_cross_entropy(
-            input, target, weight=self.weight, reduction=self.reduction
+            input, target, weight=self.weight, reduction=self.reduction, where=where
         )
 
 
@@ -56,10 +56,15 @@ class BCEWithLogitsLoss(Module, nn.BCEWithLogitsLoss):
 
     function = staticmethod(functional.binary_cross_entropy_with_logits)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
         return functional.binary_cross_entropy_with_logits(
-            input, target, weight=self.weight, pos_weight=self.pos_weight, reduction=self.reduction
+            input,
+            target,
+            weight=self.weight,
+            pos_weight=self.pos_weight,
+            reduction=self.reduction,
+            where=where,
         )
 
 
@@ -82,9 +87,9 @@ class SoftMarginLoss(Module, nn.SoftMarginLoss):
 
     function = staticmethod(functional.soft_margin_loss)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.soft_margin_loss(input, target, reduction=self.reduction)
+        return functional.soft_margin_loss(input, target, reduction=self.reduction, where=where)
 
 
 LogisticLoss = SoftMarginLoss
@@ -112,9 +117,15 @@ class HingeLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        scores: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(scores, target, weight=weight)
+        return self.call(scores, target, weight=weight, where=where)
 
 
 @with_options
@@ -139,9 +150,15 @@ class SquaredHingeLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        scores: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(scores, target, weight=weight)
+        return self.call(scores, target, weight=weight, where=where)
 
 
 @with_options
@@ -166,9 +183,15 @@ class ExponentialLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        scores: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(scores, target, weight=weight)
+        return self.call(scores, target, weight=weight, where=where)
 
 
 @with_options
@@ -195,9 +218,15 @@ class SigmoidFocalLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(logits, target, weight=weight)
+        return self.call(logits, target, weight=weight, where=where)
 
 
 @with_options
@@ -225,9 +254,15 @@ class AsymmetricLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(logits, target, weight=weight)
+        return self.call(logits, target, weight=weight, where=where)
 
 
 @with_options
@@ -252,6 +287,12 @@ class ZeroOneLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(prediction, target, weight=weight)
+        return self.call(prediction, target, weight=weight, where=where)

@@ -15,13 +15,13 @@ from fusedloss.torch.modules._fields import Module, labels, of_torch, ones, with
 
 @with_options
 class CrossEntropyLoss(Module, nn.CrossEntropyLoss):
-    """`torch.nn.CrossEntropyLoss` with three options more.
+    """`torch.nn.CrossEntropyLoss` with four options more.
 
     Parameters
     ----------
     weight, size_average, ignore_index, reduce, reduction, label_smoothing
         As in `torch.nn.CrossEntropyLoss`.
-    softcap, z_loss, outputs
+    softcap, z_loss, entropy_bonus, outputs
         As in `fusedloss.torch.functional.cross_entropy`.
 
     Examples
@@ -45,6 +45,7 @@ class CrossEntropyLoss(Module, nn.CrossEntropyLoss):
     _: KW_ONLY
     softcap: float | None = None
     z_loss: float = 0.0
+    entropy_bonus: float = 0.0
     outputs: Outputs = ()
 
     def __post_init__(self, size_average: bool | None, reduce: bool | None) -> None:
@@ -54,7 +55,11 @@ class CrossEntropyLoss(Module, nn.CrossEntropyLoss):
         super().__post_init__()
 
     def forward(  # type: ignore[override]
-        self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None
+        self,
+        input: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss; with `outputs` also a dict of them."""
         return functional.cross_entropy(
@@ -67,7 +72,9 @@ class CrossEntropyLoss(Module, nn.CrossEntropyLoss):
             sample_weight=sample_weight,
             softcap=self.softcap,
             z_loss=self.z_loss,
+            entropy_bonus=self.entropy_bonus,
             outputs=self.outputs,
+            where=where,
         )
 
 
@@ -91,7 +98,13 @@ class NLLLoss(Module, nn.NLLLoss):
     function = staticmethod(functional.nll_loss)
     trial = (ones(1, 2), labels(1))
 
-    def forward(self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
         return functional.nll_loss(
             input,
@@ -100,6 +113,7 @@ class NLLLoss(Module, nn.NLLLoss):
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             sample_weight=sample_weight,
+            where=where,
         )
 
 
@@ -131,9 +145,15 @@ class CategoricalCrossEntropyLoss(Module):
     ignore_index: int = -100
     reduction: Reduction = "mean"
 
-    def forward(self, probs: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        probs: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(probs, target, sample_weight=sample_weight)
+        return self.call(probs, target, sample_weight=sample_weight, where=where)
 
 
 @with_options
@@ -142,7 +162,7 @@ class FocalLoss(Module):
 
     Parameters
     ----------
-    alpha, gamma, ignore_index, reduction, softcap, z_loss, outputs
+    alpha, gamma, ignore_index, reduction, softcap, z_loss, entropy_bonus, outputs
         As in the function. A tensor of `alpha` is a buffer of the module.
 
     Examples
@@ -163,13 +183,18 @@ class FocalLoss(Module):
     reduction: Reduction = "mean"
     softcap: float | None = None
     z_loss: float = 0.0
+    entropy_bonus: float = 0.0
     outputs: Outputs = ()
 
     def forward(
-        self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
+        self,
+        logits: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss; with `outputs` also a dict of them."""
-        return self.call(logits, target, sample_weight=sample_weight)
+        return self.call(logits, target, sample_weight=sample_weight, where=where)
 
 
 @with_options

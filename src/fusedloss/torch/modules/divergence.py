@@ -30,10 +30,10 @@ class KLDivLoss(Module, nn.KLDivLoss):
 
     function = staticmethod(functional.kl_div)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
         return functional.kl_div(
-            input, target, log_target=self.log_target, reduction=self.reduction
+            input, target, log_target=self.log_target, reduction=self.reduction, where=where
         )
 
 
@@ -61,10 +61,14 @@ class JSDivLoss(Module):
     reduction: Reduction = "mean"
 
     def forward(
-        self, log_probs: Tensor, log_target: Tensor, weight: Tensor | None = None
+        self,
+        log_probs: Tensor,
+        log_target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return self.call(log_probs, log_target, weight=weight)
+        return self.call(log_probs, log_target, weight=weight, where=where)
 
 
 @with_options
@@ -89,6 +93,12 @@ class TotalVariationLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, probs: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        probs: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(probs, target, weight=weight)
+        return self.call(probs, target, weight=weight, where=where)

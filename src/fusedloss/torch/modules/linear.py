@@ -83,7 +83,11 @@ class LinearCrossEntropyLoss(Module, nn.LinearCrossEntropyLoss):
         _check.shifted_by(self.shift, (sys.maxsize, 1))
 
     def forward(  # type: ignore[override]
-        self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None
+        self,
+        input: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Loss:
         """Compute the loss; with `outputs` also a dict of them."""
         of_classes = (self.num_classes, *self.out_features)
@@ -92,6 +96,10 @@ class LinearCrossEntropyLoss(Module, nn.LinearCrossEntropyLoss):
         if self.out_features:  # else a view in the graph would be for nothing
             weight = weight.reshape(*of_classes, -1)
             bias = None if bias is None else bias.reshape(of_classes)
-        given = self.keywords() | {"linear_bias": bias, "sample_weight": sample_weight}
+        given = self.keywords() | {
+            "linear_bias": bias,
+            "sample_weight": sample_weight,
+            "where": where,
+        }
         loss: Loss = functional.linear_cross_entropy(input, weight, target, **given)
         return loss

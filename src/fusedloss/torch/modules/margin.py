@@ -23,6 +23,7 @@ from fusedloss.torch._margin import (
     expect_options,
     of_classes,
 )
+from fusedloss.torch._softmax import without_masked
 from fusedloss.torch.modules._fields import Module, with_options
 
 
@@ -137,7 +138,11 @@ class Head(Module):
         nn.init.normal_(self.weight, std=0.01)
 
     def forward(
-        self, embeddings: Tensor, target: Tensor, sample_weight: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss.
 
@@ -149,6 +154,8 @@ class Head(Module):
             Class indices in [0, num_classes), or `ignore_index`.
         sample_weight : Tensor of floats, shape (N,), optional
             A weight per embedding; ones if absent. A mean divides by its sum.
+        where : Tensor of bools, shape (N,), optional
+            Which embeddings take part; all do if absent. The others are ignored.
 
         Returns
         -------
@@ -157,10 +164,18 @@ class Head(Module):
             it is that of a sample of the classes.
         """
         expect_features(self, embeddings)
+        target = self.labels_of(embeddings, target, where)
         weight, class_weight = self.weight_here, self.class_weight
         if self.training and self.sample_rate < 1:
             weight, class_weight, target = self.sample(target)
         return self.evaluate(embeddings, target, sample_weight, weight, class_weight)
+
+    def labels_of(self, embeddings: Tensor, target: Tensor, where: Tensor | None) -> Tensor:
+        """Return the class indices of embeddings, `ignore_index` where they take no part."""
+        expect_labels(target, embeddings.shape[:-1])
+        if where is None:
+            return target
+        return without_masked(where, target.shape, target, None, self.ignore_index)[0]
 
     def sample(self, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return the weights of a sample of the classes here, and the targets in it."""
@@ -647,10 +662,14 @@ class CurricularFaceLoss(Head):
         return {**super().keywords(), "t": self.t.item()}
 
     def forward(
-        self, embeddings: Tensor, target: Tensor, sample_weight: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss; in training after moving `t`."""
-        expect_labels(target, embeddings.shape[:-1])
+        target = self.labels_of(embeddings, target, where)
         counted = self.counted(target, sample_weight)
         if self.training and counted.any():
             cosines = self.target_cosines(embeddings.detach()[counted], target[counted])
@@ -716,10 +735,14 @@ class AdaFaceLoss(Head):
         return {**super().keywords(), **statistics}
 
     def forward(
-        self, embeddings: Tensor, target: Tensor, sample_weight: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss; in training after moving the statistics of the norms."""
-        expect_labels(target, embeddings.shape[:-1])
+        target = self.labels_of(embeddings, target, where)
         counted = self.counted(target, sample_weight)
         if self.training and counted.any():
             norms = wide(embeddings.detach()[counted]).norm(dim=-1).clamp(1e-3, 100)

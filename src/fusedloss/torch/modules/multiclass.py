@@ -31,7 +31,7 @@ class MultiMarginLoss(Module, nn.MultiMarginLoss):
     function = staticmethod(functional.multi_margin_loss)
     trial = (ones(1, 2), labels(1))
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
         return functional.multi_margin_loss(
             input,
@@ -40,6 +40,7 @@ class MultiMarginLoss(Module, nn.MultiMarginLoss):
             margin=self.margin,
             weight=self.weight,
             reduction=self.reduction,
+            where=where,
         )
 
 
@@ -64,9 +65,11 @@ class MultiLabelMarginLoss(Module, nn.MultiLabelMarginLoss):
     function = staticmethod(functional.multilabel_margin_loss)
     trial = (ones(1, 2), labels(1, 2))
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.multilabel_margin_loss(input, target, reduction=self.reduction)
+        return functional.multilabel_margin_loss(
+            input, target, reduction=self.reduction, where=where
+        )
 
 
 @of_torch
@@ -89,10 +92,10 @@ class MultiLabelSoftMarginLoss(Module, nn.MultiLabelSoftMarginLoss):
     function = staticmethod(functional.multilabel_soft_margin_loss)
     trial = (ones(1, 2), ones(1, 2))
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
         return functional.multilabel_soft_margin_loss(
-            input, target, weight=self.weight, reduction=self.reduction
+            input, target, weight=self.weight, reduction=self.reduction, where=where
         )
 
 
@@ -120,10 +123,14 @@ class CategoricalHingeLoss(Module):
     reduction: Reduction = "mean"
 
     def forward(
-        self, scores: Tensor, target: Tensor, sample_weight: Tensor | None = None
+        self,
+        scores: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return self.call(scores, target, sample_weight=sample_weight)
+        return self.call(scores, target, sample_weight=sample_weight, where=where)
 
 
 @with_options
@@ -151,10 +158,14 @@ class Poly1CrossEntropyLoss(Module):
     reduction: Reduction = "mean"
 
     def forward(
-        self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
+        self,
+        logits: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return self.call(logits, target, sample_weight=sample_weight)
+        return self.call(logits, target, sample_weight=sample_weight, where=where)
 
 
 @with_options
@@ -181,9 +192,15 @@ class GeneralizedCrossEntropyLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, probs: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        probs: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(probs, target, sample_weight=sample_weight)
+        return self.call(probs, target, sample_weight=sample_weight, where=where)
 
 
 @with_options
@@ -210,7 +227,11 @@ class SparsemaxLoss(Module):
     reduction: Reduction = "mean"
 
     def forward(
-        self, scores: Tensor, target: Tensor, sample_weight: Tensor | None = None
+        self,
+        scores: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return self.call(scores, target, sample_weight=sample_weight)
+        return self.call(scores, target, sample_weight=sample_weight, where=where)

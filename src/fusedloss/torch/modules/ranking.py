@@ -31,10 +31,12 @@ class MarginRankingLoss(Module, nn.MarginRankingLoss):
     function = staticmethod(functional.margin_ranking_loss)
     trial = (ones(1), ones(1), ones(1))
 
-    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
+    def forward(
+        self, input1: Tensor, input2: Tensor, target: Tensor, where: Tensor | None = None
+    ) -> Tensor:
         """Compute the loss."""
         return functional.margin_ranking_loss(
-            input1, input2, target, margin=self.margin, reduction=self.reduction
+            input1, input2, target, margin=self.margin, reduction=self.reduction, where=where
         )
 
 
@@ -57,10 +59,10 @@ class HingeEmbeddingLoss(Module, nn.HingeEmbeddingLoss):
 
     function = staticmethod(functional.hinge_embedding_loss)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
         return functional.hinge_embedding_loss(
-            input, target, margin=self.margin, reduction=self.reduction
+            input, target, margin=self.margin, reduction=self.reduction, where=where
         )
 
 

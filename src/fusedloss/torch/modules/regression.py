@@ -30,9 +30,9 @@ class L1Loss(Module, nn.L1Loss):
 
     function = staticmethod(functional.l1_loss)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.l1_loss(input, target, reduction=self.reduction)
+        return functional.l1_loss(input, target, reduction=self.reduction, where=where)
 
 
 @of_torch
@@ -54,9 +54,9 @@ class MSELoss(Module, nn.MSELoss):
 
     function = staticmethod(functional.mse_loss)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.mse_loss(input, target, reduction=self.reduction)
+        return functional.mse_loss(input, target, reduction=self.reduction, where=where)
 
 
 @of_torch
@@ -78,9 +78,11 @@ class SmoothL1Loss(Module, nn.SmoothL1Loss):
 
     function = staticmethod(functional.smooth_l1_loss)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.smooth_l1_loss(input, target, beta=self.beta, reduction=self.reduction)
+        return functional.smooth_l1_loss(
+            input, target, beta=self.beta, reduction=self.reduction, where=where
+        )
 
 
 @of_torch
@@ -102,9 +104,11 @@ class HuberLoss(Module, nn.HuberLoss):
 
     function = staticmethod(functional.huber_loss)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.huber_loss(input, target, delta=self.delta, reduction=self.reduction)
+        return functional.huber_loss(
+            input, target, delta=self.delta, reduction=self.reduction, where=where
+        )
 
 
 @of_torch
@@ -126,7 +130,7 @@ class PoissonNLLLoss(Module, nn.PoissonNLLLoss):
 
     function = staticmethod(functional.poisson_nll_loss)
 
-    def forward(self, log_input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, log_input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
         return functional.poisson_nll_loss(
             log_input,
@@ -135,6 +139,7 @@ class PoissonNLLLoss(Module, nn.PoissonNLLLoss):
             full=self.full,
             eps=self.eps,
             reduction=self.reduction,
+            where=where,
         )
 
 
@@ -158,10 +163,12 @@ class GaussianNLLLoss(Module, nn.GaussianNLLLoss):
     function = staticmethod(functional.gaussian_nll_loss)
     trial = (ones(1), ones(1), ones(1))
 
-    def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor:
+    def forward(
+        self, input: Tensor, target: Tensor, var: Tensor | float, where: Tensor | None = None
+    ) -> Tensor:
         """Compute the loss."""
         return functional.gaussian_nll_loss(
-            input, target, var, full=self.full, eps=self.eps, reduction=self.reduction
+            input, target, var, full=self.full, eps=self.eps, reduction=self.reduction, where=where
         )
 
 
@@ -187,9 +194,15 @@ class LogCoshLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(input, target, weight=weight)
+        return self.call(input, target, weight=weight, where=where)
 
 
 @with_options
@@ -215,9 +228,15 @@ class PseudoHuberLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(input, target, weight=weight)
+        return self.call(input, target, weight=weight, where=where)
 
 
 @with_options
@@ -243,9 +262,15 @@ class QuantileLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(input, target, weight=weight)
+        return self.call(input, target, weight=weight, where=where)
 
 
 @with_options
@@ -270,9 +295,15 @@ class MSLELoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(input, target, weight=weight)
+        return self.call(input, target, weight=weight, where=where)
 
 
 @with_options
@@ -297,9 +328,15 @@ class MAPELoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(input, target, weight=weight)
+        return self.call(input, target, weight=weight, where=where)
 
 
 @with_options
@@ -324,9 +361,15 @@ class GammaLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(input, target, weight=weight)
+        return self.call(input, target, weight=weight, where=where)
 
 
 @with_options
@@ -352,6 +395,12 @@ class TweedieLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(input, target, weight=weight)
+        return self.call(input, target, weight=weight, where=where)

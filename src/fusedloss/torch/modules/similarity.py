@@ -32,10 +32,12 @@ class CosineEmbeddingLoss(Module, nn.CosineEmbeddingLoss):
     function = staticmethod(functional.cosine_embedding_loss)
     trial = (ones(1, 1), ones(1, 1), ones(1))
 
-    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
+    def forward(
+        self, input1: Tensor, input2: Tensor, target: Tensor, where: Tensor | None = None
+    ) -> Tensor:
         """Compute the loss."""
         return functional.cosine_embedding_loss(
-            input1, input2, target, margin=self.margin, reduction=self.reduction
+            input1, input2, target, margin=self.margin, reduction=self.reduction, where=where
         )
 
 
@@ -60,7 +62,9 @@ class TripletMarginLoss(Module, nn.TripletMarginLoss):
     function = staticmethod(functional.triplet_margin_loss)
     trial = (ones(1, 1), ones(1, 1), ones(1, 1))
 
-    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    def forward(
+        self, anchor: Tensor, positive: Tensor, negative: Tensor, where: Tensor | None = None
+    ) -> Tensor:
         """Compute the loss."""
         return functional.triplet_margin_loss(
             anchor,
@@ -71,6 +75,7 @@ class TripletMarginLoss(Module, nn.TripletMarginLoss):
             eps=self.eps,
             swap=self.swap,
             reduction=self.reduction,
+            where=where,
         )
 
 
@@ -134,6 +139,12 @@ class CosineSimilarityLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(input, target, sample_weight=sample_weight)
+        return self.call(input, target, sample_weight=sample_weight, where=where)
