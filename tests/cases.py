@@ -111,6 +111,7 @@ class Options:
     sample_weight: bool = False
     softcap: float | None = None
     z_loss: float = 0.0
+    entropy_bonus: float = 0.0
 
     def __str__(self) -> str:
         parts = [self.target]
@@ -120,6 +121,7 @@ class Options:
         parts += ["sample_weight"] if self.sample_weight else []
         parts += [f"softcap_{self.softcap}"] if self.softcap is not None else []
         parts += [f"z_loss_{self.z_loss}"] if self.z_loss else []
+        parts += [f"bonus_{self.entropy_bonus}"] if self.entropy_bonus else []
         return "-".join(parts)
 
 
@@ -168,7 +170,7 @@ class Case:
         with np.errstate(over="ignore"):  # float16's largest number is 65504
             logits = LOGITS[self.logits](self.shape, rng).astype(dtype)
         options: dict[str, Any] = {}
-        for name in ("label_smoothing", "softcap", "z_loss"):
+        for name in ("label_smoothing", "softcap", "z_loss", "entropy_bonus"):
             if getattr(self.options, name):
                 options[name] = getattr(self.options, name)
         if self.options.weight:

@@ -39,6 +39,7 @@ OPTIONS = (
     Options("probability", weight=True),
     Options(softcap=4.0),
     Options(z_loss=0.3, ignore="class"),
+    Options(entropy_bonus=0.3, softcap=3.0, weight=True, ignore="default"),
     Options("probability", weight=True, sample_weight=True, softcap=3.0, z_loss=0.1),
     Options(
         weight=True,

@@ -1,4 +1,4 @@
-"""The options that every loss of logits shares: sample_weight, softcap, z_loss, outputs."""
+"""The options that every loss of logits shares: weights, softcap, z_loss, entropy_bonus, outputs."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ OPTIONS = (
     Options(sample_weight=True, weight=True, ignore="default"),
     Options(softcap=3.0, label_smoothing=0.1),
     Options(z_loss=1e-3, weight=True, ignore="class"),
+    Options(entropy_bonus=0.5),
+    Options("probability", weight=True, sample_weight=True, softcap=4.0, entropy_bonus=-0.25),
     Options("probability", sample_weight=True),
     Options("probability", weight=True, softcap=5.0, z_loss=0.1, label_smoothing=0.2),
     Options(

@@ -271,6 +271,42 @@ def _z_part(s: Softmax, counted: Array, weighed: Array) -> Part:
     return _part(s, value, first, second, counted, counted.astype(s.p.dtype))
 
 
+def _entropy_part(s: Softmax, counted: Array, weighed: Array) -> Part:
+    """The entropy H = sum_c p_c (-log p_c); with q_c = log p_c + H its gradient is -p_c q_c.
+
+    Its Hessian is -p_c (1 - p_c) - p_c (1 - 2 p_c) q_c. `weighed` as in `_z_part`.
+    """
+    nothing = s.p == 0  # 0 log 0 = 0
+    with np.errstate(invalid="ignore"):
+        surprise = np.where(nothing, 0, s.negative_log_p)
+        moved = np.where(nothing, 0, s.moved)
+        entropy = (s.p * surprise).sum(axis=-1, keepdims=True)
+        of_entropy = (s.p * moved * (1 + surprise)).sum(axis=-1, keepdims=True)
+        q, size = entropy - surprise, 1 + entropy + surprise
+    first = Quantity(-s.p * q, s.p * size, s.p * (moved * size + of_entropy))
+    second = Quantity(
+        -s.p * (s.rest + (s.rest - s.p) * q),
+        s.p * (1 + size),
+        s.p * (2 * moved * (1 + size) + of_entropy),
+    )
+    value, first, second = (
+        Quantity(*(np.where(weighed[..., np.newaxis], x, 0) for x in quantity))
+        for quantity in (Quantity(entropy, 1 + entropy, of_entropy), first, second)
+    )
+    rows = Quantity(*(x[..., 0] for x in value))
+    return _part(s, rows, first, second, counted, counted.astype(s.p.dtype))
+
+
+def _further_parts(
+    s: Softmax, counted: Array, weighed: Array, z_loss: float, entropy_bonus: float
+) -> list[Part]:
+    """What a mean divides by the number of positions."""
+    z_part = [_z_part(s, counted, weighed).times(z_loss)] if z_loss else []
+    if not entropy_bonus:
+        return z_part
+    return [*z_part, _entropy_part(s, counted, weighed).times(-entropy_bonus)]
+
+
 def _focal_part(s: Softmax, one_hot: Array, alpha: Array, gamma: float, counted: Array) -> Part:
     """-alpha_y u^gamma log p_y with u = 1 - p_y.
 
@@ -384,13 +420,14 @@ def _cross_entropy(
     label_smoothing: float = 0.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
+    entropy_bonus: float = 0.0,
 ) -> list[Part]:
     s = softmax_of(z, softcap)
     t, counted, share = _smoothed(z, target, axis, weight, ignore_index, label_smoothing)
     separate = np.shape(target) != np.moveaxis(z, -1, axis).shape and not label_smoothing
     parts = [_cross_entropy_part(s, t, counted, share, separate)]
     weighed = share != 0 if separate else np.ones_like(counted)
-    return [*parts, _z_part(s, counted, weighed).times(z_loss)] if z_loss else parts
+    return [*parts, *_further_parts(s, counted, weighed, z_loss, entropy_bonus)]
 
 
 def _focal_loss(
@@ -403,13 +440,14 @@ def _focal_loss(
     ignore_index: int = -100,
     softcap: float | None = None,
     z_loss: float = 0.0,
+    entropy_bonus: float = 0.0,
 ) -> list[Part]:
     s = softmax_of(z, softcap)
     one_hot, counted = _one_hot(target, z, ignore_index)
     weights = np.broadcast_to(np.asarray(1 if alpha is None else alpha).astype(z.dtype), z.shape)
     parts = [_focal_part(s, one_hot, weights, gamma, counted)]
     weighed = np.where(one_hot, weights, 0).any(axis=-1)
-    return [*parts, _z_part(s, counted, weighed).times(z_loss)] if z_loss else parts
+    return [*parts, *_further_parts(s, counted, weighed, z_loss, entropy_bonus)]
 
 
 def _soft_cross_entropy(
