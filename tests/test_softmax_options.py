@@ -1,4 +1,4 @@
-"""The options that every loss of logits shares: weights, softcap, z_loss, entropy_bonus, outputs."""
+"""The options that every loss of logits shares: weights, softcap, z_loss, bonus, outputs."""
 
 from __future__ import annotations
 
