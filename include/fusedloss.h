@@ -109,6 +109,8 @@ typedef enum fl_softmax_kind {
     FL_LOGSUMEXP,          /* value: log-sum-exp; its gradient is the softmax */
     FL_LOG_SOFTMAX,        /* no value; "gradient" receives log_softmax(logits) */
     FL_ENTROPY,            /* value: the entropy of the softmax */
+    FL_TEACHER_DIVERGENCE, /* from a teacher's softmax, the target being its logits */
+    FL_TEACHER_TARGET,     /* cross-entropy against a teacher's softmax */
 } fl_softmax_kind;
 
 /* What the array called logits holds; anything but logits takes a target. */
@@ -125,6 +127,9 @@ typedef enum fl_prediction {
  *   probability target t:  loss = sum_c w_c ((1-e) t_c + e/C) (-log p_c)
  *   log-sum-exp:           loss = log sum_c exp z_c
  *   entropy:               loss = sum_c p_c (-log p_c)
+ *   teacher's logits t:    loss = sum_c q_c (log q_c - log p_c), q = softmax(t / T), or without the log q_c;
+ *                          no other options, and positions side by side in the vector lanes: for few or
+ *                          strided classes (the row loss "distillation_loss" is for many, contiguous ones)
  * and each loss becomes v (loss + z_loss lse^2 - entropy_bonus sum_c p_c (-log p_c)), lse = log sum_c
  * exp(s(z_c) / T).
  * FL_MEAN divides by the sum of v w_y over the positions not ignored (index targets) or the sum of v
@@ -543,6 +548,9 @@ typedef struct fl_partial {
     double sum, z_sum;     /* of losses, of z_loss's part of them */
     double weight, counts; /* of class weights, of sample weights alone */
     fl_status status;
+    /* Set by the caller; NULL: never. A task of more than a tenth of a second asks it now and then, and
+     * returns where it says so (not 0): what the call writes is then unspecified. */
+    int (*stops)(void);
 } fl_partial;
 
 /* One single-threaded task. Tasks of a stage are independent and write disjoint memory. */

@@ -97,6 +97,69 @@ def test_refused_threads(tmp_path: Path, run_python: Callable[..., str]) -> None
         assert int(output) == allowed
 
 
+FILLED = """
+import os, pathlib, resource, signal, threading, time
+import numpy as np
+import fusedloss as fl
+
+logits = np.random.default_rng(0).normal(size=(3000, 300)).astype("float32")
+grad = fl.value_and_grad(fl.cross_entropy)
+
+def result(num_threads):
+    value, gradient = grad(logits, np.arange(3000) % 300, num_threads=num_threads)
+    return value, gradient.tobytes()
+
+def workers():
+    tasks = pathlib.Path("/proc/self/task").iterdir()
+    return sum([(task / "comm").read_text() == "fusedloss\\n" for task in tasks])
+
+def threads_of_user():
+    count = 0
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if process.stat().st_uid == os.getuid():
+                count += len(os.listdir(process / "task"))
+        except OSError:
+            pass  # it has ended
+    return count
+
+expected = result(1)
+if os.getuid() == 0:  # whom no limit holds back
+    os.setresuid(54321, 54321, 54321)
+limit = threads_of_user() + 20
+resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+ready, is_ready = os.pipe()
+neighbour = os.fork()
+if neighbour == 0:
+    signal.alarm(60)
+    while True:
+        try:
+            threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        except RuntimeError:
+            break
+    os.write(is_ready, b"!")
+    time.sleep(60)
+    os._exit(0)
+os.read(ready, 1)
+assert result(4) == expected
+refused = workers()
+os.kill(neighbour, signal.SIGKILL)
+os.waitpid(neighbour, 0)
+for _ in range(100):  # the system is asked again after a second
+    assert result(4) == expected
+    if workers():
+        break
+    time.sleep(0.1)
+print(refused, workers())
+"""
+
+
+@linux
+def test_threads_refused_since_another_process_has_them(run_python: Callable[..., str]) -> None:
+    """A process of the same user fills the limit: one thread does, until there is room again."""
+    assert run_python(FILLED, OPENBLAS_NUM_THREADS="1").split() == ["0", "3"]
+
+
 # ---- Modes of arithmetic -----------------------------------------------------------------------
 
 MODES = """
@@ -236,6 +299,12 @@ LONG_CALLS = {
     "linear": "fl.linear_cross_entropy(z(4096, 512), z(20_000, 512), y(4096))",
     "pairs": "fl.circle_loss(z(16_384, 64), y(16_384))",
     "images": "fl.dice_loss(z(4, 100, 2000, 2000), y(4, 2000, 2000))",
+    # tasks that take longer than all of that: one sequence, and heads of a million classes
+    "ctc": "fl.ctc_loss(z(100_000, 1, 50), y(1, 20_000), y(1) * 100_000, y(1) * 20_000)",
+    "ctc gradient": "grad(fl.ctc_loss)(z(12_000, 1, 50), y(1, 4000), y(1) * 12_000, y(1) * 4000)",
+    "classes": "fl.linear_cross_entropy(z(512, 256), z(1_000_000, 256), y(512))",
+    "classes gradient": "grad(fl.linear_cross_entropy)(z(512, 256), z(1_000_000, 256), y(512))",
+    "head": "fl.arcface_loss(z(512, 256), z(1_000_000, 256), y(512))",
 }
 
 INTERRUPT = """
@@ -248,6 +317,9 @@ def z(*shape):
 
 def y(*shape):
     return np.broadcast_to(np.int64(1), shape)
+
+def grad(function):
+    return fl.value_and_grad(function, argnums=0)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
 fl.set_num_threads(int(sys.argv[2]))

@@ -46,6 +46,7 @@ void fl_job_fill(fl_job *job, int64_t tasks, int threads, fl_body body, void *co
     job->context = context;
     job->float_mode = float_mode();
     job->threads = threads;
+    atomic_store_explicit(&job->stopped, 0, memory_order_relaxed);
     const int64_t blocks = fl_job_blocks(job);
     job->ranges = threads < FL_RANGES ? threads : FL_RANGES;
     for (int r = 0; r < job->ranges; r++) {
@@ -72,10 +73,34 @@ static double seconds(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+int fl_job_poll(fl_job *job, fl_poll poll) {
+    if (poll && poll()) atomic_store_explicit(&job->stopped, 1, memory_order_relaxed);
+    return atomic_load_explicit(&job->stopped, memory_order_relaxed);
+}
+
+/* What the thread is at: a handler of signals, run by a poll, may make a call of its own. */
+typedef struct taking {
+    fl_job *job;
+    fl_poll poll;
+    double asked; /* when the poll was last */
+} taking;
+
+static _Thread_local taking at;
+
+int fl_job_stops(void) {
+    if (!at.job) return 0;
+    if (!at.poll || seconds() - at.asked < POLL_SECONDS)
+        return atomic_load_explicit(&at.job->stopped, memory_order_relaxed);
+    const int stops = fl_job_poll(at.job, at.poll);
+    at.asked = seconds();
+    return stops;
+}
+
 int64_t fl_job_take(fl_job *job, int participant, fl_poll poll, int64_t *dropped, int *stopped) {
     const unsigned mode = float_mode();
     set_float_mode(job->float_mode);
-    double asked = poll ? seconds() : 0;
+    const taking before = at;
+    at = (taking){job, poll, poll ? seconds() : 0};
     int64_t taken = 0;
     for (int turn = 0; turn < job->ranges; turn++) {
         /* First the range that a static schedule would give: its data may be in this core's cache. */
@@ -86,15 +111,14 @@ int64_t fl_job_take(fl_job *job, int participant, fl_poll poll, int64_t *dropped
             const int64_t end = first + (left < job->block ? left : job->block);
             taken++;
             for (int64_t task = first; task < end; task++) job->body(job->context, task, participant);
-            if (!poll || seconds() - asked < POLL_SECONDS) continue;
-            if (poll()) {
+            if (poll && fl_job_stops()) {
                 *stopped = 1;
                 *dropped = drop_rest(job);
                 break;
             }
-            asked = seconds();
         }
     }
+    at = before;
     set_float_mode(mode);
     return taken;
 }

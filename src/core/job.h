@@ -27,6 +27,7 @@ typedef struct fl_job {
     void *context;
     unsigned float_mode; /* the caller's: fl_float_mode */
     int threads, ranges;
+    atomic_int stopped; /* set once by whoever polled: what is running may end early */
     fl_range range[FL_RANGES];
 } fl_job;
 
@@ -39,6 +40,12 @@ void fl_job_fill(fl_job *job, int64_t tasks, int threads, fl_body body, void *co
  * block that nobody has taken is run, and *dropped is their number.
  */
 int64_t fl_job_take(fl_job *job, int participant, fl_poll poll, int64_t *dropped, int *stopped);
+
+/* Asked by a task that takes long: whether to end early. The thread that polls does so. */
+int fl_job_stops(void);
+
+/* Ask a poll, unless it is NULL, and tell all who run the job's tasks; not 0 where they are to stop. */
+int fl_job_poll(fl_job *job, fl_poll poll);
 
 /* The number of blocks. */
 int64_t fl_job_blocks(const fl_job *job);

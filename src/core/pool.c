@@ -36,6 +36,9 @@
 /* How long a worker looks for the next job, and a caller for the end of the last tasks, awake. */
 static const double SPIN_SECONDS = 25e-6;
 
+/* Between two polls of a caller that waits for its workers. */
+enum { POLL_NANOSECONDS = 100 * 1000 * 1000 };
+
 /* How long no thread is asked for after the system refused one. */
 static const double REFUSED_SECONDS = 1;
 
@@ -70,8 +73,10 @@ static double refused_until;
 
 #if defined(__linux__) && !defined(FL_NO_FUTEX)
 
-static void wait_while(atomic_uint *word, unsigned value) {
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+/* For so many nanoseconds at most; 0: for ever. */
+static void wait_while(atomic_uint *word, unsigned value, long most) {
+    const struct timespec time = {0, most};
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, most ? &time : NULL, NULL, 0);
 }
 
 static void wake(atomic_uint *word, int count) {
@@ -85,9 +90,15 @@ static void forget_sleepers(void) {}
 static pthread_mutex_t sleep_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 
-static void wait_while(atomic_uint *word, unsigned value) {
+static void wait_while(atomic_uint *word, unsigned value, long most) {
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_nsec += most;
+    if (end.tv_nsec >= 1000000000) end.tv_sec++, end.tv_nsec -= 1000000000;
     pthread_mutex_lock(&sleep_mutex);
-    while (atomic_load(word) == value) pthread_cond_wait(&changed, &sleep_mutex);
+    for (int is_late = 0; atomic_load(word) == value && !is_late;)
+        is_late = most ? pthread_cond_timedwait(&changed, &sleep_mutex, &end) != 0
+                       : pthread_cond_wait(&changed, &sleep_mutex) != 0;
     pthread_mutex_unlock(&sleep_mutex);
 }
 
@@ -186,7 +197,7 @@ static int next_slot(void) {
         }
         /* A caller shows its job first and counts the sleepers then: one of the two sees the other. */
         atomic_fetch_add(&sleeping, 1);
-        if (!atomic_load(&wanting)) wait_while(&bell, rung);
+        if (!atomic_load(&wanting)) wait_while(&bell, rung, 0);
         atomic_fetch_sub(&sleeping, 1);
         leave_core_of_caller();
     }
@@ -286,8 +297,9 @@ static void show(int s, int wanted) {
     }
 }
 
-/* Wait until workers have run so many blocks. Asleep the caller leaves its core to them. */
-static void wait_for(slot *each, unsigned blocks) {
+/* Wait until workers have run so many blocks. Asleep the caller leaves its core to them, but for its poll;
+ * where that forked, the child does not wait, since it has no workers. */
+static void wait_for(slot *each, unsigned blocks, fl_poll poll, unsigned born) {
     if (atomic_load(&each->done) == blocks) return;
     const double end = seconds() + SPIN_SECONDS;
     do {
@@ -295,7 +307,12 @@ static void wait_for(slot *each, unsigned blocks) {
         if (atomic_load(&each->done) == blocks) return;
     } while (seconds() < end);
     atomic_store(&each->waiting, 1);
-    for (unsigned done; (done = atomic_load(&each->done)) != blocks;) wait_while(&each->done, done);
+    for (unsigned done; (done = atomic_load(&each->done)) != blocks;) {
+        wait_while(&each->done, done, poll ? POLL_NANOSECONDS : 0);
+        if (poll && !atomic_load(&each->job.stopped) && atomic_load(&each->done) == done)
+            fl_job_poll(&each->job, poll);
+        if (atomic_load_explicit(&generation, memory_order_relaxed) != born) return;
+    }
 }
 
 bool fl_pool_run(int64_t tasks, int threads, fl_body body, void *context, fl_poll poll, fl_outcome *outcome) {
@@ -319,13 +336,15 @@ bool fl_pool_run(int64_t tasks, int threads, fl_body body, void *context, fl_pol
     int stopped = 0;
     const int64_t taken = fl_job_take(&each->job, 0, poll, &dropped, &stopped);
     *outcome = (fl_outcome){blocks - dropped, blocks - dropped - taken, stopped != 0};
-    if (atomic_load_explicit(&generation, memory_order_relaxed) != born) {
-        outcome->stopped = true; /* poll forked, and the workers with their tasks are in the parent */
-    } else {
+    if (atomic_load_explicit(&generation, memory_order_relaxed) == born) {
         close_door(s);
-        wait_for(each, (unsigned)outcome->by_others);
-        atomic_fetch_and(&each->state, ~OPEN);
+        wait_for(each, (unsigned)outcome->by_others, poll, born);
+        if (atomic_load_explicit(&each->job.stopped, memory_order_relaxed)) outcome->stopped = true;
     }
+    if (atomic_load_explicit(&generation, memory_order_relaxed) == born)
+        atomic_fetch_and(&each->state, ~OPEN);
+    else
+        outcome->stopped = true; /* poll forked, and the workers with their tasks are in the parent */
     errno = error;
     return true;
 }

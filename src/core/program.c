@@ -49,8 +49,10 @@ fl_status fl_run(const fl_program *program, void *args, void *workspace) {
     if (program->shared) *program->shared_at = shared;
     for (int32_t s = 0; s < program->stages; s = fl_next_stage(program, args, s)) {
         const fl_stage *stage = &program->stage[s];
-        for (int64_t task = 0; task < stage->tasks; task++)
+        for (int64_t task = 0; task < stage->tasks; task++) {
+            partials[task].stops = NULL;
             partials[task].status = stage->task(args, task, workspace, &partials[task]);
+        }
         fl_status status = stage->combine(args, partials, stage->tasks);
         if (status != FL_OK) return status;
     }

@@ -128,6 +128,7 @@ typedef struct stage_run {
 
 static void run_task(void *context, int64_t task, int participant) {
     const stage_run *each = context;
+    each->partials[task].stops = NULL;
     each->partials[task].status =
         each->stage->task(each->args, task, each->workspace + (size_t)participant * each->workspace_size,
                           &each->partials[task]);

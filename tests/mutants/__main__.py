@@ -10,6 +10,7 @@ import ctypes
 import functools
 import math
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -120,7 +121,8 @@ def outcome(number: int, tests: str, most: float) -> tuple[int | None, float]:
     """
     import fusedloss
 
-    files = [x if not x.endswith(".py") else str(SOURCE / "tests" / x) for x in tests.split()]
+    words = shlex.split(tests)
+    files = [x if not x.endswith(".py") else str(SOURCE / "tests" / x) for x in words]
     child = os.fork()
     if child == 0:
         os.environ[SWITCH] = str(number)

@@ -35,6 +35,7 @@ cdef extern from "fusedloss.h" nogil:
         FL_NONE, FL_MEAN, FL_SUM
     ctypedef enum fl_softmax_kind:
         FL_INDEX_TARGET, FL_PROBABILITY_TARGET, FL_LOGSUMEXP, FL_LOG_SOFTMAX, FL_ENTROPY
+        FL_TEACHER_DIVERGENCE, FL_TEACHER_TARGET
     ctypedef enum fl_prediction:
         FL_LOGITS, FL_LOG_PROBABILITIES, FL_PROBABILITIES
     const char *fl_status_name(fl_status status)
@@ -180,6 +181,7 @@ cdef extern from "fusedloss.h" nogil:
 
     ctypedef struct fl_partial:
         fl_status status
+        int (*stops)() noexcept nogil
 
     ctypedef fl_status (*fl_task)(const void *, int64_t, void *, fl_partial *) noexcept nogil
     ctypedef fl_status (*fl_combine)(void *, const fl_partial *, int64_t) noexcept nogil
@@ -267,6 +269,9 @@ cdef extern from "threads.h" nogil:
     void fl_threads_leave()
     int fl_openmp_version()
 
+cdef extern from "job.h" nogil:
+    int fl_job_stops() noexcept
+
 cdef extern from "engine.h" nogil:
     ctypedef void (*fl_body)(void *, int64_t, int) noexcept nogil
     ctypedef int (*fl_poll)() noexcept nogil
@@ -319,11 +324,13 @@ ctypedef struct Stage:
     char *workspace
     size_t workspace_size
     fl_partial *partials
+    int (*stops)() noexcept nogil
 
 
 cdef void run_task(void *context, int64_t task, int participant) noexcept nogil:
     """Run one task in the workspace of its thread."""
     cdef Stage *each = <Stage *>context
+    each.partials[task].stops = each.stops
     each.partials[task].status = each.stage.task(
         each.args, task, each.workspace + <size_t>participant * each.workspace_size,
         &each.partials[task],
@@ -343,6 +350,9 @@ cdef int run_stages(const fl_program *program, void *args, int threads, char *wo
     cdef int32_t s = 0
     each.args, each.workspace, each.workspace_size = args, workspace, program.workspace
     each.partials = <fl_partial *>(shared + program.shared)
+    each.stops = NULL
+    if poll != NULL:
+        each.stops = fl_job_stops
     if program.shared:
         program.shared_at[0] = shared
     while s < program.stages:
