@@ -24,6 +24,7 @@ KERNEL_TESTS = (
     *("test_layouts", "test_softmax", "test_cross_entropy", "test_categorical", "test_nll"),
     *("test_focal", "test_pointwise_arrays", "test_segmentation", "test_sequences", "test_mining"),
     *("test_triplets_by_distance", "test_zero_one", "test_storage", "test_hessian"),
+    "test_distillation",
 )
 
 

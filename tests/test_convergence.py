@@ -205,25 +205,70 @@ def divergence(student: Array, teacher: Array, temperature: float) -> tuple[Arra
     return losses, q * rise / total[:, None] * temperature
 
 
-@pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
-@pytest.mark.parametrize("noise", [1e-6, 1e-3, 0.1])
-@pytest.mark.parametrize(("shift", "classes"), [(0.0, 2), (0.0, 100), (40.0, 100), (0.0, 3001)])
-def test_distillation_near_the_teacher(
-    shift: float, classes: int, noise: float, temperature: float, rng: np.random.Generator
+def assert_divergence_right(
+    x: Array, t: Array, temperature: float, most: float, is_image: bool
 ) -> None:
-    t = (rng.standard_normal((60, classes)) * 4).astype(np.float32)
-    x = (t + np.float32(shift) + noise * rng.standard_normal(t.shape)).astype(np.float32)
+    """Every row's value and gradient to `most`, as rows or as the positions of an image."""
     function = fl.value_and_grad(fl.distillation_loss)
-    value, gradient = function(x, t, temperature=temperature, reduction="none")
+    student, teacher = (np.ascontiguousarray(y.T[None]) if is_image else y for y in (x, t))
+    value, gradient = function(student, teacher, temperature=temperature, reduction="none")
+    if is_image:
+        value, gradient = value[0], gradient[0].T
     exact, by_exact = divergence(x, t, temperature)
-    # Exponents that are rounded once, of logits over the temperature.
-    most = 16 * EPS / min(temperature, 1)
     assert (value >= 0).all()
     some = exact > np.finfo(np.float32).tiny
     np.testing.assert_allclose(value[some], exact[some].astype(float), rtol=most, atol=0)
     some &= np.abs(by_exact).max(1) > 0
     assert_rows_near(gradient[some], by_exact[some], most)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("is_image", [False, True])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+@pytest.mark.parametrize("noise", [1e-6, 1e-3, 0.1])
+@pytest.mark.parametrize(("shift", "classes"), [(0.0, 2), (0.0, 100), (40.0, 100), (0.0, 3001)])
+def test_distillation_near_the_teacher(
+    shift: float,
+    classes: int,
+    noise: float,
+    temperature: float,
+    is_image: bool,
+    rng: np.random.Generator,
+) -> None:
+    # No further apart than 16: larger exponents are rounded to 16 EPS and more.
+    t = (rng.standard_normal((60, classes)) * 4).clip(-8, 8).astype(np.float32)
+    x = (t + np.float32(shift) + noise * rng.standard_normal(t.shape)).astype(np.float32)
+    # Exponents that are rounded once, of logits over the temperature.
+    assert_divergence_right(x, t, temperature, 16 * EPS / min(temperature, 1), is_image)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("is_image", [False, True])
+@pytest.mark.parametrize("spread", [1.0, 4.0, 10.0, 40.0])
+@pytest.mark.parametrize("classes", [2, 100, 1001])
+def test_distillation_far_from_the_teacher(
+    classes: int, spread: float, is_image: bool, rng: np.random.Generator
+) -> None:
+    """One pass does for some of these rows, and the logarithms of both softmaxes for the others."""
+    x, t = ((rng.standard_normal((60, classes)) * spread).astype(np.float32) for _ in range(2))
+    for temperature in (1.0, 4.0):
+        # Exponents, in which the logits' differences are rounded.
+        assert_divergence_right(x, t, temperature, max(32, 4 * spread) * EPS, is_image)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("is_image", [False, True])
+@pytest.mark.parametrize("classes", [5, 300])
+def test_classes_that_only_the_student_knows(
+    classes: int, is_image: bool, rng: np.random.Generator
+) -> None:
+    """Of which the teacher's share underflows, and not the student's."""
+    t = rng.standard_normal((40, classes)).astype(np.float32)
+    x = (t + 0.01 * rng.standard_normal(t.shape)).astype(np.float32)
+    t[:, 3] = np.repeat([-80, -95, -120, -1000], 10)
+    x[:, 3] = np.tile([-75, -60, -20, -9.5, 4], 8)
+    # The logarithm of the student's share there, of 80 and more, is rounded.
+    assert_divergence_right(x, t, 1.0, 64 * EPS, is_image)
 
 
 @pytest.mark.usefixtures("isa")

@@ -21,9 +21,15 @@
 #define COLUMN_BYTES 192
 #define MOST_TILE_BYTES ((int64_t)64 << 20)
 #define TILE_OF_FEW_BYTES ((int64_t)1 << 20)
+/* Both logits of a position, its gradient and its exponentials. */
+#define TEACHER_ROWS 4
 
 static int absent_or(const void *data, fl_dtype dtype, fl_dtype one, fl_dtype other) {
     return !data || dtype == one || dtype == other;
+}
+
+static int has_teacher(const fl_softmax_args *args) {
+    return args->kind == FL_TEACHER_DIVERGENCE || args->kind == FL_TEACHER_TARGET;
 }
 
 static int wants_outputs(const fl_softmax_args *args) {
@@ -35,7 +41,8 @@ static fl_status check_dtypes(const fl_softmax_args *args) {
     if (!fl_is_real(logits)) return FL_BAD_DTYPE;
     const fl_dtype real = fl_compute_dtype(logits);
     if (args->kind == FL_INDEX_TARGET && !fl_is_index(args->target.dtype)) return FL_BAD_DTYPE;
-    if (args->kind == FL_PROBABILITY_TARGET && !fl_is_real(args->target.dtype)) return FL_BAD_DTYPE;
+    const int has_reals = args->kind == FL_PROBABILITY_TARGET || has_teacher(args);
+    if (has_reals && !fl_is_real(args->target.dtype)) return FL_BAD_DTYPE;
     if (args->sample_weight.data && !fl_is_real(args->sample_weight.dtype)) return FL_BAD_DTYPE;
     if (args->where.data && args->where.dtype != FL_UINT8) return FL_BAD_DTYPE;
     if (args->grad_output.data && !fl_is_real(args->grad_output.dtype)) return FL_BAD_DTYPE;
@@ -65,6 +72,9 @@ static fl_status check_options(const fl_softmax_args *args) {
     if (args->where.data && !has_target && args->kind != FL_ENTROPY) return FL_BAD_ARGUMENT;
     if (!(args->entropy_bonus - args->entropy_bonus == 0)) return FL_BAD_ARGUMENT;
     if (args->entropy_bonus != 0 && !has_target) return FL_BAD_ARGUMENT;
+    if (has_teacher(args) && (args->class_weight || args->label_smoothing != 0 || args->softcap != 0 ||
+                              args->z_loss != 0 || wants_outputs(args)))
+        return FL_BAD_ARGUMENT;
     if (args->prediction == FL_LOGITS) return FL_OK;
     if (!has_target || transforms || args->z_loss != 0 || args->focusing != 0 || args->entropy_bonus != 0)
         return FL_BAD_ARGUMENT;
@@ -123,17 +133,19 @@ static fl_status combine_run(void *arguments, const fl_partial *partials, int64_
 }
 
 /* Tiles of positions, and the workspace that softmax_columns takes: one or two tiles of logits, and one each
- * for targets or exponentials, for the softcap and for the Hessian. */
+ * for targets or exponentials, for the softcap and for the Hessian; with a teacher a few rows. */
 static void plan_columns(fl_softmax_args *args, int64_t lanes, int64_t size, fl_program *program) {
     const int64_t fitting = TILE_BYTES / (args->classes * size) / lanes * lanes;
     const int64_t tile = fitting < lanes ? lanes : fitting > FL_MOST_TILE ? FL_MOST_TILE : fitting;
-    const int second = args->kind == FL_PROBABILITY_TARGET || args->kind == FL_LOG_SOFTMAX;
+    const int second =
+        args->kind == FL_PROBABILITY_TARGET || args->kind == FL_LOG_SOFTMAX || has_teacher(args);
     const int tiles = 1 + args->plan.stream + second + (args->softcap != 0) + (args->hessian.data != NULL) +
                       args->plan.entropy;
     args->plan.tile = tile;
     args->plan.keep = 1;
     const int64_t lines = (tile * size / 64 | 1) + 2; /* of 64 bytes: softmax_columns' pitch */
-    program->workspace = (size_t)(lines * 64 * args->classes * tiles);
+    const int64_t rows = has_teacher(args) ? TEACHER_ROWS * round_up(args->classes * size, 64) : 0;
+    program->workspace = (size_t)(lines * 64 * args->classes * tiles + rows);
 }
 
 /* Batches of rows, and the workspace that softmax_rows takes: the exponentials, with a softcap its tanh, and
@@ -179,7 +191,7 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
     const int reads_one = args->prediction == FL_LOG_PROBABILITIES;
     const int64_t vector_bytes = COLUMN_BYTES * classes;
     const int fits = vector_bytes <= (positions < kernels->lanes ? TILE_OF_FEW_BYTES : MOST_TILE_BYTES);
-    const int columns = classes <= SHORT_ROW || args->prediction == FL_PROBABILITIES ||
+    const int columns = classes <= SHORT_ROW || args->prediction == FL_PROBABILITIES || has_teacher(args) ||
                         (args->logits.class_stride != 1 && fits);
     const int64_t gradient_size = fl_size_of(args->gradient.dtype);
     args->plan.positions = positions;

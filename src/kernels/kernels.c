@@ -21,11 +21,11 @@
 
 #include "nll.inc"
 
-#include "softmax_columns.inc"
-
 #include "pointwise.inc"
 
 #include "rowwise.inc"
+
+#include "softmax_columns.inc"
 
 #include "gemm.inc"
 

@@ -26,6 +26,7 @@ class Fault(NamedTuple):
 POINTWISE = "test_fixtures.py test_pointwise.py"
 ROWWISE = "test_fixtures.py test_rowwise.py"
 SOFTMAX = "test_fixtures.py test_cross_entropy.py"
+TEACHER = "test_distillation.py test_convergence.py -k 'teacher or student or soft or distillation'"
 SEGMENTATION = "test_fixtures.py test_segmentation.py"
 #: All of test_metric.py takes minutes.
 METRIC = (
@@ -139,6 +140,26 @@ FAULTS = (
         "«-chunk.scales[p]» * chunk.target_weights[p]",
         "chunk.scales[p]",
         "test_nll.py",
+    ),
+    # ---- Distillation
+    Fault("kernels/distillation.inc", "shift = x[«first_place(t, n, top)»] - top;", "0", TEACHER),
+    Fault(
+        "kernels/distillation.inc", "fmax(fabs((double)(shift * per)), fabs(«mean»))", "0", TEACHER
+    ),
+    Fault(
+        "kernels/distillation.inc",
+        "if («largest_step > FAR_STEP && largest_step <= MOST_STEP && f > FAR_FROM_TEACHER»)",
+        "0 * f > 0",
+        TEACHER,
+    ),
+    Fault(
+        "kernels/distillation_columns.inc", "if (any(«~is_done»))", "~is_done & is_done", TEACHER
+    ),
+    Fault(
+        "kernels/distillation_columns.inc",
+        "return blend(«above», of_odd, of_even) - *top;",
+        "~above",
+        TEACHER,
     ),
     # ---- Segmentation
     Fault("kernels/segmentation.inc", "s.others = «max - max»;", "zero", SEGMENTATION),

@@ -9,6 +9,8 @@ PROBABILITY_TARGET = <int>FL_PROBABILITY_TARGET
 LOGSUMEXP = <int>FL_LOGSUMEXP
 LOG_SOFTMAX = <int>FL_LOG_SOFTMAX
 ENTROPY = <int>FL_ENTROPY
+TEACHER_DIVERGENCE = <int>FL_TEACHER_DIVERGENCE
+TEACHER_TARGET = <int>FL_TEACHER_TARGET
 
 LOGITS = <int>FL_LOGITS
 LOG_PROBABILITIES = <int>FL_LOG_PROBABILITIES
@@ -155,8 +157,9 @@ cdef object softmax_on_arrays(
     if target is not None:
         if not take(target, t):
             return None
-        if kind == FL_PROBABILITY_TARGET or (kind < 0 and same_shape(&t.view, &z.view)):
+        if kind < 0 and same_shape(&t.view, &z.view):
             kind = FL_PROBABILITY_TARGET
+        if kind in (FL_PROBABILITY_TARGET, FL_TEACHER_DIVERGENCE, FL_TEACHER_TARGET):
             if bits and t.dtype == FL_UINT16:
                 t.dtype = FL_BFLOAT16
             if not is_real(t.dtype) or not same_shape(&t.view, &z.view):

@@ -20,6 +20,11 @@ BLOCK_ELEMENTS = 1 << 20
 
 CLASS_AXIS = 1
 
+#: Rows of up to so many classes go side by side in the vector lanes, strided ones of more: what a
+#: tile of few positions takes has to stay in cache.
+SHORT_ROW = 128
+MOST_STRIDED_CLASSES = 4096
+
 
 @quietly
 def distillation(
@@ -183,6 +188,12 @@ def _from_logits(
     place: Array | None,
 ) -> Array:
     """Cross-entropy, or divergence, between softmax(t / T) and softmax(z / T)."""
+    classes, strided = z.shape[CLASS_AXIS], z.strides[CLASS_AXIS] != z.itemsize
+    if classes <= SHORT_ROW or (strided and classes <= MOST_STRIDED_CLASSES):
+        kind = _core.TEACHER_DIVERGENCE if divergence else _core.TEACHER_TARGET
+        extras = Extras(temperature=temperature, wide=True)
+        by_columns: Array = _kernel(kind, z, t, -100, threads, extras, scale, place)
+        return by_columns.astype(np.float64)
     cotangent = None if place is None else scale.astype(_check.compute_dtype(z))
     call = _core.RowwiseCall(
         *("distillation_loss", (z, t), (_check.ROWS,)),
