@@ -27,7 +27,8 @@ each_case = pytest.mark.parametrize("case", CASES, ids=str)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_loss = pytest.mark.parametrize("name", LOSSES)
 
-#: Images of no pixel axis, one and three; few classes and many; vectors' edges along both.
+#: Images of no pixel axis, one and three; few classes and many; vectors' edges along both; several
+#: tiles of pixels in one task.
 SHAPES: tuple[Shape, ...] = (
     (3, 4),
     (2, 3, 17),
@@ -36,6 +37,7 @@ SHAPES: tuple[Shape, ...] = (
     (3, 5, 3, 4, 5),
     (1, 130, 7),
     (2, 2, 16),
+    (1, 3, 1100),
 )
 
 

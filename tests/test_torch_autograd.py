@@ -310,6 +310,38 @@ def test_a_hook_may_change_the_gradient_in_place() -> None:
     assert not gradient.any()
 
 
+@pytest.mark.parametrize("scale", [3.0, 0.7, -1e-3])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_scaled_gradients_are_rounded_once(dtype: Any, scale: float) -> None:
+    z = logits(50, 40, dtype=dtype)
+    target = labels(50, classes=40)
+    exact = z.detach().double().requires_grad_()
+    factor = torch.tensor(scale, dtype=dtype)
+    T.cross_entropy(exact, target, reduction="sum").mul(factor.double()).backward()
+    F.cross_entropy(z, target, reduction="sum").mul(factor).backward()
+    # half a unit in the last place, and what float32 loses before; or half of the smallest number
+    smallest = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps
+    torch.testing.assert_close(
+        z.grad.double(), exact.grad, rtol=torch.finfo(dtype).eps * 0.501, atol=smallest * 0.501
+    )
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_second_derivatives_of_rows_that_count_nothing(reduction: str) -> None:
+    """What a row of sample weight 0 holds leaves no trace in derivatives of the formula."""
+    z, target = logits(6, 5), labels(6, classes=5)
+    weight = torch.tensor([1.0, 0.0, 2.0, 0.0, 1.0, 0.5], dtype=z.dtype)
+    with torch.no_grad():
+        z[1], z[3, 2] = torch.nan, torch.inf
+    loss = F.cross_entropy(z, target, sample_weight=weight, reduction=reduction).sum()
+    (first,) = torch.autograd.grad(loss, z, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), z)
+    for derivative in (first, second):
+        assert torch.isfinite(derivative).all()
+        assert not derivative[weight == 0].any()
+        assert derivative[weight != 0].all()
+
+
 def test_loss_scaling_does_not_underflow() -> None:
     """Gradients that float16 cannot hold before they are scaled."""
     z = torch.zeros(4096, 8, dtype=torch.float16)

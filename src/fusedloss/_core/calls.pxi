@@ -132,7 +132,7 @@ def gradients_of(ctx, grad_output):
     given = None
     if not is_grad_enabled() and not watched((grad_output,)):
         try:
-            given = grad_output.item() if reduced else grad_output.detach()
+            given = number_of(grad_output) if reduced else grad_output.detach()
         except RuntimeError:
             pass  # a batch of them
     if given is None:

@@ -189,6 +189,20 @@ cdef object tensor_like(object x):
     return tensor_large_like(x) if is_large(x.nbytes) else tensor_empty_like(x)
 
 
+cdef object number_of(object x):
+    """Read a tensor of one number; RuntimeError where it is none."""
+    cdef fl_dl_tensor tensor
+    if exchange != NULL and is_tensor(x) and not x.is_neg():
+        if exchange.describe(<void *>x, &tensor) != 0:
+            PyErr_Clear()
+        elif tensor.device_type == DL_CPU and tensor.ndim == 0 and tensor.data != NULL:
+            if tensor.code == DL_FLOAT and tensor.bits == 32:
+                return (<float *>(<char *>tensor.data + tensor.byte_offset))[0]
+            if tensor.code == DL_FLOAT and tensor.bits == 64:
+                return (<double *>(<char *>tensor.data + tensor.byte_offset))[0]
+    return x.item()
+
+
 cdef object new_number(double value, object dtype):
     """Make a tensor of one number."""
     cdef fl_dl_tensor described

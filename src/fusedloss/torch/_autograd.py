@@ -230,6 +230,9 @@ def _may_be_scaled(ctx: Any, gradients: tuple[Tensor, ...], scale: float) -> boo
     return False
 
 
+# What the engine calls, without two functions of Python on the way to `backward`: 1 us of 30.
+_Attached._backward_cls.apply = _core.gradients_of  # type: ignore[attr-defined]
+
 #: Without torch.autograd.Function's own apply, which looks for transforms: 2 us of 30.
 _attach: Callable[..., Tensor] = super(torch.autograd.Function, _Attached).apply
 
