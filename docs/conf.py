@@ -1,10 +1,12 @@
 """Configuration of the documentation: `make docs` builds it into _build/html."""
 
+import os
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # pages, mathml
+os.environ.setdefault("KERAS_BACKEND", "numpy")  # the reference imports Keras; this one is light
 
 project = "fusedloss"
 copyright = "the fusedloss contributors"

@@ -33,6 +33,11 @@ NAMESPACES = {
     "fusedloss.torch.distributed": "fusedloss.torch.distributed: over process groups",
     "fusedloss.boosting": "fusedloss.boosting: LightGBM, XGBoost, CatBoost",
     "fusedloss.sklearn": "fusedloss.sklearn: boosting, linear models, scorers",
+    "fusedloss.jax": "fusedloss.jax: functions of JAX's arrays",
+    "fusedloss.jax.optax": "fusedloss.jax.optax: optax's names",
+    "fusedloss.keras": "fusedloss.keras: losses and layers of Keras",
+    "fusedloss.keras.losses": "fusedloss.keras.losses: Keras' names, and this package's",
+    "fusedloss.keras.layers": "fusedloss.keras.layers: heads that hold no logits",
 }
 
 DTYPES = {
@@ -60,9 +65,12 @@ def reference(namespace: str) -> str:
     parts = [heading(NAMESPACES[namespace], "="), f".. automodule:: {namespace}\n"]
     objects = {name: getattr(module, name) for name in module.__all__}
     documented: dict[ModuleType, list[str]] = {}
+    others: list[str] = []
     for name, value in objects.items():
         if f"{namespace}.{name}" in NAMESPACES:
             parts.append(f":doc:`{namespace}.{name}` has a page of its own.\n")
+        elif callable(value) and not value.__module__.startswith("fusedloss"):
+            others.append(of_another_package(namespace, name, value))
         elif callable(value):
             documented.setdefault(importlib.import_module(value.__module__), []).append(name)
         else:
@@ -74,7 +82,17 @@ def reference(namespace: str) -> str:
             parts.append(f"{summary(definer)}\n")
         entries = "\n".join(f"   {name}" for name in names)
         parts.append(f".. autosummary::\n   :toctree: api\n   :nosignatures:\n\n{entries}\n")
+    if others:
+        parts += [heading("Of the other package itself", "-"), *others]
     return "\n".join(parts)
+
+
+def of_another_package(namespace: str, name: str, value: Any) -> str:
+    """Return the entry of what a namespace has from the package whose names it has."""
+    kind = "class" if inspect.isclass(value) else "function"
+    package = value.__module__.partition(".")[0]
+    public = f"{package}.losses.{name}"
+    return f".. py:{kind}:: {name}\n   :module: {namespace}\n\n   ``{public}`` itself.\n"
 
 
 def heading(text: str, underline: str) -> str:

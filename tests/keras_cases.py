@@ -219,6 +219,7 @@ LAYERS: dict[str, tuple[dict[str, Any], ...]] = {
     "SphereFace": ({"scale": 8.0},),
     "NormFace": ({},),
     "CombinedMargin": ({"m1": 0.9, "m3": 0.1, "scale": 8.0},),
+    "AdaFace": ({"scale": 8.0}, {"scale": 4.0, "h": 0.5, "label_smoothing": 0.1}),
     "MagFace": ({"scale": 8.0},),
     "SubcenterArcFace": ({"scale": 8.0, "sub_centers": 2},),
     "L2Softmax": ({},),

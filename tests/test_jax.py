@@ -179,9 +179,7 @@ def of_shard_map(case: Case) -> None:
     """Every device has all of it: what a loss with a batch axis of its own may be called on."""
     mesh = devices()
     spec = PartitionSpec()
-    function = jax.shard_map(
-        with_value(case), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
-    )
+    function = jax.shard_map(with_value(case), mesh=mesh, in_specs=spec, out_specs=spec)
     close(jax.jit(function)(*case.some), case.expected(), 1e-5)
 
 
@@ -302,14 +300,57 @@ def test_positions_of_shards() -> None:
     def total(z: Any, y: Any) -> Any:
         return jax.lax.psum(fj.cross_entropy(z, y, reduction="sum"), "device")
 
-    loss = jax.shard_map(
-        total,
-        mesh=devices(),
-        in_specs=(rows, rows),
-        out_specs=PartitionSpec(),
-        check_vma=False,
-    )
+    loss = jax.shard_map(total, mesh=devices(), in_specs=(rows, rows), out_specs=PartitionSpec())
     close(jax.jit(loss)(z, y), fl.cross_entropy(z, y, reduction="sum"), 1e-6)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("name", ["linear_cross_entropy", "arcface_loss", "dice_loss", "mse_loss"])
+def test_gradients_of_shards(name: str, checked: bool) -> None:
+    """Devices have some positions each, and all weights, whose gradient is a sum over devices.
+
+    `check_vma` lets JAX add that sum; without it the caller does.
+    """
+    case = Case(name)
+    case.options |= {"reduction": "sum"}
+    if name == "mse_loss":
+        case.numbers, case.some = (0,), case.some[:1]
+    rows, whole = PartitionSpec("device"), PartitionSpec()
+    specs = tuple(
+        whole if n == 1 and name.startswith(("linear", "arc")) else rows
+        for n in range(len(case.given))
+    )
+    some = tuple(specs[n] for n in case.numbers)
+
+    def total(given: Any, *some: Any) -> Any:
+        every = list(given)
+        for n, x in zip(case.numbers, some, strict=True):
+            every[n] = x
+        return case.by_jax(*every, **case.options)
+
+    def step(given: Any, *some: Any) -> Any:
+        value, gradients = jax.value_and_grad(
+            lambda *x: (
+                total(given, *x) if not checked else jax.lax.psum(total(given, *x), "device")
+            ),
+            tuple(range(len(some))),
+        )(*some)
+        if not checked:
+            value = jax.lax.psum(value, "device")
+            gradients = tuple(
+                jax.lax.psum(g, "device") if specs[n] == whole else g
+                for n, g in zip(case.numbers, gradients, strict=True)
+            )
+        return value, gradients
+
+    function = jax.shard_map(
+        step,
+        mesh=devices(),
+        in_specs=(specs, *some),
+        out_specs=(whole, some),
+        check_vma=checked,
+    )
+    close(jax.jit(function)(case.given, *case.some), case.expected(), 1e-5)
 
 
 def test_export_names_the_target() -> None:

@@ -304,7 +304,9 @@ class LossCall:
                 made = [_spoiled(x, outside) for x in made]
             return jax.tree.unflatten(tree, made)
 
-        return jax.lax.platform_dependent(*leaves, cpu=on_cpu, default=by_formula)
+        return jax.lax.platform_dependent(
+            *leaves, cpu=_as_varying(on_cpu), default=_as_varying(by_formula)
+        )
 
     def _in_domain(self, leaves: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
         """Return leaves inside of the loss's domain, and where they were outside; None: nowhere."""
@@ -357,6 +359,37 @@ class LossCall:
             *(leaves[i] for i in of)
         )
         return outputs, gradients
+
+
+def _as_varying(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let all results differ between a `shard_map`'s devices where one of the arguments does.
+
+    A custom call's say nothing of that, and JAX takes them for equal.
+    """
+
+    def wrapped(*leaves: Any) -> Any:
+        axes = frozenset[str]().union(*(_axes_of(x) for x in leaves))
+        return jax.tree.map(lambda x: _varying(x, axes - _axes_of(x)), function(*leaves))
+
+    return wrapped
+
+
+def _axes_of(x: Any) -> frozenset[str]:
+    """Return the axes of `shard_map` along whose devices an array differs."""
+    kind: Any = jax.typeof(x)
+    kind = getattr(kind, "manual_axis_type", kind)
+    # "varying" since JAX 0.10, "vma" before; 0.6 has neither
+    axes: frozenset[str] = getattr(kind, "varying", None) or getattr(kind, "vma", frozenset())
+    return axes
+
+
+def _varying(x: Any, axes: frozenset[str]) -> Any:
+    if not axes:
+        return x
+    lax: Any = jax.lax
+    if hasattr(lax, "pcast"):
+        return lax.pcast(x, tuple(axes), to="varying")
+    return lax.pvary(x, tuple(axes))  # before JAX 0.8
 
 
 def _spoiled(x: Any, outside: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 from jax import numpy as jnp
@@ -83,18 +84,19 @@ def _head(
     c = jnp.take_along_axis(cosine, at, -1)[..., 0]
     most = 1 - float(jnp.finfo(x.dtype).eps) / 2
     inside = jnp.where(c > most, most, jnp.where(c < -most, -most, c)).astype(x.dtype)
-    if margin.kind == "adaface":
+    row = MARGINS.get(margin.kind)
+    if row is None:
+        raise NotImplementedError(f"the margin {margin.kind} has no formula in JAX")
+    if row.of_statistics:
         margin = _with_statistics(margin, norm, silent, given.static)
     share = 1 / (1 + margin.annealing)
-    psi = share * (margin.annealing * c + _psi(inside, norm, silent, margin))
+    psi = share * (margin.annealing * c + row.psi(inside, norm, *margin.parameters))
     if margin.detached:
         psi = c + jax.lax.stop_gradient(psi - c)
     if margin.filter:
         cosine = jnp.where(cosine > margin.filter, 0, cosine)
-    if margin.kind == "curricularface":
-        m, t = margin.parameters
-        hard = cosine > jnp.cos(jnp.arccos(jnp.clip(c, -1, 1)) + m)[..., None]
-        cosine = jnp.where(hard, cosine * (t + cosine), cosine)
+    if row.bend is not None:
+        cosine = row.bend(cosine, c[..., None], *margin.parameters)
     own = jnp.arange(classes) == at
     z = margin.scale * jnp.where(own, psi[..., None], cosine)
     if margin.keep_norm:
@@ -102,13 +104,11 @@ def _head(
     if margin.keep_weight_norm:
         z = z * jnp.sqrt((weight * weight).sum(-1))
     penalty: Any = 0.0
-    if margin.kind in ("magface", "easy_magface"):
-        least, most_norm, _, _, factor = margin.parameters
-        a = jnp.where(norm < least, least, jnp.where(norm > most_norm, most_norm, norm))
+    if row.penalty is not None:
         counts = jnp.where(silent, 0, 1 if v is None else v).astype(x.dtype)
         divisors = jnp.where(ignored | bad, 0, 1 if v is None else v).astype(x.dtype)
         divisors = divisors if w is None else divisors * w[labels]
-        each = factor * (a / most_norm**2 + 1 / a)
+        each = row.penalty(norm, *margin.parameters)
         penalty = reduced(each, counts, divisors, call.reduction)
     # a bad class index makes its row nan, and the gradient by weights, which has a part of it
     reach = rows.sum(-1, keepdims=True) * (1 if weight is None else weight.sum())
@@ -117,15 +117,8 @@ def _head(
     return of_logits(z, target, w, v, where, True, *options)[0] + penalty
 
 
-def _shifted(c: Any, m: Any, easy: bool) -> Any:
-    theta = jnp.arccos(c)
-    if easy:
-        return jnp.where(c > 0, jnp.cos(theta + m), c)
-    return jnp.where(theta <= math.pi - m, jnp.cos(theta + m), c - m * jnp.sin(m))
-
-
 def _with_statistics(margin: Margin, norm: Any, silent: Any, static: dict[str, Any]) -> Margin:
-    """Return AdaFace's margin with the mean and the deviation of the norms that count."""
+    """Return a margin with the mean and the deviation of the norms that count, where not given."""
     given: Any = margin.parameters
     norm = jax.lax.stop_gradient(jnp.clip(norm, 1e-3, 100))
     count = jnp.maximum((~silent).sum(), 1)
@@ -139,30 +132,75 @@ def _with_statistics(margin: Margin, norm: Any, silent: Any, static: dict[str, A
     return margin._replace(parameters=(*given[:2], mean, deviation))
 
 
-def _psi(c: Any, norm: Any, silent: Any, margin: Margin) -> Any:
-    """Return what takes the place of the target's cosine."""
-    kind, parameters = margin.kind, margin.parameters
-    if kind in ("arcface", "curricularface"):
-        return _shifted(c, parameters[0], False)
-    if kind == "easy_arcface":
-        return _shifted(c, parameters[0], True)
-    if kind == "combined":
-        m1, m2, m3 = parameters
-        return (c if (m1, m2) == (1, 0) else jnp.cos(m1 * jnp.arccos(c) + m2)) - m3
-    if kind == "multiplicative":
-        theta = parameters[0] * jnp.arccos(c)
-        k = jax.lax.stop_gradient(jnp.floor(theta / math.pi))
-        return (1 - 2 * (k % 2)) * jnp.cos(theta) - 2 * k
-    if kind == "adaface":
-        m, h, mean, deviation = parameters
-        norm = jax.lax.stop_gradient(jnp.clip(norm, 1e-3, 100))
-        q = jnp.clip(h * (norm - mean) / (deviation + 1e-3), -1, 1)
-        theta = jnp.arccos(jnp.clip(c, -1 + 1e-3, 1 - 1e-3))
-        angle = jnp.clip(theta - m * q, 1e-3, math.pi - 1e-3)
-        return jnp.cos(angle) - m - m * q
-    if kind not in ("magface", "easy_magface"):
-        raise NotImplementedError(f"the margin {kind} has no formula in JAX")
-    least, most, l_margin, u_margin, _ = parameters
-    a = jnp.where(norm < least, least, jnp.where(norm > most, most, norm))
-    rise = (u_margin - l_margin) / (most - least)
-    return _shifted(c, rise * (a - least) + l_margin, kind == "easy_magface")
+# ---- The rows of src/kernels/margin.inc, with the same traits -----------------------------------
+
+
+class Row(NamedTuple):
+    """A margin: nothing but its row says how its logits differ from scaled cosines."""
+
+    psi: Callable[..., Any]  # in the target's place, of its cosine, the norm and the parameters
+    bend: Callable[..., Any] | None = None  # cosines of other classes, of those and the target's
+    penalty: Callable[..., Any] | None = None  # of the embedding's norm, added to the loss
+    of_statistics: bool = False  # the last two parameters are the norms' mean and deviation
+
+
+def _shifted(c: Any, m: Any) -> Any:
+    return jnp.where(jnp.arccos(c) <= math.pi - m, jnp.cos(jnp.arccos(c) + m), c - m * jnp.sin(m))
+
+
+def _eased(c: Any, m: Any) -> Any:
+    return jnp.where(c > 0, jnp.cos(jnp.arccos(c) + m), c)
+
+
+def _combined(c: Any, _: Any, m1: float, m2: float, m3: float) -> Any:
+    return (c if (m1, m2) == (1, 0) else jnp.cos(m1 * jnp.arccos(c) + m2)) - m3
+
+
+def _multiplicative(c: Any, _: Any, m: float) -> Any:
+    theta = m * jnp.arccos(c)
+    k = jax.lax.stop_gradient(jnp.floor(theta / math.pi))
+    return (1 - 2 * (k % 2)) * jnp.cos(theta) - 2 * k
+
+
+def _harder(cosine: Any, c: Any, m: float, t: float) -> Any:
+    hard = cosine > jnp.cos(jnp.arccos(jnp.clip(c, -1, 1)) + m)
+    return jnp.where(hard, cosine * (t + cosine), cosine)
+
+
+def _adaface(c: Any, norm: Any, m: float, h: float, mean: Any, deviation: Any) -> Any:
+    norm = jax.lax.stop_gradient(jnp.clip(norm, 1e-3, 100))
+    q = jnp.clip(h * (norm - mean) / (deviation + 1e-3), -1, 1)
+    theta = jnp.arccos(jnp.clip(c, -1 + 1e-3, 1 - 1e-3))
+    angle = jnp.clip(theta - m * q, 1e-3, math.pi - 1e-3)
+    return jnp.cos(angle) - m - m * q
+
+
+def _of_length(norm: Any, least: float, most: float, low: float, high: float, _: float) -> Any:
+    """Return MagFace's margin."""
+    return (high - low) / (most - least) * (_between(norm, least, most) - least) + low
+
+
+def _between(norm: Any, least: float, most: float) -> Any:
+    """Return a norm within bounds, at which the slope is 1."""
+    return jnp.where(norm < least, least, jnp.where(norm > most, most, norm))
+
+
+def _penalty_of_length(norm: Any, least: float, most: float, _l: float, _u: float, g: float) -> Any:
+    a = _between(norm, least, most)
+    return g * (a / most**2 + 1 / a)
+
+
+MARGINS: dict[str, Row] = {
+    "arcface": Row(lambda c, _, m: _shifted(c, m)),
+    "easy_arcface": Row(lambda c, _, m: _eased(c, m)),
+    "combined": Row(_combined),
+    "multiplicative": Row(_multiplicative),
+    "curricularface": Row(lambda c, _, m, t: _shifted(c, m), bend=_harder),
+    "adaface": Row(_adaface, of_statistics=True),
+    "magface": Row(
+        lambda c, norm, *of: _shifted(c, _of_length(norm, *of)), penalty=_penalty_of_length
+    ),
+    "easy_magface": Row(
+        lambda c, norm, *of: _eased(c, _of_length(norm, *of)), penalty=_penalty_of_length
+    ),
+}

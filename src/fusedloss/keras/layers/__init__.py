@@ -12,6 +12,7 @@ Without labels it returns logits, for evaluation.
 
 from fusedloss.keras.layers._linear import LinearCrossEntropy
 from fusedloss.keras.layers._margin import (
+    AdaFace,
     ArcFace,
     ASoftmax,
     CombinedMargin,
@@ -26,6 +27,7 @@ from fusedloss.keras.layers._margin import (
 
 __all__ = [
     "ASoftmax",
+    "AdaFace",
     "ArcFace",
     "CombinedMargin",
     "CosFace",

@@ -211,6 +211,44 @@ class CombinedMargin(MarginHead):
 
 
 @register
+class AdaFace(MarginHead):
+    """AdaFace, a margin by the embedding's place among the batch's lengths.
+
+    The loss is `fusedloss.adaface_loss`. Mean and deviation of the lengths are those of each batch,
+    of the positions that are not ignored.
+
+    Parameters
+    ----------
+    num_classes : int
+        The number of classes.
+    margin, scale, h, label_smoothing
+        As in the function.
+    ignore_index : int, default -1
+        Positions of this label count nothing.
+    initializer : str or keras.Initializer, default a normal distribution of deviation 0.01
+        How the weight starts.
+    **layer
+        As in `keras.layers.Layer`.
+    """
+
+    loss = "adaface_loss"
+
+    def __init__(
+        self,
+        num_classes: int,
+        margin: float = 0.4,
+        scale: float = 64.0,
+        h: float = 0.333,
+        label_smoothing: float = 0.0,
+        ignore_index: int = -1,
+        initializer: Any = START,
+        **layer: Any,
+    ) -> None:
+        options = {"margin": margin, "scale": scale, "h": h, "label_smoothing": label_smoothing}
+        super().__init__(num_classes, ignore_index, initializer, layer, **options)
+
+
+@register
 class MagFace(MarginHead):
     """MagFace, a margin that grows with the embedding's length: `fusedloss.magface_loss`.
 
