@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import Tensor, nn  # noqa: E402
+
 import torch_cells  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
 from fusedloss.torch._operators.calls import OPERATORS  # noqa: E402
 
 
-def _given(name: str, reduction: str | None) -> tuple[list[Any], dict[str, Any]]:
+def _given(
+    name: str, reduction: str | None, outputs: tuple[str, ...] = ()
+) -> tuple[list[Any], dict[str, Any]]:
     """A valid call of an operator: its tensors and options."""
     operator = OPERATORS[name]
     function = getattr(F, name)
@@ -28,6 +34,8 @@ def _given(name: str, reduction: str | None) -> tuple[list[Any], dict[str, Any]]
         arguments["reduction"] = reduction
     defaults = {k: p.default for k, p in inspect.signature(function).parameters.items()}
     given = defaults | arguments
+    if outputs:
+        given["outputs"] = outputs
     tensors = [x.encoded(given[x.name]) for x in operator.tensors]
     options = {x.name: x.encoded(given[x.name]) for x in operator.options}
     return tensors, options
@@ -66,8 +74,25 @@ def test_operators_are_what_they_say(
     torch.library.opcheck(operator.of_loss, tuple(tensors), options, test_utils=utilities)
     count = sum(len(x) if isinstance(x, list) else 1 for x in tensors)
     options["wanted"] = [k == 0 for k in range(count)]
-    given = (None, [], *tensors)
+    given = (*[None for _ in operator.cotangents], [], *tensors)
     torch.library.opcheck(operator.of_gradients, given, options, test_utils=utilities)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("name", [name for name in OPERATORS if OPERATORS[name].has_outputs])
+def test_operators_with_outputs(name: str, reduction: str) -> None:
+    operator = OPERATORS[name]
+    outputs = ("lse", *operator.of_outputs)
+    tensors, options = _given(name, reduction, outputs)
+    tensors[0] = tensors[0].clone().requires_grad_()
+    torch.library.opcheck(operator.of_loss, tuple(tensors), options, test_utils=_QUICK)
+    loss, _, *others = operator.of_loss(*tensors, **options)
+    options["wanted"] = [k == 0 for k in range(len(tensors))]
+    each = [torch.ones_like(x) for x in (loss, *others)]
+    some = [[x if k == j else None for k, x in enumerate(each)] for j in range(len(each))]
+    for cotangents in ([None] * len(each), *some, each):
+        given = (*cotangents, [], *tensors)
+        torch.library.opcheck(operator.of_gradients, given, options, test_utils=_QUICK)
 
 
 HEAD = """
@@ -100,3 +125,50 @@ def test_a_compiled_head_makes_no_logits() -> None:
     """
     run = subprocess.run([sys.executable, "-c", HEAD], check=True, capture_output=True, text=True)
     assert float(run.stdout) <= 72
+
+
+#: A package of all operators in a process of its own; the last argument says what is imported.
+LOADED = """
+import sys
+import torch
+
+package, given, imported = sys.argv[1:]
+if imported:
+    __import__(imported)
+xs, expected = torch.load(given)
+made = torch._inductor.aoti_load_package(package)(xs)
+for name in expected:
+    torch.testing.assert_close(made[name], expected[name])
+print(len(expected))
+"""
+
+
+@pytest.mark.long
+def test_ahead_of_time(tmp_path: Path) -> None:
+    """AOTInductor's package finds operators where they are imported, and names one elsewhere."""
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("AOTInductor takes a C++ compiler")
+    losses = {name: torch_cells.of_prediction(name) for name in OPERATORS}
+
+    class All(nn.Module):
+        def forward(self, xs: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: losses[name][0](x) for name, x in xs.items()}
+
+    xs = {name: x for name, (_, x) in losses.items()}
+    program = torch.export.export(All(), (xs,))
+    package = torch._inductor.aoti_compile_and_package(
+        program, package_path=str(tmp_path / "all.pt2")
+    )
+    given = str(tmp_path / "given.pt")
+    torch.save((xs, All()(xs)), given)
+
+    def loaded(imported: str) -> Any:
+        command = [sys.executable, "-c", LOADED, package, given, imported]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    run = loaded("fusedloss.torch.operators")
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) == len(OPERATORS)
+    run = loaded("")
+    assert run.returncode != 0
+    assert "Could not find schema for fusedloss::" in run.stderr

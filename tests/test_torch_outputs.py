@@ -13,6 +13,7 @@ from torch import Tensor  # noqa: E402
 
 from fusedloss.torch import _softmax  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
+from torch_cells import Recorded  # noqa: E402
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -121,6 +122,64 @@ def test_who_does_not_differentiate_it_pays_nothing(monkeypatch: pytest.MonkeyPa
     assert calls == ["mean"]
     made["log_prob"].sum().backward()
     assert calls == ["mean", "none"]
+
+
+def losses_and_gradients(loss: Callable[..., Any], x: Tensor) -> list[Tensor]:
+    """A loss, its outputs, the gradients of each that has one, and of all together."""
+    x = x.clone().requires_grad_()
+    value, made = loss(x)
+    each = [value.sum()]
+    each += [(y * COTANGENT.to(y.dtype)).sum() for y in made.values() if y.requires_grad]
+    gradients = [torch.autograd.grad(y, x, retain_graph=True)[0] for y in (*each, sum(each))]
+    return [value, *made.values(), *gradients]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("name", LOSSES)
+def test_outputs_compiled(name: str, options: dict[str, Any], dtype: Any) -> None:
+    """By the operator alone: neither logits nor probabilities are made."""
+
+    def loss(x: Tensor) -> Any:
+        return LOSSES[name](x, Y, outputs=("lse", "log_prob", "entropy"), **options)
+
+    torch._dynamo.reset()
+    recorded = Recorded()
+    compiled = torch.compile(loss, backend=recorded, fullgraph=True)
+    made = losses_and_gradients(compiled, Z.to(dtype))
+    (graph,) = recorded.graphs
+    assert f"torch.ops.fusedloss.{name}.default" in graph
+    assert "softmax" not in graph
+    assert "linear(" not in graph
+    for x, y in zip(made, losses_and_gradients(loss, Z.to(dtype)), strict=True):
+        torch.testing.assert_close(x, y, rtol=2 * torch.finfo(dtype).eps, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_log_prob_under_transforms(name: str) -> None:
+    """Both results are differentiated, forward and twice, as torch's own operations are."""
+
+    def loss(x: Tensor) -> Tensor:
+        value, made = LOSSES[name](x, Y, outputs=("log_prob",))
+        return value + (made["log_prob"] * COTANGENT).sum()
+
+    def formula(x: Tensor) -> Tensor:
+        slope = {"gamma": 2.0} if name == "focal_loss" else {}
+        return LOSSES[name](x, Y, **slope) + (log_prob_of(x) * COTANGENT).sum()
+
+    x, v = Z.double(), COTANGENT[:, None] * torch.ones_like(Z)
+    made, expected = (
+        [
+            torch.func.grad(f)(x),
+            torch.func.vmap(torch.func.grad(f))(torch.stack([x, -x])),
+            torch.func.jvp(f, (x,), (v,))[1],
+            torch.func.hessian(f)(x),
+            torch.func.grad(lambda x, f=f: (torch.func.grad(f)(x) * v).sum())(x),  # type: ignore[misc]
+        ]
+        for f in (loss, formula)
+    )
+    for a, b in zip(made, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "linear_cross_entropy"])

@@ -9,6 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import torch_cells  # noqa: E402
+from fusedloss import _core  # noqa: E402
+from fusedloss._lower import traced  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
 
 _CELLS = [(name, column) for name in F.__all__ for column in torch_cells.COLUMNS]
@@ -23,11 +25,12 @@ _CELLS = [(name, column) for name in F.__all__ for column in torch_cells.COLUMNS
     ids=[f"{name}-{column}" for name, column in _CELLS],
 )
 def test_cells(name: str, column: str) -> None:
-    reason = torch_cells.EXCEPTIONS.get((name, column))
-    if reason is None:
+    exception = torch_cells.EXCEPTIONS.get((name, column))
+    if exception is None:
         torch_cells.COLUMNS[column](name)
         return
-    with pytest.raises(torch_cells.FAILURES):  # once it works, the reason goes
+    _, said = exception
+    with pytest.raises(torch_cells.FAILURES, match=f"(?s){said}"):  # once it works, it goes
         torch_cells.COLUMNS[column](name)
 
 
@@ -39,3 +42,9 @@ def test_the_table_of_the_documentation_is_this_one() -> None:
 
 def test_every_exception_is_a_cell() -> None:
     assert set(_CELLS) >= torch_cells.EXCEPTIONS.keys()
+
+
+@pytest.mark.parametrize("name", ["Pointwise", "Rowwise"])
+def test_what_is_traced_has_the_fields_of_records(name: str) -> None:
+    made = getattr(traced, f"{name}Tuple")
+    assert made._fields == getattr(_core, f"{name}Call")._fields

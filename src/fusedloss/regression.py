@@ -885,9 +885,12 @@ def tweedie_loss(
     """
     power = _check.finite("power", power)
     operands = {"input": input, "target": target}
-    row, parameters = {
-        0.0: ("tweedie_loss_of_power_0", ()),
-        1.0: ("poisson_nll_loss", (0.0,)),
-        2.0: ("gamma_loss", ()),
-    }.get(power, ("tweedie_loss", (power,)))
+    row: str = "tweedie_loss"
+    parameters: tuple[float, ...] = (power,)
+    if power == 0:
+        row, parameters = "tweedie_loss_of_power_0", ()
+    elif power == 1:
+        row, parameters = "poisson_nll_loss", (0.0,)
+    elif power == 2:
+        row, parameters = "gamma_loss", ()
     return pointwise(row, operands, parameters, weight, reduction, num_threads, where=where)

@@ -8,6 +8,7 @@ import numpy as np
 
 from fusedloss import _check, _core
 from fusedloss._core import PointwiseCall
+from fusedloss._lower.traced import TRACED, PointwiseTuple
 from fusedloss._types import Call
 
 
@@ -24,7 +25,8 @@ def pointwise(
     where: Any = None,
 ) -> Call:
     """Return the call of the kernels' row LOSS(row): see `_core.PointwiseCall`."""
-    call = _core.PointwiseCall(
+    of: Any = PointwiseTuple if num_threads is TRACED else _core.PointwiseCall
+    call = of(
         *(row, operands, parameters, weight, reduction),
         *(divisor, weighted_mean, num_threads, where),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fusedloss import _core
+from fusedloss._lower.traced import TRACED, RowwiseTuple
 from fusedloss._types import Call
 
 
@@ -22,7 +23,8 @@ def rowwise(
     where: Any = None,
 ) -> Call:
     """Return the call of the kernels' ROW_LOSS(name): see `_core.RowwiseCall`."""
-    call = _core.RowwiseCall(
+    of: Any = RowwiseTuple if num_threads is TRACED else _core.RowwiseCall
+    call = of(
         *(name, operands, roles, parameters, weight, sample_weight),
         *(reduction, axis, num_threads, False, where),
     )

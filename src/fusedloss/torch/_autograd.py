@@ -169,8 +169,25 @@ def in_graph(*tensors: Tensor) -> bool:
 
 
 def detached(tensor: Tensor) -> Array:
-    """Return a tensor's memory as an array, though a gradient may be wanted in it."""
-    return array(tensor.detach() if tensor.requires_grad else tensor)
+    """Return a tensor's memory as an array, though a gradient may be wanted in it.
+
+    Unlike `Tensor.numpy`, which forbids it for good, it leaves a storage free to be resized: FSDP
+    does that with parameters.
+    """
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if type(tensor) not in _PLAIN or tensor.is_neg() or tensor._is_zerotensor():
+        return array(tensor)
+    try:
+        return np.from_dlpack(
+            tensor.view(torch.uint16) if tensor.dtype is torch.bfloat16 else tensor
+        )
+    except BufferError as error:
+        raise TypeError(str(error)) from None
+
+
+#: Classes of tensors that are memory and nothing else.
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def _large_like(tensor: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ class HeadCall(NamedTuple):
         most = 1 - torch.finfo(wide).eps / 2
         c = cosine.gather(-1, at).squeeze(-1)
         if self.head.of_statistics:
-            margins = _with_statistics(margins, norm[~silent])
+            margins = _with_statistics(margins, norm, ~silent)
         psi = self.head.psi(c.clamp(-most, most), norm, **margins)
         share = 1 / (1 + options["annealing"])
         psi = share * (options["annealing"] * c + psi)
@@ -280,13 +280,16 @@ def _multiplicative(c: Tensor, norm: Tensor, *, margin: float) -> Tensor:
     return (1 - 2 * (k % 2)) * torch.cos(theta) - 2 * k
 
 
-def _with_statistics(margins: dict[str, Any], norms: Tensor) -> dict[str, Any]:
-    """Return AdaFace's margins with mean and standard deviation of the norms that count."""
-    norms = norms.detach().clamp(1e-3, 100)
-    found = {
-        "norm_mean": norms.mean() if len(norms) else 0.0,
-        "norm_std": norms.std() if len(norms) > 1 else 0.0,
-    }
+def _with_statistics(margins: dict[str, Any], norms: Tensor, counted: Tensor) -> dict[str, Any]:
+    """Return AdaFace's margins with mean and standard deviation of the norms that count.
+
+    Those are not picked out, since a compiler would not know how many there are.
+    """
+    norms = norms.detach().clamp(1e-3, 100).masked_fill(~counted, 0)
+    count = counted.sum()
+    mean = norms.sum() / count.clamp_min(1)
+    squares = (norms - mean).square().masked_fill(~counted, 0)
+    found = {"norm_mean": mean, "norm_std": (squares.sum() / (count - 1).clamp_min(1)).sqrt()}
     return margins | {name: x for name, x in found.items() if margins[name] is None}
 
 

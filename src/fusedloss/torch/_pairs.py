@@ -382,7 +382,9 @@ def _mean_positive(pairs: Pairs, scale: Any, alone: bool = False) -> list[Terms]
     # Of a single positive it is 0, and so is its derivative: small losses keep their digits.
     p = log_sum_exp(z, positive).where(count > 1, 0)
     losses = p + softplus(log_sum_exp(z, negative, -torch.inf) - p)
-    counted = positive.any(1) & (negative.any(1) | alone)
+    counted = positive.any(1)
+    if not alone:
+        counted = counted & negative.any(1)
     return [_of_anchors(losses.where(counted, 0))]
 
 

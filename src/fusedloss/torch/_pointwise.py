@@ -13,11 +13,13 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import _reduction
 
 from fusedloss import _check
 from fusedloss._core import PointwiseCall, pointwise_plain
 from fusedloss._lower.loss import lookup
+from fusedloss._lower.traced import TRACED
 from fusedloss.torch._autograd import (
     Tensors,
     evaluate,
@@ -109,7 +111,10 @@ def own_loss(
     if not operands[0].is_floating_point():
         raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")
     record = lookup(loss)
-    (lowered,) = record.lower(*operands, weight=weight, reduction=reduction, **named, **options)[1]
+    threads = {"num_threads": TRACED} if is_compiling() else {}
+    (lowered,) = record.lower(
+        *operands, weight=weight, reduction=reduction, **named, **options, **threads
+    )[1]
     losses, mode = partial(formula, **options), _check.reduction(reduction)
     call = Pointwise(
         lowered.name,

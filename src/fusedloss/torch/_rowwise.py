@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import _reduction
 
 from fusedloss import _check
 from fusedloss._core import RowwiseCall, rowwise_plain
 from fusedloss._lower.loss import lookup
+from fusedloss._lower.traced import TRACED
 from fusedloss.torch._autograd import (
     Tensors,
     evaluate,
@@ -119,8 +121,9 @@ def own_row_loss(
             loss.__name__, sample_weight=sample_weight, reduction=reduction, **given, **options
         )
         return result
+    threads = {"num_threads": TRACED} if is_compiling() else {}
     (lowered,) = record.lower(
-        *operands, sample_weight=sample_weight, reduction=reduction, **named, **options
+        *operands, sample_weight=sample_weight, reduction=reduction, **named, **options, **threads
     )[1]
     losses = partial(formula, **options)
     call = Rowwise(

@@ -21,7 +21,6 @@ from fusedloss._types import Array, Extras
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import (
     Tensors,
-    array,
     detached,
     expect_mask,
     expect_tensors,
@@ -267,7 +266,7 @@ class Distillation(NamedTuple):
         """Run the kernels and return the loss; None if they do not take the arguments."""
         prediction, *others = tensors
         target, sample_weight, *teacher = (
-            None if x is None else numbers_of_bits(array(x)) for x in others
+            None if x is None else numbers_of_bits(detached(x)) for x in others
         )
         if isinstance(grad_output, np.ndarray):
             grad_output = numbers_of_bits(grad_output)

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import _is_tracing
+from torch._C import _get_dispatch_mode, _is_tracing, _TorchDispatchModeKey
+from torch._subclasses.fake_tensor import is_fake
 from torch.compiler import is_compiling, is_dynamo_compiling
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.overrides import has_torch_function_variadic
 
 from fusedloss.torch._autograd import as_autocast, transformed
@@ -27,25 +29,43 @@ WITHIN = _Within()
 OPERATORS: dict[str, Any] = {}
 
 
-def operated(*tensors: Any, outputs: tuple[str, ...] = ()) -> bool:
+def operated(*tensors: Any) -> bool:
     """Whether a call becomes an operator: one that is compiled, transformed or without memory.
 
     The first tensor is the prediction.
     """
     prediction = tensors[0]
-    if not {"log_prob", "entropy"}.isdisjoint(
-        outputs
-    ):  # which are differentiable, as no output of an operator is
-        return False
     if is_dynamo_compiling():
         return _has_kernels(prediction)
+    overridden = not is_compiling() and has_torch_function_variadic(*tensors)  # export has a mode
+    recorded = overridden and _is_recorded()  # so has make_fx
     return (
-        (is_compiling() or transformed() or (isinstance(prediction, Tensor) and prediction.is_meta))
+        (
+            is_compiling()
+            or transformed()
+            or recorded
+            or (isinstance(prediction, Tensor) and prediction.is_meta)
+        )
         and not WITHIN.formula
         and not WITHIN.kernel
         and not _is_tracing()
         and _has_kernels(prediction)
-        and (is_compiling() or not has_torch_function_variadic(*tensors))  # export has a mode
+        and (recorded or not overridden)
+    )
+
+
+def _is_recorded() -> bool:
+    """Whether make_fx records operations."""
+    return get_proxy_mode() is not None
+
+
+def readable(tensor: Any) -> bool:
+    """Whether a program may look at a tensor's numbers, and choose its way by them."""
+    return not (
+        is_compiling()
+        or _is_recorded()
+        or _get_dispatch_mode(_TorchDispatchModeKey.FAKE) is not None
+        or (isinstance(tensor, Tensor) and (tensor.is_meta or is_fake(tensor)))
     )
 
 

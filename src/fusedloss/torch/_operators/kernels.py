@@ -1,10 +1,11 @@
 """What torch runs when it meets an operator: kernels by dispatch key.
 
 Each loss is two operators. `cross_entropy` returns the loss; `cross_entropy_fused` returns the loss
-and its gradients, or the product of an output's gradient with them. Below a graph, both call the
+and its gradients, or the product of the results' gradients with them. Below a graph, both call the
 function, which runs the kernels of this package. In a graph the loss saves the gradients that the
-fused operator computes with it. Derivatives of gradients, and those in forward mode, are of the
-function's formula in torch's operations.
+fused operator computes with it. The outputs log_prob and entropy are differentiable too: their
+gradients are computed when such a gradient arrives. Derivatives of gradients, and those in forward
+mode, are of the function's formula in torch's operations.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Operator:
     function: Callable[..., Any]
     #: the shape of losses without reduction
     shape: Shape
+    #: the outputs beside the loss that are differentiable, where it has outputs
+    of_outputs: tuple[str, ...] = ("log_prob", "entropy")
     #: the arguments that are given by position
     tensors: tuple[Argument, ...] = ()
     #: the arguments that are given by keyword
@@ -56,7 +59,7 @@ class Operator:
     has_outputs: bool = False
     #: the operator that returns the loss, and the outputs that are asked for
     of_loss: Any = None
-    #: the operator that returns gradients, after the loss if no output's gradient is given
+    #: the operator that returns gradients, after the loss if no result's gradient is given
     of_gradients: Any = None
 
     def __post_init__(self) -> None:
@@ -73,6 +76,18 @@ class Operator:
             if x.name in options:
                 given[x.name] = x.decoded(options[x.name])
         return given
+
+    @property
+    def cotangents(self) -> tuple[str, ...]:
+        """The names of the results' gradients, which the fused operator is given first."""
+        others = self.of_outputs if self.has_outputs else ()
+        return ("grad_output", *[f"grad_{name}" for name in others])
+
+    def differentiable(self, results: list[Any], options: dict[str, Any]) -> list[Any]:
+        """Return the loss and each differentiable output, None where it is not asked for."""
+        made = dict(zip(options.get("outputs", ()), results[1:], strict=True))
+        others = self.of_outputs if self.has_outputs else ()
+        return [results[0], *[made.get(name) for name in others]]
 
     def reduction(self, options: dict[str, Any]) -> Any:
         """Return the reduction, None if there is no such option."""
@@ -134,43 +149,64 @@ def _loss(operator: Operator, tensors: Given, options: dict[str, Any]) -> list[T
 
 def _gradients(
     operator: Operator,
-    grad_output: Tensor | None,
+    cotangents: Given,
     known: list[Tensor],
     tensors: Given,
     wanted: list[bool],
     options: dict[str, Any],
 ) -> list[Tensor]:
+    grad_output, *others = cotangents
     if known and grad_output is not None:
-        return [grad_output * x for x in known]
-    taken = [x for x in (grad_output,) if x is not None]
+        gradients = [grad_output * x for x in known]
+        if all(x is None for x in others):
+            return gradients
+        rest = _gradients(operator, (None, *others), [], tensors, wanted, options)
+        return [x.add_(y) for x, y in zip(gradients, rest, strict=True)]
+    taken = [x for x in cotangents if x is not None]
+    has_values = not taken
+    if grad_output is None and taken:
+        options = {**options, "reduction": "none"}  # which computes no gradients of the loss
     with _within("kernel"), _with_autograd(), torch.enable_grad():
         aliases = [
             x.detach().requires_grad_() if w else x
             for x, w in zip(flat(tensors), wanted, strict=True)
         ]
         inputs = [x for x, w in zip(aliases, wanted, strict=True) if w]
-        value, *outputs = operator.call(like(tensors, aliases), options)
-        gradients = _derivatives(value, inputs, grad_output)
+        results = operator.call(like(tensors, aliases), options)
+        gradients = _derivatives(operator.differentiable(results, options), inputs, cotangents)
     for k, (x, gradient) in enumerate(zip(inputs, gradients, strict=True)):
         # laid out as the compiler was told, and no alias of another result
         expected = torch.empty_like(x.detach())
         if gradient.stride() != expected.stride() or any(_same(gradient, y) for y in taken):
             gradients[k] = expected.copy_(gradient)
         taken.append(gradients[k])
-    return gradients if grad_output is not None else [value.detach(), *outputs, *gradients]
+    return [*[x.detach() for x in results], *gradients] if has_values else gradients
 
 
 def _same(x: Tensor, y: Tensor) -> bool:
     return x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
 
 
-def _derivatives(value: Tensor, inputs: list[Tensor], grad_output: Tensor | None) -> list[Tensor]:
-    """Return the product of an output's gradient with those in inputs, 0 where it does not vary."""
-    if not value.requires_grad:
+def _derivatives(
+    results: list[Any], inputs: list[Tensor], cotangents: Given, create_graph: bool = False
+) -> list[Tensor]:
+    """Return the product of results' gradients with those in inputs, 0 where they do not vary.
+
+    If no result's gradient is given, that of the loss, the first result, is 1.
+    """
+    if all(x is None for x in cotangents):
+        cotangents = (torch.ones_like(results[0]), *cotangents[1:])
+    pairs = [
+        (result, x)
+        for result, x in zip(results, cotangents, strict=True)
+        if x is not None and result is not None and result.requires_grad
+    ]
+    if not pairs:
         return [torch.zeros_like(x) for x in inputs]
-    if grad_output is None:
-        grad_output = torch.ones_like(value)
-    return list(torch.autograd.grad(value, inputs, grad_output, materialize_grads=True))
+    of, seeds = zip(*pairs, strict=True)
+    return list(
+        torch.autograd.grad(of, inputs, seeds, create_graph=create_graph, materialize_grads=True)
+    )
 
 
 # ---- Without memory -----------------------------------------------------------------------------
@@ -192,13 +228,14 @@ def _fake_loss(operator: Operator, tensors: Given, options: dict[str, Any]) -> l
 
 def _fake_gradients(
     operator: Operator,
-    grad_output: Tensor | None,
+    cotangents: Given,
     known: list[Tensor],
     tensors: Given,
     wanted: list[bool],
     options: dict[str, Any],
 ) -> list[Tensor]:
-    made = [] if grad_output is not None else _fake_loss(operator, tensors, options)
+    has_values = all(x is None for x in cotangents)
+    made = _fake_loss(operator, tensors, options) if has_values else []
     inputs = [x for x, w in zip(flat(tensors), wanted, strict=True) if w]
     return [*made, *map(torch.empty_like, inputs)]
 
@@ -253,26 +290,35 @@ class _Loss(torch.autograd.Function):
                 made = operator.of_loss.redispatch(keyset, *given, **options)
                 results = list(made) if isinstance(made, list | tuple) else [made]
             else:
+                nothing = [None] * len(operator.cotangents)
                 results = operator.of_gradients.redispatch(
-                    keyset, None, [], *given, wanted=wanted, **options
+                    keyset, *nothing, [], *given, wanted=wanted, **options
                 )
         count = len(results) - (0 if deferred else sum(wanted))
         results, gradients = results[:count], results[count:]
         ctx.call = operator, given_like(given), wanted, options
         ctx.save_for_backward(*tensors, *gradients)
-        ctx.mark_non_differentiable(*results[1:])
+        differentiable = operator.differentiable(results, options)
+        ctx.mark_non_differentiable(
+            *[x for x in results if not any(x is y for y in differentiable)]
+        )
+        ctx.set_materialize_grads(False)  # which of the results are used is worth knowing
         return tuple(results)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         """Return the gradients of the forward pass times the output's, or compute them."""
         operator, lists, wanted, options = ctx.call
         tensors, known = ctx.saved_tensors[: len(wanted)], ctx.saved_tensors[len(wanted) :]
-        if known and not torch.is_grad_enabled():
+        grad_output, *others = operator.differentiable(list(grad_outputs), options)
+        has_others = any(x is not None for x in others)
+        if grad_output is None and not has_others:
+            return None, *[None for _ in wanted]
+        if known and not torch.is_grad_enabled() and not has_others:
             gradients = [grad_output * x for x in known]
         else:
             gradients = operator.of_gradients(
-                grad_output, list(known), *like(lists, tensors), wanted=wanted, **options
+                grad_output, *others, list(known), *like(lists, tensors), wanted=wanted, **options
             )
         left = iter(gradients)
         return None, *[next(left) if w else None for w in wanted]
@@ -284,21 +330,21 @@ def given_like(given: Given) -> Given:
 
 
 class _Gradients(torch.autograd.Function):
-    """Gradients of a loss as a function of its tensors and the output's gradient."""
+    """Gradients of a loss as a function of its tensors and the results' gradients."""
 
     @staticmethod
-    def forward(
-        ctx: Any, call: Any, grad_output: Tensor | None, *tensors: Any
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, call: Any, *cotangents_and_tensors: Any) -> tuple[Tensor, ...]:
         """Compute the gradients."""
         operator, keyset, known, given, wanted, options = call
+        count = len(operator.cotangents)
+        cotangents, tensors = cotangents_and_tensors[:count], cotangents_and_tensors[count:]
         given = like(given, tensors)
         with _levels_below():
             results = operator.of_gradients.redispatch(
-                keyset, grad_output, known, *given, wanted=wanted, **options
+                keyset, *cotangents, known, *given, wanted=wanted, **options
             )
         ctx.call = operator, given_like(given), wanted, options
-        ctx.save_for_backward(grad_output, *tensors)
+        ctx.save_for_backward(*cotangents, *tensors)
         return tuple(results)
 
     @staticmethod
@@ -309,8 +355,9 @@ class _Gradients(torch.autograd.Function):
         at = [k for k, n in enumerate(needed) if n]
 
         def results(*inputs: Tensor) -> tuple[Tensor, ...]:
-            grad_output, *tensors = _replaced(saved, at, inputs)
-            return tuple(_formula(operator, grad_output, tensors, lists, wanted, options))
+            count, given = len(operator.cotangents), _replaced(saved, at, inputs)
+            cotangents, tensors = tuple(given[:count]), given[count:]
+            return tuple(_formula(operator, cotangents, tensors, lists, wanted, options))
 
         vjp: Any = torch.func.vjp
         _, pull = vjp(results, *[saved[k] for k in at])
@@ -327,7 +374,7 @@ def _replaced(tensors: Any, at: list[int], by: Any) -> list[Any]:
 
 def _formula(
     operator: Operator,
-    grad_output: Tensor | None,
+    cotangents: Given,
     tensors: list[Any],
     lists: Given,
     wanted: list[bool],
@@ -335,16 +382,23 @@ def _formula(
 ) -> list[Tensor]:
     """Return what the fused operator does, by torch's transforms of the formula."""
     at = [k for k, w in enumerate(wanted) if w]
+    has_values = all(x is None for x in cotangents)
+    names = options.get("outputs", ())
+    asked = [True, *[name in names for name in operator.of_outputs if operator.has_outputs]]
 
-    def loss(*inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
-        value, *outputs = operator.formula(like(lists, _replaced(tensors, at, inputs)), options)
-        return value, outputs
+    def loss(*inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        results = operator.formula(like(lists, _replaced(tensors, at, inputs)), options)
+        found = operator.differentiable(results, options)
+        return [x for x in found if x is not None], results[1:]
 
     vjp: Any = torch.func.vjp
-    value, pull, outputs = vjp(loss, *[tensors[k] for k in at], has_aux=True)
-    if grad_output is None:
-        return [value, *outputs, *pull(torch.ones_like(value))]
-    return list(pull(grad_output))
+    values, pull, outputs = vjp(loss, *[tensors[k] for k in at], has_aux=True)
+    given = [x for x, a in zip(cotangents, asked, strict=True) if a]
+    if has_values:
+        given[0] = torch.ones_like(values[0])
+    given = [torch.zeros_like(y) if x is None else x for x, y in zip(given, values, strict=True)]
+    gradients = pull(given)
+    return [values[0], *outputs, *gradients] if has_values else list(gradients)
 
 
 def _loss_in_graph(
@@ -363,14 +417,14 @@ def _loss_in_graph(
 def _gradients_in_graph(
     operator: Operator,
     keyset: Any,
-    grad_output: Tensor | None,
+    cotangents: Given,
     known: list[Tensor],
     tensors: Given,
     wanted: list[bool],
     options: dict[str, Any],
 ) -> list[Tensor]:
     each = flat(tensors)
-    if _varies((grad_output, *each)):
+    if _varies((*cotangents, *each)):
         # Transforms cannot begin here, between two levels of them: a graph of this level.
         with enable_inplace_requires_grad(True), torch.enable_grad():
             aliases = [x.view_as(x) if w else x for x, w in zip(each, wanted, strict=True)]
@@ -378,29 +432,20 @@ def _gradients_in_graph(
             for x in inputs:
                 if not x.requires_grad:
                     x.requires_grad_()
-            value, *outputs = operator.formula(like(tensors, aliases), options)
-            create_graph = _in_graph((grad_output, *each))
-            gradients = _differentiated(value, inputs, grad_output, create_graph)
-        return gradients if grad_output is not None else [value, *outputs, *gradients]
+            results = operator.formula(like(tensors, aliases), options)
+            differentiable = operator.differentiable(results, options)
+            create_graph = _in_graph((*cotangents, *each))
+            gradients = _derivatives(differentiable, inputs, cotangents, create_graph)
+        has_values = all(x is None for x in cotangents)
+        return [*results, *gradients] if has_values else gradients
     below = keyset & _C._after_autograd_keyset
-    if _in_graph((grad_output, *each)):
+    if _in_graph((*cotangents, *each)):
         call = operator, below, known, given_like(tensors), wanted, options
-        return _applied(_Gradients, call, grad_output, *each)
+        return _applied(_Gradients, call, *cotangents, *each)
     made: list[Tensor] = operator.of_gradients.redispatch(
-        below, grad_output, known, *tensors, wanted=wanted, **options
+        below, *cotangents, known, *tensors, wanted=wanted, **options
     )
     return made
-
-
-def _differentiated(
-    value: Tensor, inputs: list[Tensor], grad_output: Tensor | None, create_graph: bool
-) -> list[Tensor]:
-    if not value.requires_grad:
-        return [torch.zeros_like(x) for x in inputs]
-    seed = torch.ones_like(value) if grad_output is None else grad_output
-    return list(
-        torch.autograd.grad(value, inputs, seed, create_graph=create_graph, materialize_grads=True)
-    )
 
 
 # ---- In a batch ---------------------------------------------------------------------------------
@@ -439,10 +484,12 @@ def register(operator: Operator) -> None:
     options = ", ".join(map(str, operator.options))
     listed = operator.has_outputs
     name, fused = operator.name, f"{operator.name}_fused"
+    cotangents = ", ".join(f"Tensor? {x}" for x in operator.cotangents)
+    count = len(operator.cotangents)
     star = f", *, {options}" if options else ""
     LIBRARY.define(f"{name}({tensors}{star}) -> Tensor{'[]' if listed else ''}", tags=_TAGS)
     LIBRARY.define(
-        f"{fused}(Tensor? grad_output, Tensor[] known, {tensors}, *, bool[] wanted"
+        f"{fused}({cotangents}, Tensor[] known, {tensors}, *, bool[] wanted"
         f"{', ' if options else ''}{options}) -> Tensor[]",
         tags=_TAGS,
     )
@@ -450,27 +497,34 @@ def register(operator: Operator) -> None:
     def result(made: list[Tensor]) -> Any:
         return made if listed else made[0]
 
-    def loss(*given: Any, **options: Any) -> Any:
-        return result(_loss(operator, given, options))
+    def full(given: Given) -> Given:
+        """Return positional arguments; what AOTInductor gives for an empty list is None."""
+        return tuple(
+            [] if x is None and argument.is_list else x
+            for x, argument in zip(given, operator.tensors, strict=True)
+        )
 
-    def gradients(grad_output: Any, known: Any, *given: Any, wanted: Any, **options: Any) -> Any:
-        return _gradients(operator, grad_output, known, given, wanted, options)
+    def split(given: Given) -> tuple[Given, Any, Given]:
+        """Return the results' gradients, gradients that are known, and the loss's tensors."""
+        return given[:count], given[count] or [], full(given[count + 1 :])
+
+    def loss(*given: Any, **options: Any) -> Any:
+        return result(_loss(operator, full(given), options))
+
+    def gradients(*given: Any, wanted: Any, **options: Any) -> Any:
+        return _gradients(operator, *split(given), wanted, options)
 
     def fake_loss(*given: Any, **options: Any) -> Any:
-        return result(_fake_loss(operator, given, options))
+        return result(_fake_loss(operator, full(given), options))
 
-    def fake_gradients(
-        grad_output: Any, known: Any, *given: Any, wanted: Any, **options: Any
-    ) -> Any:
-        return _fake_gradients(operator, grad_output, known, given, wanted, options)
+    def fake_gradients(*given: Any, wanted: Any, **options: Any) -> Any:
+        return _fake_gradients(operator, *split(given), wanted, options)
 
     def loss_in_graph(keyset: Any, *given: Any, **options: Any) -> Any:
-        return result(_loss_in_graph(operator, keyset, given, options))
+        return result(_loss_in_graph(operator, keyset, full(given), options))
 
-    def gradients_in_graph(
-        keyset: Any, grad_output: Any, known: Any, *given: Any, wanted: Any, **options: Any
-    ) -> Any:
-        return _gradients_in_graph(operator, keyset, grad_output, known, given, wanted, options)
+    def gradients_in_graph(keyset: Any, *given: Any, wanted: Any, **options: Any) -> Any:
+        return _gradients_in_graph(operator, keyset, *split(given), wanted, options)
 
     kernels = (
         (name, loss, fake_loss, loss_in_graph),

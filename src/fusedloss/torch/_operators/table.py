@@ -107,4 +107,4 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
 for _shape, _names in _TABLE.items():
     for _name in _names:
         register(Operator(_name, getattr(F, _name), _shape))
-register(Operator("linear_cross_entropy", linear.of_layer, _rows))
+register(Operator("linear_cross_entropy", linear.of_layer, _rows, of_outputs=("log_prob",)))

@@ -516,6 +516,8 @@ def zero_one_loss(
     of_scores = prediction.is_floating_point() and prediction.dim() == target.dim() + 1
     classes = prediction.argmax(1 if target.dim() else 0) if of_scores else prediction
     dtype = prediction.dtype if prediction.is_floating_point() else torch.get_default_dtype()
+    if classes.is_meta:
+        target = target.to("meta")
     wrong = (classes != target).to(torch.promote_types(dtype, torch.float32))
     mode = _check.reduction(reduction)
     if where is None:

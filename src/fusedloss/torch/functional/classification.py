@@ -174,11 +174,11 @@ def cross_entropy(
         tensors = (input, target, weight, sample_weight)
         loss: Loss | None = None
         if not plain:
-            if not operated(*tensors, outputs=outputs):
+            if not operated(*tensors):
                 loss = evaluate(call.checked(input), *tensors)
         elif not is_compiling():
             loss = fused(call, *tensors)
-        if loss is None and operated(*tensors, outputs=outputs):
+        if loss is None and operated(*tensors):
             loss = operate(
                 "cross_entropy",
                 input=input,
@@ -440,7 +440,7 @@ def focal_loss(
     if where is not None:
         shape = positions_of(logits)
         target, sample_weight = without_masked(where, shape, target, sample_weight, ignore_index)
-    if operated(logits, target, alpha, sample_weight, outputs=outputs):
+    if operated(logits, target, alpha, sample_weight):
         result: Loss = operate(
             "focal_loss",
             logits=logits,

@@ -266,11 +266,11 @@ def linear_cross_entropy(
         mixed = torch.is_autocast_enabled("cpu")
         with without_autocast() if mixed else nullcontext():  # the layer's dtype is not the loss's
             if not plain:
-                if not operated(*tensors, outputs=outputs):
+                if not operated(*tensors):
                     loss = evaluate(call, *tensors)
             elif not is_compiling():
                 loss = fused(call, *tensors)
-            if loss is None and operated(*tensors, outputs=outputs):
+            if loss is None and operated(*tensors):
                 loss = operate(
                     "linear_cross_entropy",
                     input=layer[0],

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from fusedloss import regression
+from fusedloss import _check, regression
 from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import as_autocast, expect_tensors, fused
-from fusedloss.torch._pointwise import Pointwise, masked_loss, own_loss
+from fusedloss.torch._operators.calls import readable
+from fusedloss.torch._pointwise import Pointwise, masked_loss, own_loss, reduced
 from fusedloss.torch.functional._recognition import (
     is_number,
 )
@@ -405,7 +407,30 @@ def gaussian_nll_loss(
         loss: Tensor | None = fused(call, input, target, var, None)
         if loss is not None:
             return loss
+    if isinstance(var, Tensor) and not readable(var) and is_number(eps):
+        return _gaussian(input, target, var, full, eps, reduction)
     return functional.gaussian_nll_loss(input, target, var, full, eps, reduction)
+
+
+def _gaussian(x: Tensor, t: Tensor, var: Tensor, full: bool, eps: float, reduction: str) -> Tensor:
+    """Compute torch's formula of the Gaussian loss, whose variances are looked at when it runs."""
+    torch._assert_async(~(var < 0).any(), "var has negative entry/entries")
+    if var.shape != x.shape:
+        if var.shape == x.shape[:-1]:
+            var = var.unsqueeze(-1)
+        elif (
+            var.dim() != x.dim()
+            or sum(n for m, n in zip(x.shape, var.shape, strict=True) if m != n) != 1
+        ):
+            raise ValueError("var is of incorrect size")
+    _check.reduction(reduction)
+    var = var.clone()
+    with torch.no_grad():  # a variance that is clamped has the gradient of one that is not
+        var.clamp_(min=eps)
+    losses = 0.5 * (torch.log(var) + (x - t) ** 2 / var)
+    if full:
+        losses = losses + 0.5 * math.log(2 * math.pi)
+    return reduced(losses, None, reduction)
 
 
 # ---- Losses of this package ----------------------------------------------------------------------

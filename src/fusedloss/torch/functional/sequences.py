@@ -57,7 +57,7 @@ def ctc_loss(
         and isinstance(blank, int)
         and isinstance(zero_infinity, bool)
     ):
-        if operated(log_probs, targets, *lengths) and not log_probs.is_meta:
+        if operated(log_probs, targets, *lengths):
             result: Tensor = operate(
                 "ctc_loss",
                 log_probs=log_probs,
