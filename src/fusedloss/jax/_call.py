@@ -379,8 +379,8 @@ def _axes_of(x: Any) -> frozenset[str]:
     kind: Any = jax.typeof(x)
     kind = getattr(kind, "manual_axis_type", kind)
     # "varying" since JAX 0.10, "vma" before; 0.6 has neither
-    axes: frozenset[str] = getattr(kind, "varying", None) or getattr(kind, "vma", frozenset())
-    return axes
+    axes: Any = getattr(kind, "varying", None) or getattr(kind, "vma", ())
+    return frozenset(axes)
 
 
 def _varying(x: Any, axes: frozenset[str]) -> Any:
