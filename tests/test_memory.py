@@ -208,6 +208,24 @@ assert _core.memory_counts()["in_use"] < before
     )
 
 
+def test_failed_allocations_take_all_idle_memory() -> None:
+    """More than what has to go since it is more than was in use at once."""
+    child(
+        """
+import resource
+import numpy as np
+from fusedloss import _core
+held = [_core.new_array((16 << 20,), np.dtype("u1")) for _ in range(8)]
+del held
+assert _core.memory_counts()["idle"] == 8 * 16 << 20
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size - (48 << 20),) * 2)
+large = _core.new_array((48 << 20,), np.dtype("u1"))  # for which three of them make room
+assert _core.memory_counts()["idle"] == 0
+"""
+    )
+
+
 def test_a_failed_workspace_takes_idle_memory() -> None:
     child(
         """
