@@ -16,6 +16,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # programs that run once
 
 import keras
 import numpy as np
