@@ -234,6 +234,51 @@ def test_another_thread_helps_after_a_product(run_python: Callable[..., str]) ->
     assert float(run_python(SHARE)) > 0.35
 
 
+INSIDE = """
+import ctypes, sys
+import numpy as np, fusedloss as fl
+from fusedloss import _core
+library = ctypes.CDLL(sys.argv[1])
+logits, target = np.zeros((3000, 300), "float32"), np.zeros(3000, int)
+
+def loops_on_several_threads(run):
+    before = _core.engine_counts()["pool"]
+    run()
+    return _core.engine_counts()["pool"] - before
+
+def call():
+    fl.cross_entropy(logits, target, num_threads=2)
+
+outside = loops_on_several_threads(call)
+callback = ctypes.CFUNCTYPE(None)(call)
+print(outside, loops_on_several_threads(lambda: library.inside(callback)))
+"""
+
+REGION = """
+void inside(void (*call)(void)) {
+#pragma omp parallel num_threads(2)
+    {
+#pragma omp master
+        call();
+    }
+}
+"""
+
+
+@posix
+def test_a_call_inside_a_region_of_openmp_has_one_thread(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    """The region's threads have the cores already."""
+    source, library = tmp_path / "region.c", tmp_path / "region.so"
+    source.write_text(REGION)
+    flags = ("-shared", "-fPIC", "-O1", "-fopenmp", str(source), "-o", str(library))
+    built = subprocess.run([*c_compiler(), *flags], capture_output=True, check=False)
+    if built.returncode != 0:
+        pytest.skip("the compiler has no OpenMP")
+    assert run_python(INSIDE, str(library)).split() == ["1", "0"]
+
+
 # ---- Signals -----------------------------------------------------------------------------------
 
 BLOCKED = """

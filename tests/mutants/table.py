@@ -333,8 +333,10 @@ FAULTS = (
         "1",
         SIGNALS,
     ),
-    Fault("core/threads.c", "return «fl_openmp_inside()» ? 1", "0", "test_threads.py"),
-    Fault("core/threads.c", "depth > 0 && --depth == «0»)", "1", "test_threads.py"),
+    Fault("core/threads.c", "return «fl_openmp_inside()» ? 1", "0", "test_engine.py -k inside"),
+    Fault(
+        "core/threads.c", "depth > 0 && --depth == «0»)", "1", "test_engine.py -k another_thread"
+    ),
     Fault("core/threads.c", "*rest == '\\0' || «*rest == ','»)", "0", ENVIRONMENT),
     Fault(
         "core/threads.c",
