@@ -27,6 +27,7 @@ from fusedloss.torch._autograd import (
     expect_mask,
     expect_tensors,
 )
+from fusedloss.torch._operators.calls import operate, operated_pointwise
 
 
 class Pointwise(NamedTuple):
@@ -111,6 +112,12 @@ def own_loss(
     if not operands[0].is_floating_point():
         raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")
     record = lookup(loss)
+    if where is None and operated_pointwise(loss.__name__, *operands, weight):
+        given = dict(zip(record.parameters, operands, strict=False)) | named
+        result: Tensor = operate(
+            loss.__name__, weight=weight, reduction=reduction, **given, **options
+        )
+        return result
     threads = {"num_threads": TRACED} if is_compiling() else {}
     (lowered,) = record.lower(
         *operands, weight=weight, reduction=reduction, **named, **options, **threads

@@ -1,6 +1,6 @@
 """Which functions are operators, and the shapes of their losses without reduction.
 
-Pointwise losses are none: compilers fuse their formulas with what is before and after them.
+Few pointwise losses are: compilers fuse the formulas of others with what is before and after them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import Any
 
 from fusedloss.torch import functional as F
 from fusedloss.torch._margin import HEADS
+from fusedloss.torch._operators.calls import POINTWISE
 from fusedloss.torch._operators.kernels import Operator, Shape, register
 from fusedloss.torch.functional import linear
 
@@ -102,6 +103,7 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
     _images: ("dice_ce_loss", "dice_loss", "focal_tversky_loss", "iou_loss", "tversky_loss"),
     _classes: ("lovasz_softmax_loss",),
     _sequences: ("ctc_loss",),
+    _first: POINTWISE,
 }
 
 for _shape, _names in _TABLE.items():

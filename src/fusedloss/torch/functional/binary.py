@@ -16,6 +16,7 @@ from fusedloss.torch._autograd import (
     expect_tensors,
     fused,
 )
+from fusedloss.torch._operators.calls import operate, operated_pointwise
 from fusedloss.torch._pointwise import Pointwise, masked_loss, own_loss, reduced
 
 # ---- Losses of torch -----------------------------------------------------------------------------
@@ -129,6 +130,25 @@ def binary_cross_entropy_with_logits(
             where,
             named=None if pos_weight is None else {"pos_weight": pos_weight},
         )
+    if (
+        size_average is None
+        and reduce is None
+        and isinstance(target, Tensor)
+        and target.dtype is input.dtype
+        and target.shape == input.shape
+        and operated_pointwise(
+            "binary_cross_entropy_with_logits", input, target, weight, pos_weight
+        )
+    ):
+        result: Tensor = operate(
+            "binary_cross_entropy_with_logits",
+            input=input,
+            target=target,
+            weight=weight,
+            reduction=reduction,
+            pos_weight=pos_weight,
+        )
+        return result
     if not is_compiling() and size_average is None and reduce is None:
         call = Pointwise(
             "binary_cross_entropy_with_logits",
