@@ -32,7 +32,7 @@ from fusedloss.torch._autograd import (
     expect_tensors,
 )
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
-from fusedloss.torch._operators.calls import operate, operated
+from fusedloss.torch._operators.calls import operate, operated, readable
 from fusedloss.torch._unit import unit_rows
 from fusedloss.transform import value_and_grad
 
@@ -204,6 +204,8 @@ def _comparable(labels: dict[str, Any]) -> dict[str, Any]:
 def _stand_in(tensor: Tensor) -> Array:
     """Return an array whose checks are the tensor's; of a number, the number if it can be read."""
     if tensor.ndim == 0:
+        if not readable(tensor):
+            return np.ones(())
         try:
             return np.asarray(tensor.item())
         except RuntimeError:  # being transformed

@@ -1,11 +1,13 @@
 """What torch runs when it meets an operator: kernels by dispatch key.
 
-Each loss is two operators. `cross_entropy` returns the loss; `cross_entropy_fused` returns the loss
-and its gradients, or the product of the results' gradients with them. Below a graph, both call the
-function, which runs the kernels of this package. In a graph the loss saves the gradients that the
-fused operator computes with it. The outputs log_prob and entropy are differentiable too: their
+Each loss is two operators. `cross_entropy` returns the loss; `cross_entropy_gradients` returns the
+loss and its gradients, or the product of the results' gradients with them. Below a graph, both call
+the function, which runs the kernels of this package. In a graph the loss saves the gradients that
+the other operator computes with it. The outputs log_prob and entropy are differentiable too: their
 gradients are computed when such a gradient arrives. Derivatives of gradients, and those in forward
 mode, are of the function's formula in torch's operations.
+
+A schema that changes takes another name: caches of compiled code know operators by their names.
 """
 
 from __future__ import annotations
@@ -483,7 +485,7 @@ def register(operator: Operator) -> None:
     tensors = ", ".join(map(str, operator.tensors))
     options = ", ".join(map(str, operator.options))
     listed = operator.has_outputs
-    name, fused = operator.name, f"{operator.name}_fused"
+    name, fused = operator.name, f"{operator.name}_gradients"
     cotangents = ", ".join(f"Tensor? {x}" for x in operator.cotangents)
     count = len(operator.cotangents)
     star = f", *, {options}" if options else ""

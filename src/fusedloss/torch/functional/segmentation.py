@@ -319,13 +319,17 @@ def _iou(pixels: Pixels, reduction: str, smooth: float) -> Tensor:
 def _lovasz(pixels: Pixels, reduction: str) -> Tensor:
     classes = pixels.p.shape[1]
     counted = pixels.counted.flatten()
-    p, t = (x.movedim(1, 0).reshape(classes, -1)[:, counted] for x in (pixels.p, pixels.t))
-    errors, order = torch.where(t == 1, 1 - p, p).sort(-1, descending=True)
+    p, t = (x.movedim(1, 0).reshape(classes, -1) for x in (pixels.p, pixels.t))
+    # Pixels that do not count come last, and take no step: a compiler need not know their number.
+    t = t.masked_fill(~counted, 0)
+    errors, order = (
+        torch.where(t == 1, 1 - p, p).masked_fill(~counted, -1).sort(-1, descending=True)
+    )
     own, total = t.gather(-1, order), t.sum(-1, keepdim=True)
     union = total + (1 - own).cumsum(-1)
     jaccard = 1 - (total - own.cumsum(-1)) / union.clamp(min=1)
     steps = torch.diff(jaccard, prepend=torch.zeros_like(jaccard[:, :1]))
-    present = total[:, 0] > 0
+    present, steps = total[:, 0] > 0, steps.masked_fill(errors < 0, 0)
     losses = torch.where(present, (errors * steps).sum(-1), 0)
     return losses.sum() / present.sum() if reduction == "mean" else reduced(losses, None, reduction)
 
