@@ -51,7 +51,7 @@ class Loss(BaseLoss):  # type: ignore[misc]
     """A loss for ``HistGradientBoostingRegressor`` and ``HistGradientBoostingClassifier``.
 
     It has the interface of scikit-learn's own losses, which is private there: scikit-learn 1.6 to
-    1.9 are supported.
+    1.9 are supported, of which 1.7 and 1.9 were tested.
 
     Parameters
     ----------
