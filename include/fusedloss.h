@@ -475,21 +475,37 @@ int32_t fl_pairwise_loss(const char *name);
 
 /* ---- 8. Losses of images ------------------------------------------------------------------ */
 
+/* What p is made of. */
+typedef enum fl_activation {
+    FL_OF_SOFTMAX = 0, /* the softmax of the logits over the classes */
+    FL_OF_SIGMOID,     /* of each logit its sigmoid: labels do not exclude each other */
+    FL_GIVEN,          /* the logits are p */
+} fl_activation;
+
 /*
- * What overlap losses are made of. With p the softmax of the logits over the classes and t the labels, those
- * of a class index being one-hot, of the pixels whose index is not ignore_index:
- *   without a gradient   sums, of each image n, for each class c at sums[n][3c]:
- *                        sum p_c t_c, sum p_c (1 - t_c), sum (1 - p_c) t_c;
- *                        at sums[n][3 classes]: sum of sum_c t_c (-log p_c), number of pixels
- *   with a gradient      that of a loss whose derivative by p_c is slopes[n][2c] + slopes[n][2c + 1] t_c, and
- *                        by the sum of sum_c t_c (-log p_c) entropy_slope
- * Class indices are validated where sums are wanted.
+ * What overlap losses are made of. t are the labels, those of a class index being one-hot, v the sample
+ * weights (ones if absent), w = class_weight (the same), s = label_smoothing. Pixels of the index
+ * ignore_index do not count; where skips_labels is set neither do labels that equal it, with the softmax
+ * pixels whose first label does. without a gradient   sums, of each image n, for each class c at sums[n][3c]:
+ *                        sum v p_c t_c, sum v p_c (1 - t_c), sum v (1 - p_c) t_c;
+ *                        at sums[n][3 classes] the sum of v times the pixels' cross-entropies, with the
+ * softmax sum_c w_c ((1 - s) t_c + s / classes) (-log p_c); with sigmoids, if entropy is set, sum_c w_c (q_c
+ * (-log p_c) + (1 - q_c) (-log(1 - p_c))), q = (1 - s) t + s / 2; and what their mean is divided by: the sum
+ * of v w of the indices' classes, of v for other labels, or of v sum_c w_c with sigmoids with a gradient that
+ * of a loss whose derivative by p_c is v (slopes[n][2c] + slopes[n][2c + 1] t_c), and by the sum of
+ * cross-entropies entropy_slope Class indices are validated where sums are wanted.
+ *
+ * fl_lovasz_program computes Lovasz extensions of the Jaccard loss instead, of labels 0 and 1: losses, and in
+ * `errors` their derivatives by p_c, or 2 where a label does not count. Of a hinge the error is 1 - z or 1 +
+ * z, and the derivative that by z.
  */
 typedef struct fl_segmentation_args {
     /* inputs */
-    fl_input logits;     /* any float dtype, which decides how the sums are computed */
-    fl_input target;     /* any integer dtype, or probabilities of any float dtype with a class axis */
-    int32_t soft_target; /* it is the latter */
+    fl_input logits;        /* any float dtype, which decides how the sums are computed */
+    fl_input target;        /* any integer dtype, or labels of any dtype with a class axis */
+    int32_t soft_target;    /* it is the latter */
+    fl_input sample_weight; /* any float dtype, one for each pixel; NULL: ones */
+    const double *class_weight;
     const double *slopes;
     double entropy_slope;
     /* sizes */
@@ -497,9 +513,18 @@ typedef struct fl_segmentation_args {
     int64_t shape[FL_MAX_DIMS];
     int64_t classes;
     /* options */
+    fl_activation activation;
     int64_t ignore_index;
+    int32_t skips_labels;
+    int32_t entropy;
+    double label_smoothing;
+    int32_t hinge, together; /* Lovasz: errors of a hinge; all images are sorted as one */
+    int64_t first_class;     /* Lovasz: classes before it have no loss */
     /* outputs */
     double *sums;       /* room for 3 classes + 2 values for each of the stage's tasks, by the time it runs */
+    double *losses;     /* Lovasz: of each image, or of all, for each class: loss, weight of its pixels */
+    fl_output errors;   /* Lovasz: of the compute type, (classes, images, pixels) without gaps */
+    fl_output weights;  /* Lovasz, with sample weights: of the compute type, (images, pixels) without gaps */
     fl_output gradient; /* of the logits' dtype or the compute type; it may be the logits' memory */
     /* set by fl_segmentation_program; not for the caller */
     struct {
@@ -523,13 +548,14 @@ typedef struct fl_ctc_args {
     const int64_t *labels;       /* of all sequences, each in [0, classes) and not the blank */
     const int64_t *first_labels; /* where in it each sequence's labels begin */
     const int64_t *input_lengths, *target_lengths; /* frames and labels of each sequence */
+    const double *sample_weight;                   /* of each sequence; NULL: ones */
     fl_input grad_output;                          /* FL_NONE only: any float dtype */
     /* sizes */
     int64_t frames, sequences, classes;
     /* options */
     int64_t blank;
     int32_t zero_infinity;  /* infinite losses, and their gradients, are 0 */
-    fl_reduction reduction; /* FL_MEAN divides losses by the numbers of labels, then by that of sequences */
+    fl_reduction reduction; /* FL_MEAN divides losses by the numbers of labels, then by the sum of weights */
     double grad_output_value;
     /* outputs, of the log-probabilities' dtype or the compute type */
     fl_output loss_values; /* FL_NONE: one per sequence */
@@ -593,6 +619,7 @@ fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program);
 fl_status fl_linear_program(fl_linear_args *args, fl_program *program);
 fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program);
 fl_status fl_segmentation_program(fl_segmentation_args *args, fl_program *program);
+fl_status fl_lovasz_program(fl_segmentation_args *args, fl_program *program);
 fl_status fl_ctc_program(fl_ctc_args *args, fl_program *program);
 
 /* Bytes that fl_run needs: one thread's workspace, the partials and what is shared. */

@@ -15,6 +15,7 @@ from fusedloss._lower.loss import lookup
 from parts import Array
 from pointwise_cases import CASES as POINTWISE_CASES
 from rowwise_cases import CASES as ROWWISE_CASES
+from segmentation_cases import LOSSES as IMAGES
 from test_margin import MARGINS
 
 Rng: TypeAlias = np.random.Generator
@@ -248,13 +249,7 @@ def _without_references() -> list[Case]:
 
 #: Losses whose weights are elsewhere, or that have none.
 WITHOUT_WEIGHTS: tuple[Case, ...] = (
-    *(
-        Case(name, _images, ("logits",), weights=(), reductions=("sum",))
-        for name in (
-            *("dice_loss", "tversky_loss", "focal_tversky_loss", "iou_loss"),
-            *("lovasz_softmax_loss", "dice_ce_loss"),
-        )
-    ),
+    *(Case(name, _images, ("logits",), weights=(), reductions=("sum",)) for name in IMAGES),
     *_without_references(),
     Case(
         "clip_loss", _two_sided("image_features", "text_features"), ("image_features",), weights=()
@@ -264,6 +259,10 @@ WITHOUT_WEIGHTS: tuple[Case, ...] = (
 CASES: tuple[Case, ...] = (
     *map(_elements, POINTWISE_CASES),
     *map(_rows, ROWWISE_CASES),
+    *(
+        Case(name, _softmax("logits", _logits), ("logits",), "pixels", reductions=("mean", "sum"))
+        for name in IMAGES
+    ),
     *(
         Case(
             "cross_entropy",

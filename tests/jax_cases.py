@@ -92,7 +92,8 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
     "ranked_list_loss supcon_loss triplet_loss tuplet_margin_loss angular_loss histogram_loss "
     "n_pairs_loss",
     lambda: (normal(N, D), normal(N, D)): "clip_loss siglip_loss info_nce_loss",
-    _images: "dice_loss dice_ce_loss focal_tversky_loss iou_loss tversky_loss lovasz_softmax_loss",
+    _images: "dice_loss dice_ce_loss focal_tversky_loss iou_loss tversky_loss lovasz_softmax_loss "
+    "generalized_dice_loss lovasz_hinge_loss",
     _triplets: "triplet_margin_loss triplet_margin_with_distance_loss",
     lambda: (normal(N, C),): "softmax log_softmax logsumexp",
     lambda: ([normal(3, 2), normal(4)], 0.1): "l1_penalty l2_penalty",

@@ -70,6 +70,25 @@ ROWWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
         {"blank": 1, "reduction": "sum", "zero_infinity": True},
     ),
     ("DiceLoss", "dice_loss", (IMAGES, PIXELS), {"smooth": 0.5, "ignore_index": -1}),
+    ("DiceLoss", "dice_loss", (IMAGES, PIXELS), {"activation": "sigmoid", "ignore_index": -1}),
+    (
+        "DiceLoss",
+        "dice_loss",
+        (IMAGES.sigmoid(), IMAGES > 0),
+        {"activation": None, "batch": True, "include_background": False, "class_weight": W},
+    ),
+    (
+        "GeneralizedDiceLoss",
+        "generalized_dice_loss",
+        (IMAGES, PIXELS),
+        {"weight_type": "simple", "smooth": 0.5, "ignore_index": -1},
+    ),
+    (
+        "LovaszHingeLoss",
+        "lovasz_hinge_loss",
+        (IMAGES, PIXELS),
+        {"batch": True, "ignore_index": -1, "class_weight": W, "reduction": "none"},
+    ),
     (
         "TverskyLoss",
         "tversky_loss",
@@ -88,7 +107,14 @@ ROWWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
         "DiceCELoss",
         "dice_ce_loss",
         (IMAGES, PIXELS),
-        {"smooth": 0.5, "lambda_dice": 0.25, "lambda_ce": 3.0, "ignore_index": -1},
+        {
+            "smooth": 0.5,
+            "lambda_dice": 0.25,
+            "lambda_ce": 3.0,
+            "label_smoothing": 0.1,
+            "class_weight": W,
+            "ignore_index": -1,
+        },
     ),
 ]
 

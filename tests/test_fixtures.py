@@ -165,7 +165,9 @@ def test_what_is_not_filtered_is_as_without_a_filter(rng: np.random.Generator) -
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("name", segmentation_cases.LOSSES)
+@pytest.mark.parametrize(
+    "name", [name for name in segmentation_cases.LOSSES if name != segmentation_cases.OF_HINGE]
+)
 def test_an_infinite_logit_gives_nan(name: str, rng: np.random.Generator) -> None:
     """As torch's softmax does."""
     logits, target = rng.normal(size=(2, 3, 5)), rng.integers(0, 3, (2, 5))

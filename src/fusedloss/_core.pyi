@@ -2,7 +2,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from fusedloss._check import CTCCall, LinearCall
+from fusedloss._check import CTCCall, LinearCall, PixelCall
 from fusedloss._lower.pairs import PairCall
 from fusedloss._types import Array, Extras
 
@@ -177,19 +177,13 @@ def pairwise(
     grad_output: Any = None,
     out: Any = None,
 ) -> Any: ...
-def segmentation_sums(
-    logits: Any, target: Any, ignore_index: int, num_threads: int | None, bits: bool = False
-) -> Any: ...
+def segmentation_sums(call: PixelCall, entropy: bool) -> Array: ...
 def segmentation_gradient(
-    logits: Any,
-    target: Any,
-    ignore_index: int,
-    num_threads: int | None,
-    slopes: Any,
-    entropy_slope: float,
-    out: Any,
-    bits: bool = False,
-) -> Any: ...
+    call: PixelCall, slopes: Array, entropy_slope: float, out: Array
+) -> Array: ...
+def lovasz(
+    call: PixelCall, hinge: bool, together: bool, first_class: int
+) -> tuple[Array, Array] | None: ...
 def ctc_plain(
     log_probs: Any,
     targets: Any,

@@ -45,6 +45,9 @@ Mining: TypeAlias = Literal["all", "hard", "semihard", "semihard_closest", "easy
 #: Of a margin head: through the margin, or as if the margin were a constant.
 Gradient: TypeAlias = Literal["analytic", "detached"]
 
+#: Of losses of images: what makes chances of logits.
+Activation: TypeAlias = Literal["softmax", "sigmoid"] | None
+
 Output: TypeAlias = Literal["lse", "entropy", "accuracy", "log_prob"]
 
 Precision: TypeAlias = Literal["highest", "high", "medium"]

@@ -76,5 +76,9 @@ __attribute__((visibility("default"))) const fl_kernels FL_TABLE = {
     .pairwise_finish = pairwise_finish,
     .segmentation_sums = segmentation_sums,
     .segmentation_gradient = segmentation_gradient,
+    .lovasz_errors = lovasz_errors,
+    .lovasz_of_class = lovasz_of_class,
+    .sort_bytes = 2 * sizeof(sort_item),
+    .sort_counts_bytes = SORT_PASSES * DIGITS * sizeof(int64_t),
     .ctc = ctc,
 };

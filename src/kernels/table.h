@@ -78,7 +78,10 @@ typedef struct fl_kernels {
     fl_task pairwise_finish;                                 /* groups' gradients are added up */
     fl_task segmentation_sums;
     fl_task segmentation_gradient;
-    fl_task ctc; /* one sequence */
+    fl_task lovasz_errors;                 /* of some pixels */
+    fl_task lovasz_of_class;               /* the loss of one class, of an image or of all */
+    int64_t sort_bytes, sort_counts_bytes; /* what that sorts a pixel in, and what it counts in */
+    fl_task ctc;                           /* one sequence */
 } fl_kernels;
 
 #endif

@@ -24,6 +24,7 @@ from parts import Array
 from pointwise_cases import LOSSES as POINTWISE_LOSSES
 from pointwise_cases import REAL
 from rowwise_cases import LOSSES as ROWWISE_LOSSES
+from segmentation_cases import SORTED
 
 DTYPES = ("float32", "float32", "float64", "float16", "bfloat16")
 INDEX_DTYPES = ("int64", "int64", "int32", "int16", "uint8", "uint64")
@@ -241,10 +242,17 @@ def images(draw: Draw) -> dict[str, Any]:
     inner = tuple(draw.size(7) for _ in range(rng.integers(0, 3)))
     shape = (max(draw.size(3), 1), int(rng.integers(2, 20)), *inner)
     target = draw.index((shape[0], *inner), shape[1], -100)
-    if draw.name != "lovasz_softmax_loss" and draw.likely(0.3):
+    if draw.name not in SORTED and draw.likely(0.3):
         soft = rng.dirichlet(np.ones(shape[1]), (shape[0], *inner))
         target = np.moveaxis(soft, -1, 1).astype(draw.dtype)
-    return {"logits": draw.place(draw.floats(shape)), "target": draw.place(target)}
+    elif draw.likely(0.3):
+        target = rng.integers(0, 2, shape).astype(np.uint8)
+    result = {"logits": draw.place(draw.floats(shape)), "target": draw.place(target)}
+    if draw.option("class_weight"):
+        result["class_weight"] = draw.weights((shape[1],))
+    if draw.option("sample_weight"):
+        result["sample_weight"] = draw.weights((shape[0], *inner))
+    return result
 
 
 def heads(draw: Draw) -> dict[str, Any]:
@@ -426,11 +434,13 @@ def family_of(name: str) -> Family:
         )
     if required == {"logits"}:
         return helper
+    if "include_background" in parameters:
+        return images
     if "sample_weight" in parameters:
         return rows
     if "distance_function" in parameters:
         return vectors
-    return elements if "weight" in parameters else images
+    return elements
 
 
 #: Options whose default, None or 0, says nothing of their range.

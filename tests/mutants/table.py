@@ -178,7 +178,7 @@ FAULTS = (
     Fault("kernels/segmentation.inc", "«slopes[2 * c + 1]» * t;", "slopes[2 * c]", SEGMENTATION),
     Fault(
         "kernels/segmentation.inc",
-        "entropies += blend(counted != 0, «entropy», splat(0));",
+        "entropies += blend(counted != 0, counted * «entropy», splat(0));",
         "entropy * 2",
         SEGMENTATION,
     ),
@@ -188,6 +188,16 @@ FAULTS = (
         "sums[v] = lane_sum(load(lanes + v * LANES));",
         SEGMENTATION,
     ),
+    Fault(
+        "kernels/segmentation_labels.inc",
+        "«(1 - q) - chance.rest», c",
+        "chance.p - q",
+        SEGMENTATION,
+    ),
+    Fault("kernels/segmentation_labels.inc", "missed += blend(«l.counts»,", "zero", SEGMENTATION),
+    Fault("kernels/lovasz.inc", "step = weight / «either»;", "total", SEGMENTATION),
+    Fault("kernels/lovasz.inc", ": «inside» * weight / (either", "total", SEGMENTATION),
+    Fault("kernels/lovasz.inc", "count += «!args->hinge || key > 1»;", "1", SEGMENTATION),
     # ---- Sequences
     Fault("kernels/ctc.inc", "if («labels[k] != labels[k - 1]») s.skips", "1", "test_sequences.py"),
     Fault(

@@ -5,7 +5,16 @@ arguments are converted first. Every error text of the NumPy API
 lives here.
 """
 
-from fusedloss._check.images import segmentation, several_classes
+from fusedloss._check.images import (
+    CheckedImages,
+    Images,
+    PixelCall,
+    images,
+    logits_or_sigmoids,
+    raise_bad_label,
+    several_classes,
+    sortable,
+)
 from fusedloss._check.labels import (
     NOTHING_IGNORED,
     class_indices,
@@ -114,9 +123,12 @@ __all__ = [
     "ROWS",
     "VALUES",
     "CTCCall",
+    "CheckedImages",
+    "Images",
     "LinearCall",
     "LinearGradients",
     "Margin",
+    "PixelCall",
     "Shard",
     "angle",
     "arrays",
@@ -144,10 +156,12 @@ __all__ = [
     "generator",
     "gradient_places",
     "identities",
+    "images",
     "in_range",
     "integer",
     "less_than_one",
     "linear",
+    "logits_or_sigmoids",
     "loss_cotangent",
     "margin_head",
     "norm",
@@ -167,6 +181,7 @@ __all__ = [
     "positive",
     "raise_bad_class",
     "raise_bad_index",
+    "raise_bad_label",
     "raise_bad_value",
     "reduction",
     "rowwise",
@@ -175,10 +190,10 @@ __all__ = [
     "scalar_cotangent",
     "scale",
     "scores_or_classes",
-    "segmentation",
     "several_classes",
     "shifted_by",
     "softmax",
+    "sortable",
     "three_margins",
     "triplets",
     "weight_of_samples",

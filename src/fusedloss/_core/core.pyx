@@ -152,17 +152,27 @@ cdef extern from "fusedloss.h" nogil:
         fl_output loss_values, gradient, reference_gradient
         double value
         double slopes[FL_MAX_PAIR_PARAMETERS]
+    ctypedef enum fl_activation:
+        pass
     ctypedef struct fl_segmentation_args:
         fl_input logits, target
         int32_t soft_target
+        fl_input sample_weight
+        const double *class_weight
         const double *slopes
         double entropy_slope
         int32_t ndim
         int64_t shape[FL_MAX_DIMS]
         int64_t classes
+        fl_activation activation
         int64_t ignore_index
+        int32_t skips_labels, entropy
+        double label_smoothing
+        int32_t hinge, together
+        int64_t first_class
         double *sums
-        fl_output gradient
+        double *losses
+        fl_output errors, weights, gradient
 
     ctypedef struct fl_ctc_args:
         fl_input log_probs
@@ -210,6 +220,7 @@ cdef extern from "fusedloss.h" nogil:
     fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program)
     int32_t fl_next_stage(const fl_program *program, void *args, int32_t stage)
     fl_status fl_segmentation_program(fl_segmentation_args *args, fl_program *program)
+    fl_status fl_lovasz_program(fl_segmentation_args *args, fl_program *program)
     fl_status fl_ctc_program(fl_ctc_args *args, fl_program *program)
     fl_status fl_run(const fl_program *program, void *args, void *workspace)
     size_t fl_workspace_size(const fl_program *program)

@@ -6,13 +6,36 @@ function of those few numbers, and its derivatives make a second pass's gradient
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fusedloss import _check, _core
-from fusedloss._lower.softmax import softmax
+from fusedloss._check import CheckedImages, Images, PixelCall
 from fusedloss._types import Array
+
+#: What the kernels have in the place of a derivative where a label does not count: `lovasz.inc`.
+NO_SLOPE = 2
+
+
+class Scores(NamedTuple):
+    """Losses of groups of pixels, their derivatives by p, and what a mean divides them by."""
+
+    losses: Array
+    slopes: Array  # (groups, classes, 2); the second is what labels are multiplied by
+    divisor: float
+
+
+class Score(Protocol):
+    """A loss as a function of the sums over pixels."""
+
+    @property
+    def by_class(self) -> bool:
+        """Whether there is a loss for each class of a group."""
+
+    def scores(self, sums: Array, weights: Array) -> Scores:
+        """Return losses by sums (groups, classes, 3) and weights of classes."""
 
 
 class Overlap(NamedTuple):
@@ -23,34 +46,73 @@ class Overlap(NamedTuple):
     smooth: float
     gamma: float = 1.0
 
-    def losses(self, sums: Array) -> tuple[Array, Array]:
-        """Return losses by sums (N, C, 3), and their derivatives by p: (N, C, 2).
+    @property
+    def by_class(self) -> bool:
+        """There is a loss for each class of an image."""
+        return True
 
-        The second is what labels are multiplied by. 1 - S is (alpha FP + beta FN) / the
-        denominator, without a difference; where that is 0 nothing is lost.
+    def scores(self, sums: Array, weights: Array) -> Scores:
+        """Return the losses of classes.
+
+        1 - S is (alpha FP + beta FN) / the denominator, without a difference; where that is 0
+        nothing is lost.
         """
         true, wrong, missed = np.moveaxis(sums, -1, 0)
         lost = self.alpha * wrong + self.beta * missed
         whole = true + lost + self.smooth
         whole = np.where(whole == 0, np.inf, whole)
-        rest, score = lost / whole, (true + self.smooth) / whole
-        by_label = np.where(true + missed == 0, 0.0, -(self.alpha + self.beta) * score - rest)
+        losses, score = lost / whole, (true + self.smooth) / whole
+        by_label = np.where(true + missed == 0, 0.0, -(self.alpha + self.beta) * score - losses)
         slopes = np.stack([self.alpha * score, by_label], axis=-1) / whole[..., np.newaxis]
-        if self.gamma == 1:
-            return rest, slopes
-        # The derivative of the power is 0 at a score of 1.
-        power = np.power(rest, self.gamma - 1, out=0 * rest, where=rest > 0)
-        return rest**self.gamma, self.gamma * power[..., np.newaxis] * slopes
+        if self.gamma != 1:
+            # The derivative of the power is 0 at a score of 1.
+            power = np.power(losses, self.gamma - 1, out=0 * losses, where=losses > 0)
+            losses, slopes = losses**self.gamma, self.gamma * power[..., np.newaxis] * slopes
+        counted = weighted(weights, losses), weighted(weights[:, np.newaxis], slopes)
+        return Scores(*counted, len(sums) * float(weights.sum()))
+
+
+class GeneralizedDice(NamedTuple):
+    """The Dice loss of all classes of an image together, each weighted by its labels' inverse."""
+
+    weight_type: str
+    smooth: float
+
+    @property
+    def by_class(self) -> bool:
+        """There is one loss for an image."""
+        return False
+
+    def scores(self, sums: Array, weights: Array) -> Scores:
+        """Return the losses of images. A class that is not there has the largest weight of all."""
+        true, wrong, missed = np.moveaxis(weighted(weights[:, np.newaxis], sums), -1, 0)
+        plain = np.moveaxis(sums, -1, 0)
+        volume = plain[0] + plain[2]
+        power = {"square": 2, "simple": 1, "uniform": 0}[self.weight_type]
+        there = (volume != 0) & (weights > 0)
+        share = np.power(volume, -power, out=np.zeros_like(volume), where=there)
+        largest = share.max(axis=1, keepdims=True, initial=0.0)
+        share = np.where(there, share, np.where(power, largest, 1.0))
+        lost = (share * (wrong + missed)).sum(axis=1)
+        whole = (share * (2 * true + wrong + missed)).sum(axis=1) + self.smooth
+        whole = np.where(whole == 0, np.inf, whole)
+        losses = lost / whole
+        share = weighted(weights, share / whole[:, np.newaxis])
+        slopes = np.stack([share * (1 - losses[:, np.newaxis]), -2 * share], axis=-1)
+        return Scores(losses, slopes, float(len(sums)))
+
+
+def weighted(weights: Array, x: Array) -> Array:
+    """Return their product; what has a weight of 0 counts nothing, whatever it holds."""
+    return weights * np.where(weights == 0, 0.0, x)
 
 
 def overlap(
-    logits: Any,
-    target: Any,
-    score: Overlap,
+    images: Images,
+    score: Score,
     factors: tuple[float, float],
-    ignore_index: Any,
+    label_smoothing: float,
     reduction: str,
-    num_threads: Any,
     gradient: bool = False,
     grad_output: Any = None,
     out: Any = None,
@@ -59,38 +121,47 @@ def overlap(
 
     A mean is over images and classes, and over pixels.
     """
-    ignored = _check.integer("ignore_index", ignore_index)
-    threads = _check.num_threads(num_threads)
-    z, y, shape = _check.segmentation(logits, target, out, soft=True)
-    means = reduction == "mean"
+    call = _check.images(images, out, label_smoothing)
+    pixels, z = call.pixels, call.pixels.logits
+    groups, classes = call.groups, len(call.weights)
+    shape = (groups, classes)[: 1 + score.by_class][call.batch :]
     g: Any = 1.0
     if grad_output is not None:
-        g = _check.loss_cotangent(grad_output, reduction, z, z.shape[:2])
+        g = _check.loss_cotangent(grad_output, reduction, z, shape)
 
-    sums = _core.segmentation_sums(z, y, ignored, threads)
-    if sums is None:
-        raise SystemError("fusedloss: arguments that passed every check were not taken")
-    entropy, pixels = map(float, sums[:, -2:].sum(axis=0))
+    sums = _core.segmentation_sums(pixels, factors[1] != 0)
+    entropy, counts = map(float, sums[:, -2:].sum(axis=0))
+    by_class = sums[:, :-2].reshape(*z.shape[:2], 3)[:, call.first :]
+    if call.batch:
+        by_class = by_class.sum(axis=0, keepdims=True)
     with np.errstate(all="ignore"):
-        losses, slopes = score.losses(sums[:, :-2].reshape(*z.shape[:2], 3))
-    divisors = (losses.size, pixels) if means else (1, 1)
+        losses, slopes, divisor = score.scores(by_class, call.weights)
+    divisors = (divisor, counts) if reduction == "mean" else (1, 1)
     shares = [f / n if n else 0.0 for f, n in zip(factors, divisors, strict=True)]
     if reduction == "none":
-        value: Any = losses.astype(z.dtype)
+        value: Any = losses.astype(z.dtype).reshape(shape)
     else:
         totals = (float(losses.sum()), entropy)
         parts = zip(factors, totals, divisors, strict=True)
         value = sum(f * (total / n if n else np.nan) for f, total, n in parts if f)
     if not gradient:
         return value
-    by_p = np.asarray(g * shares[0], np.float64)[..., np.newaxis] * slopes
+    factor = np.asarray(g * shares[0], np.float64)
+    if reduction == "none" and grad_output is not None:
+        factor = factor.reshape(groups, -1, 1)
+    by_p = by_chances(call, factor * slopes)
+    place = _check.place(out, z) if z.shape == call.shape else _core.new_array(z.shape, z.dtype)
+    _core.segmentation_gradient(pixels, by_p, g * shares[1] if shares[1] else 0.0, place)
+    return value, delivered(place, call.shape, out)
+
+
+def by_chances(call: CheckedImages, slopes: Array) -> Array:
+    """Return derivatives of groups' classes as the kernels take them: of all classes and images."""
+    z = call.pixels.logits
+    every = np.zeros((*z.shape[:2], 2))
+    every[:, call.first :] = slopes
     largest = float(np.finfo(_check.compute_dtype(z)).max)  # no infinity of the kernels' type
-    by_p = np.ascontiguousarray(np.clip(by_p, -largest, largest))
-    place = _check.place(out, z) if z.shape == shape else _core.new_array(z.shape, z.dtype)
-    _core.segmentation_gradient(
-        z, y, ignored, threads, by_p, g * shares[1] if shares[1] else 0.0, place
-    )
-    return value, delivered(place, shape, out)
+    return np.clip(every, -largest, largest)
 
 
 def delivered(gradient: Array, shape: tuple[int, ...], out: Array | None) -> Array:
@@ -103,58 +174,58 @@ def delivered(gradient: Array, shape: tuple[int, ...], out: Array | None) -> Arr
 
 
 def lovasz(
-    logits: Any,
-    target: Any,
-    ignore_index: Any,
+    images: Images,
+    hinge: bool,
     reduction: str,
-    num_threads: Any,
     gradient: bool = False,
     grad_output: Any = None,
     out: Any = None,
 ) -> Any:
-    """Value, or (value, gradient), of the Lovasz extension of every class's Jaccard loss."""
-    ignored = _check.integer("ignore_index", ignore_index)
-    threads = _check.num_threads(num_threads)
-    z, y, shape = _check.segmentation(logits, target, out, soft=False)
-    _check.class_indices("target", y, z.shape[1], ignored)
-    wide = z.astype(_check.compute_dtype(z), copy=False)
-    classes = z.shape[1]
+    """Value, or (value, gradient), of Lovasz extensions of every class's Jaccard loss.
+
+    A mean is over a group's classes that there are, then over groups that have some; of a hinge,
+    over all.
+    """
+    call = _check.images(images, out)
+    _check.sortable(call)
+    pixels, z = call.pixels, call.pixels.logits
+    shape = (call.groups, z.shape[1] - call.first)[call.batch :]
     g: Any = 1.0
     if grad_output is not None:
-        g = _check.loss_cotangent(grad_output, reduction, z, (classes,))
+        g = _check.loss_cotangent(grad_output, reduction, z, shape)
 
-    counted = y != ignored
-    probabilities = np.moveaxis(softmax(wide, 1, threads), 1, 0)
-    slopes = np.zeros(wide.shape, wide.dtype)
-    losses = np.zeros(classes)
-    present = np.zeros(classes, bool)
-    for c in range(classes):
-        own = y[counted] == c
-        present[c] = own.any()
-        if present[c]:
-            p = probabilities[c][counted]
-            losses[c], slope = _lovasz_of_class(np.where(own, 1 - p, p), own)
-            slopes[:, c][counted] = np.where(own, -slope, slope)
-    divisor = int(present.sum()) if reduction == "mean" else 1
+    made = _core.lovasz(pixels, hinge, call.batch, call.first)
+    if made is None:
+        _check.raise_bad_label(call)
+    losses, total = np.moveaxis(made[0][:, call.first :], -1, 0)
+    there = np.ones_like(total) if hinge else (total > 0) * 1.0
+    shares = call.weights * there
+    if reduction == "mean":
+        of_groups = shares.sum(axis=1, keepdims=True)
+        some = int((of_groups > 0).sum())
+        shares = np.divide(shares, of_groups * some, out=0 * shares, where=of_groups > 0)
+    value: Any = weighted(shares, losses)
     if reduction == "none":
-        value: Any = losses.astype(z.dtype)
+        value = value.astype(z.dtype).reshape(shape)
     else:
-        value = float(losses.sum() / divisor) if divisor else np.nan
+        value = float(value.sum()) if reduction == "sum" or shares.any() else math.nan
     if not gradient:
         return value
-    factors = np.broadcast_to(np.asarray(g / divisor if divisor else 0.0, wide.dtype), (classes,))
-    slopes *= factors.reshape(-1, *(1,) * (z.ndim - 2))
-    made = softmax(wide, 1, threads, True, slopes)[1]
-    np.copyto(made, 0, where=~counted[:, np.newaxis])
-    return value, delivered(made.astype(z.dtype, copy=False), shape, out)
-
-
-def _lovasz_of_class(errors: Array, own: Array) -> tuple[float, Array]:
-    """Return the loss of one class, and its derivatives by the errors of pixels."""
-    order = np.argsort(-errors)
-    intersection = own.sum() - own[order].cumsum()
-    union = own.sum() + (~own[order]).cumsum()
-    steps = np.diff(1 - intersection / union, prepend=0.0)
-    slope = np.empty(errors.shape, errors.dtype)
-    slope[order] = steps
-    return float(errors[order].astype(np.float64) @ steps), slope
+    if reduction == "none" and grad_output is not None:
+        g = g.reshape(shares.shape)
+    factors = shares * g
+    by_p = by_chances(call, np.stack([0 * factors, factors], axis=-1))
+    place = _check.place(out, z) if z.shape == call.shape else _core.new_array(z.shape, z.dtype)
+    sorted_pixels = PixelCall(
+        z,
+        made[1],
+        sample_weight=None,
+        class_weight=None,
+        activation=2 if hinge else pixels.activation,
+        ignore_index=NO_SLOPE,
+        skips=True,
+        label_smoothing=0.0,
+        num_threads=pixels.num_threads,
+    )
+    _core.segmentation_gradient(sorted_pixels, by_p, 0.0, place)
+    return value, delivered(place, call.shape, out)

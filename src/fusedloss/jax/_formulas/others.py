@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 
-from fusedloss._lower.segmentation import Overlap
+from fusedloss._check import Images
+from fusedloss._lower.segmentation import GeneralizedDice, Overlap
 from fusedloss._lower.tuplets import Angular
 from fusedloss.jax._formulas import pairs, points
 from fusedloss.jax._formulas.elementary import (
     log_sum_exp,
     product,
     reduced,
+    relu,
     softplus,
     spoiled,
     unit_rows,
@@ -62,81 +64,176 @@ def zero_one_of_scores(
 # ---- Images -----------------------------------------------------------------------------------
 
 
-def _pixels(z: Any, t: Any, ignore_index: int) -> tuple[Any, ...]:
-    """Return log-probabilities and labels, (N, C, P), pixels that count, bad ones, and logits."""
-    shape = z.shape
+class _Pixels(NamedTuple):
+    """Numbers of pixels, (N, C, P), 0 where a label does not count."""
+
+    z: Any
+    p: Any
+    t: Any
+    counts: Any  # the weight of each label
+    of_pixels: Any  # (N, P): that of each pixel
+    class_weight: Any  # (C,), ones if absent
+    bad: Any  # (N, P): class indices out of range
+    indices: bool
+    first: int  # the first class that has a loss
+    batch: bool
+
+    def spoiled(self) -> Any:
+        """Return zeros, (N,), but nan for images with a class index out of range."""
+        zeros = jnp.zeros(self.bad.shape, self.z.dtype)
+        return spoiled(zeros, self.bad, jnp.moveaxis(self.z, 1, -1)).sum(1)
+
+    def grouped(self, x: Any) -> Any:
+        """Return numbers of images as those of groups."""
+        return x.sum(0, keepdims=True) if self.batch else x
+
+    def delivered(self, losses: Any) -> Any:
+        """Return losses of groups without a reduction."""
+        return losses[0] if self.batch else losses
+
+
+def _pixels(given: Any, images: Images) -> _Pixels:
+    z, t = given(images.logits), given(images.target)
+    w, v = given(images.class_weight), given(images.sample_weight)
+    shape, activation = z.shape, images.activation
     z = wide(z).reshape(*shape[:2], -1)
-    if t.shape == shape:
-        counted = jnp.ones((shape[0], z.shape[2]), bool)
-        one_hot, bad = t.astype(z.dtype).reshape(z.shape), ~counted
+    w = jnp.ones(shape[1], z.dtype) if w is None else w.astype(z.dtype)
+    of_pixels = jnp.ones_like(z[:, 0])
+    if v is not None:
+        of_pixels = v.astype(z.dtype).reshape(of_pixels.shape)
+    if activation != "softmax" and shape[1] == 1 and t.shape == shape[:1] + shape[2:]:
+        t = t[:, None]
+    indices, bad = t.shape != shape, jnp.zeros(of_pixels.shape, bool)
+    if indices:
+        index, ignored, bad = labels_of(t.reshape(shape[0], -1), shape[1], int(images.ignore_index))
+        of_pixels = jnp.where(ignored | bad, 0, of_pixels)
+        t = jax.nn.one_hot(index, shape[1], axis=1, dtype=z.dtype)
     else:
-        index, ignored, bad = labels_of(t.reshape(shape[0], -1), shape[1], ignore_index)
-        counted = ~(ignored | bad)
-        one_hot = jax.nn.one_hot(index, shape[1], axis=1, dtype=z.dtype) * counted[:, None]
-    log_p = jax.nn.log_softmax(jnp.where(counted[:, None], z, 0), 1)
-    return log_p, one_hot, counted, bad, jnp.moveaxis(z, 1, -1)
+        t = t.astype(z.dtype).reshape(z.shape)
+    counts = jnp.broadcast_to(of_pixels[:, None], t.shape)
+    silent = counts == 0
+    if activation != "softmax":
+        if not indices:
+            counts = jnp.where(t == int(images.ignore_index), 0, counts)
+        silent = (counts == 0) | (w == 0)[:, None]
+    plain = jnp.where(silent, 0, z)
+    t = jnp.where(silent, 0, t)
+    p = plain
+    if activation is not None:
+        p = jax.nn.softmax(plain, 1) if activation == "softmax" else jax.nn.sigmoid(plain)
+    first = int(not images.include_background)
+    raw = jnp.where(bad[:, None], z, plain)  # whose gradient is to be nan
+    batch = bool(images.batch)
+    return _Pixels(raw, p, t, counts, of_pixels, w, bad, indices, first, batch)
+
+
+def _overlap_losses(pixels: _Pixels, score: Overlap | GeneralizedDice) -> tuple[Any, Any]:
+    """Return losses of groups, and what their mean is divided by."""
+    p, t, v = (x[:, pixels.first :] for x in (pixels.p, pixels.t, pixels.counts))
+    w = pixels.class_weight[pixels.first :]
+    sums = ((v * x).sum(2) for x in (p * t, p * (1 - t), (1 - p) * t))
+    true, wrong, missed = (pixels.grouped(x) for x in sums)
+    if isinstance(score, Overlap):
+        lost = score.alpha * wrong + score.beta * missed
+        whole = true + lost + score.smooth
+        rest = lost / jnp.where(whole == 0, 1, whole)
+        losses = rest if score.gamma == 1 else points.power(rest, score.gamma)
+        return w * jnp.where(w == 0, 0, losses), len(losses) * w.sum()
+    true, wrong, missed = (jnp.where(w == 0, 0, x) for x in (true, wrong, missed))
+    volume = jax.lax.stop_gradient(true + missed)
+    power = {"square": 2, "simple": 1, "uniform": 0}[score.weight_type]
+    there = (volume != 0) & (w > 0)
+    share = jnp.where(there, jnp.where(there, volume, 1) ** -power, 0)
+    absent = share.max(1, keepdims=True) if power else 1
+    share = w * jnp.where(there, share, absent)
+    lost = (share * (wrong + missed)).sum(1)
+    whole = (share * (2 * true + wrong + missed)).sum(1) + score.smooth
+    return lost / jnp.where(whole == 0, 1, whole), len(lost)
+
+
+def _entropies(pixels: _Pixels, activation: str, smoothing: float) -> tuple[Any, Any]:
+    """Return the sum of cross-entropies, and what their mean is divided by."""
+    w = pixels.class_weight[:, None]
+    plain = jnp.where(pixels.bad[:, None], 0, pixels.z)
+    if activation == "sigmoid":
+        t = pixels.t * (1 - smoothing) + smoothing / 2
+        bits = product(t, softplus(-plain)) + product(1 - t, softplus(plain))
+        counts = w * pixels.counts
+        return (counts * jnp.where(counts == 0, 0, bits)).sum(), counts.sum()
+    q = w * (pixels.t * (1 - smoothing) + smoothing / pixels.t.shape[1])
+    entropies = product(q, -jax.nn.log_softmax(plain, 1)).sum(1)
+    v = pixels.of_pixels
+    divisor = v * (w * pixels.t).sum(1) if pixels.indices else v
+    return (v * entropies).sum(), divisor.sum()
+
+
+def _mean(total: Any, divisor: Any) -> Any:
+    """Return a mean, which of nothing is nan, with a gradient of 0."""
+    nothing = divisor == 0
+    return jnp.where(nothing, jnp.nan, total / jnp.where(nothing, 1, divisor))
 
 
 def overlap(
     given: Any,
-    logits: Any,
-    target: Any,
-    score: Overlap,
+    images: Images,
+    score: Overlap | GeneralizedDice,
     factors: tuple[float, float],
-    ignore_index: int,
+    label_smoothing: float,
     reduction: str,
-    num_threads: Any,
 ) -> Any:
     """Return the overlap loss and the cross-entropy, times their factors."""
-    x = given(logits)
-    log_p, t, counted, bad, z = _pixels(x, given(target), int(ignore_index))
-    p = jnp.exp(log_p) * counted[:, None]
-    true, wrong, missed = (p * t).sum(2), (p * (counted[:, None] - t)).sum(2), ((1 - p) * t).sum(2)
-    lost = score.alpha * wrong + score.beta * missed
-    whole = true + lost + score.smooth
-    rest = lost / jnp.where(whole == 0, 1, whole)
-    losses = rest if score.gamma == 1 else points.power(rest, score.gamma)
-    of_bad = spoiled(jnp.zeros(bad.shape, z.dtype), bad, z).sum(1)
+    pixels = _pixels(given, images)
+    dtype = given(images.logits).dtype
+    losses, divisor = _overlap_losses(pixels, score)
+    of_bad = pixels.grouped(pixels.spoiled())
     if reduction == "none":
-        return (losses + of_bad[:, None]).astype(x.dtype)
-    entropy, pixels = product(t, -log_p).sum(), counted.sum()
+        of_bad = of_bad[:, None] if losses.ndim > 1 else of_bad
+        return pixels.delivered(losses + of_bad).astype(dtype)
     means = reduction == "mean"
-    value = factors[0] * (losses.mean() if means else losses.sum()) + of_bad.sum()
+    value = factors[0] * (_mean(losses.sum(), divisor) if means else losses.sum()) + of_bad.sum()
     if factors[1]:
-        value = value + factors[1] * (entropy / jnp.maximum(pixels, 1) if means else entropy)
-    return value.astype(x.dtype)
+        entropy, counts = _entropies(pixels, images.activation, label_smoothing)
+        value = value + factors[1] * (_mean(entropy, counts) if means else entropy)
+    return value.astype(dtype)
 
 
-def lovasz(
-    given: Any, logits: Any, target: Any, ignore_index: int, reduction: str, num_threads: Any
-) -> Any:
-    """Return the Lovasz extension of the Jaccard losses of classes."""
-    x = given(logits)
-    log_p, t, counted, bad, z = _pixels(x, given(target), int(ignore_index))
-    p = jnp.moveaxis(jnp.exp(log_p), 1, 0).reshape(x.shape[1], -1)
-    own = jnp.moveaxis(t, 1, 0).reshape(x.shape[1], -1) > 0
-    some = counted.reshape(-1)
-    errors = jnp.where(some, jnp.where(own, 1 - p, p), -1)  # -1: at the end of the order
+def lovasz(given: Any, images: Images, hinge: bool, reduction: str) -> Any:
+    """Return Lovasz extensions of the Jaccard losses of classes."""
+    pixels = _pixels(given, images)
+    dtype = given(images.logits).dtype
+    if hinge:
+        plain = jnp.where(pixels.counts == 0, 0, pixels.z)
+        errors = relu(1 - plain * (2 * pixels.t - 1))
+    else:
+        errors = jnp.where(pixels.t == 1, 1 - pixels.p, pixels.p)
+    lines = [jnp.moveaxis(x[:, pixels.first :], 1, 0) for x in (errors, pixels.t, pixels.counts)]
+    if pixels.batch:
+        lines = [x.reshape(len(x), 1, -1) for x in lines]
 
-    def of_class(errors: Any, own: Any) -> Any:
-        order = jnp.argsort(-errors)
-        hit, counts = own[order], some[order]
-        number = own.sum()
-        union = number + (counts & ~hit).cumsum()
-        steps = 1 - (number - hit.cumsum()) / jnp.where(union == 0, 1, union)
-        steps = jnp.where(counts, jnp.diff(steps, prepend=0.0), 0)
-        return (errors[order] * jax.lax.stop_gradient(steps)).sum()
+    def of_class(errors: Any, own: Any, weight: Any) -> Any:
+        order = jnp.argsort(-jnp.where(weight == 0, -1, errors))
+        weight = weight[order]
+        own = own[order] * weight
+        total = own.sum()
+        inside, either = total - own.cumsum(), total + (weight - own).cumsum()
+        jaccard = jnp.where(either == 0, 0, 1 - inside / jnp.where(either == 0, 1, either))
+        steps = jax.lax.stop_gradient(jnp.diff(jaccard, prepend=0.0))
+        return jnp.where(weight == 0, 0, errors[order] * steps).sum(), total
 
-    present = own.any(1)
-    losses = jnp.where(present, jax.vmap(of_class)(errors, own), 0)
-    of_bad = spoiled(jnp.zeros(bad.shape, z.dtype), bad, z).sum()
-    if reduction == "none":
-        return (losses + of_bad).astype(x.dtype)
-    total = losses.sum()
+    losses, total = (x.T for x in jax.vmap(jax.vmap(of_class))(*lines))  # (groups, C)
+    there = jnp.ones_like(total) if hinge else (total > 0).astype(total.dtype)
+    shares = pixels.class_weight[pixels.first :] * there
+    of_groups = shares.sum(1, keepdims=True)
     if reduction == "mean":
-        count = present.sum()
-        total = jnp.where(count == 0, jnp.nan, total / jnp.maximum(count, 1))
-    return (total + of_bad).astype(x.dtype)
+        shares = jnp.where(of_groups > 0, shares / jnp.where(of_groups > 0, of_groups, 1), 0)
+    losses = shares * jnp.where(shares == 0, 0, losses)
+    of_bad = pixels.grouped(pixels.spoiled())
+    if reduction == "none":
+        return pixels.delivered(losses + of_bad[:, None]).astype(dtype)
+    value = losses.sum()
+    if reduction == "mean":
+        value = _mean(value, (of_groups > 0).sum())
+    return (value + of_bad.sum()).astype(dtype)
 
 
 # ---- Teachers ---------------------------------------------------------------------------------

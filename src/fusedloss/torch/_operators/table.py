@@ -41,14 +41,15 @@ def _anchors(given: dict[str, Any]) -> Any:
     return _first(given)[:1]
 
 
+def _groups(given: dict[str, Any]) -> Any:
+    """Return the number of images, without which all are together."""
+    return _first(given)[: 1 - given["batch"]]
+
+
 def _images(given: dict[str, Any]) -> Any:
-    """Return the shape of images and their classes."""
-    return _first(given)[:2]
-
-
-def _classes(given: dict[str, Any]) -> Any:
-    """Return the number of classes of images."""
-    return _first(given)[1:2]
+    """Return the shape of images and their classes that have a loss."""
+    classes = _first(given)[1] - (not given["include_background"])
+    return [*_groups(given), classes]
 
 
 def _sequences(given: dict[str, Any]) -> Any:
@@ -100,8 +101,16 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
         "triplet_loss",
         "tuplet_margin_loss",
     ),
-    _images: ("dice_ce_loss", "dice_loss", "focal_tversky_loss", "iou_loss", "tversky_loss"),
-    _classes: ("lovasz_softmax_loss",),
+    _groups: ("generalized_dice_loss",),
+    _images: (
+        "dice_ce_loss",
+        "dice_loss",
+        "focal_tversky_loss",
+        "iou_loss",
+        "lovasz_hinge_loss",
+        "lovasz_softmax_loss",
+        "tversky_loss",
+    ),
     _sequences: ("ctc_loss",),
     _first: POINTWISE,
 }
