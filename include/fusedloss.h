@@ -192,14 +192,14 @@ typedef struct fl_softmax_args {
 
 /* ---- 4. Pointwise losses ----------------------------------------------------------------- */
 
-#define FL_MAX_OPERANDS 3
+#define FL_MAX_OPERANDS 4
 #define FL_MAX_PARAMETERS 4
 
 /*
- * A loss of one element from each operand: the prediction, the target, and with some losses a third.
- * Every operand may be broadcast, by strides of zero, and so may the weight, which multiplies the loss.
- * FL_MEAN divides by the number of elements that are not left out or, for a weighted_mean, by the sum of
- * their weights.
+ * A loss of one element from each operand: the prediction, the target, and with some losses a third and a
+ * fourth. Every operand may be broadcast, by strides of zero, and so may the weight, which multiplies the
+ * loss. FL_MEAN divides by the number of elements that are not left out or, for a weighted_mean, by the sum
+ * of their weights.
  * gradients[k] = d sum(grad_output * reduced loss) / d operands[k]. A gradient may be the very memory of its
  * operand (equal strides and dtype); no other overlap is allowed.
  */
@@ -207,7 +207,7 @@ typedef struct fl_pointwise_args {
     /* inputs */
     int32_t loss;                       /* by fl_pointwise_loss */
     fl_input operands[FL_MAX_OPERANDS]; /* the first: any float dtype, which decides how the loss is computed;
-                                           the others: any dtype. An absent third operand stands for ones */
+                                           the others: any dtype. An absent third or fourth stands for ones */
     fl_input weight;                    /* any dtype; absent: ones */
     fl_input where;                     /* FL_UINT8: elements where it is 0 are left out, whatever the other
                                            arrays hold; absent: none is */
@@ -242,6 +242,8 @@ int32_t fl_pointwise_loss(const char *name);
 
 /* ---- 5. Losses of rows ------------------------------------------------------------------- */
 
+#define FL_ROW_OPERANDS 3
+
 /*
  * A loss of one row from each operand: the values along the class axis, be they classes or features. FL_MEAN
  * divides by the number of rows or the sum of their weights. gradients[k] = d sum(grad_output * reduced
@@ -251,7 +253,7 @@ int32_t fl_pointwise_loss(const char *name);
 typedef struct fl_rowwise_args {
     /* inputs */
     int32_t loss;                       /* by fl_rowwise_loss */
-    fl_input operands[FL_MAX_OPERANDS]; /* the first: any float dtype, which decides how the loss is computed;
+    fl_input operands[FL_ROW_OPERANDS]; /* the first: any float dtype, which decides how the loss is computed;
                                            the others: any dtype, class_stride 0 for one value per row */
     fl_input target;          /* any integer dtype: a class index per row, operands[1] being absent */
     const void *class_weight; /* classes contiguous values of the compute type, or NULL: ones */
@@ -270,7 +272,7 @@ typedef struct fl_rowwise_args {
     double grad_output_value; /* multiplies the gradients */
     /* outputs, of the prediction's dtype or the compute type */
     fl_output loss_values; /* FL_NONE: one value per row */
-    fl_output gradients[FL_MAX_OPERANDS];
+    fl_output gradients[FL_ROW_OPERANDS];
     double value; /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
     /* set by fl_rowwise_program and its stages; not for the caller */
     struct {

@@ -23,11 +23,14 @@ _PROBABILITIES = _VALUES / _VALUES.sum(axis=1, keepdims=True)
 _INDICES = np.array([0, 0, 1, 1, 2, 2])
 _ENDED_LABELS = np.array([[0, -1, -1], [1, 2, -1], [2, 1, 0]] * 2)
 _WEIGHTS = np.array([0.5, 1.0, 2.0], "float32")
+_BOXES = (
+    np.array([[0, 0, 2, 1]] * ROWS, "float32") + np.arange(ROWS, dtype="float32")[:, np.newaxis]
+)
 _CENTERS = [_random.normal(size=(n, FEATURES)).astype("float32") for n in (3, 9, 30)]
 
 #: What a required argument may be; the first that a function takes is used.
 _CANDIDATES: dict[str, list[Any]] = {
-    "target": [_INDICES, _VALUES, _ENDED_LABELS],
+    "target": [_INDICES, _VALUES, _ENDED_LABELS, _BOXES[::-1].copy()],
     "labels": [_INDICES, _VALUES],
     "embeddings": [_EMBEDDINGS],
     "weight": _CENTERS,
@@ -42,7 +45,7 @@ _CANDIDATES: dict[str, list[Any]] = {
     "targets": [np.array([[1, 2]])],
     "input_lengths": [np.array([ROWS])],
     "target_lengths": [np.array([2])],
-    "input": [_VALUES, _EMBEDDINGS],
+    "input": [_VALUES, _EMBEDDINGS, _BOXES],
     "params": [[_VALUES, _WEIGHTS]],
     "strength": [0.5],
     "features": [[_VALUES, _EMBEDDINGS]],

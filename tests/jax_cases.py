@@ -54,6 +54,11 @@ def _logs() -> tuple[Any, ...]:
     return np.log(shares(N, C)), np.log(shares(N, C))
 
 
+def _boxes() -> tuple[Any, ...]:
+    low = normal(2, N, 2)
+    return tuple(np.concatenate([low, low + shares(2, N, 2) + 0.5], -1))
+
+
 def _head(centers: int = 1) -> tuple[Any, ...]:
     return normal(N, D), normal(C * centers, D), labels(N)
 
@@ -81,7 +86,10 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
     _signs: "hinge_loss squared_hinge_loss exponential_loss soft_margin_loss logistic_loss "
     "hinge_embedding_loss",
     _probabilities: "binary_cross_entropy total_variation_loss",
-    _logs: "js_div",
+    _logs: "js_div simpo_loss cpo_loss orpo_loss",
+    lambda: (*_logs(), *_logs()): "dpo_loss ipo_loss",
+    lambda: (*_logs(), signs(N, C) > 0): "kto_loss",
+    lambda: (*_logs(), normal(N)): "grpo_loss",
     _head: "a_softmax_loss adaface_loss arcface_loss combined_margin_loss cosface_loss "
     "curricularface_loss l2_softmax_loss l_softmax_loss magface_loss normface_loss "
     "proxy_nca_loss sphereface_loss proxy_anchor_loss linear_cross_entropy",
@@ -94,6 +102,7 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
     lambda: (normal(N, D), normal(N, D)): "clip_loss siglip_loss info_nce_loss",
     _images: "dice_loss dice_ce_loss focal_tversky_loss iou_loss tversky_loss lovasz_softmax_loss "
     "generalized_dice_loss lovasz_hinge_loss",
+    _boxes: "generalized_box_iou_loss distance_box_iou_loss complete_box_iou_loss",
     _triplets: "triplet_margin_loss triplet_margin_with_distance_loss",
     lambda: (normal(N, C),): "softmax log_softmax logsumexp",
     lambda: ([normal(3, 2), normal(4)], 0.1): "l1_penalty l2_penalty",

@@ -40,6 +40,7 @@ POINTWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("HingeEmbeddingLoss", "hinge_embedding_loss", (Z, SIGNS), {"margin": 0.5}),
 ]
 
+BOXES = torch.tensor([[0.0, 0, 2, 1], [1, 0, 3, 3], [0, 1, 1, 2], [4, 4, 6, 5]])
 LABELS = torch.tensor([[0, -1, 0], [1, 2, -1], [2, 0, 1], [-1, 0, 0]])
 LENGTHS = (torch.tensor([2, 2, 1]), torch.tensor([1, 2, 2]))
 IMAGES = torch.linspace(-2, 2, 24).sin().reshape(2, 3, 4)
@@ -124,6 +125,9 @@ ROW_WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("Poly1CrossEntropyLoss", "poly1_cross_entropy", (Z, P), {"epsilon": 0.5}),
     ("GeneralizedCrossEntropyLoss", "generalized_cross_entropy", (P, Y), {"q": 0.25}),
     ("SparsemaxLoss", "sparsemax_loss", (Z, Y), {"reduction": "none"}),
+    ("GeneralizedBoxIoULoss", "generalized_box_iou_loss", (BOXES, BOXES.flip(0)), {"eps": 1e-3}),
+    ("DistanceBoxIoULoss", "distance_box_iou_loss", (BOXES, BOXES.flip(0)), {"reduction": "sum"}),
+    ("CompleteBoxIoULoss", "complete_box_iou_loss", (BOXES, BOXES.flip(0)), {"eps": 1e-3}),
     ("CosineSimilarityLoss", "cosine_similarity_loss", (Z.T, P.T), {"axis": 0}),
 ]
 
@@ -131,6 +135,12 @@ ROW_WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
 WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("LogCoshLoss", "log_cosh_loss", (Z, P), {"reduction": "sum"}),
     ("PseudoHuberLoss", "pseudo_huber_loss", (Z, P), {"delta": 0.5, "reduction": "sum"}),
+    ("DPOLoss", "dpo_loss", (Z, P, P, Z), {"beta": 0.5, "reduction": "sum"}),
+    ("IPOLoss", "ipo_loss", (Z, P, P, Z), {"beta": 0.5, "reduction": "sum"}),
+    ("SimPOLoss", "simpo_loss", (Z, P), {"beta": 0.5, "gamma": 2.0}),
+    ("CPOLoss", "cpo_loss", (Z, P), {"beta": 0.5, "reduction": "none"}),
+    ("ORPOLoss", "orpo_loss", (-P, P - 2), {"beta": 0.5, "reduction": "none"}),
+    ("KTOLoss", "kto_loss", (Z, P, SIGNS > 0), {"beta": 0.5, "kl": 0.25}),
     ("QuantileLoss", "quantile_loss", (Z, P), {"quantile": 0.9, "reduction": "none"}),
     ("MSLELoss", "msle_loss", (P, Z.exp()), {"reduction": "sum"}),
     ("MAPELoss", "mape_loss", (Z, P), {"reduction": "sum"}),

@@ -64,6 +64,7 @@ SIGN = Domain(lambda rng, shape: rng.choice([-1.0, 1.0], size=shape), (1.0, -1.0
 LOG_PROBABILITY = Domain(
     lambda rng, shape: -3 * rng.exponential(size=shape), (0.0, -1e-3, -1.0, -50.0, -np.inf)
 )
+BOOLEAN = Domain(lambda rng, shape: rng.integers(0, 2, size=shape) * 1.0, (0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,40 @@ def _tweedie(x: Any, t: Any, power: float = 1.5) -> Any:
     if power == 2:
         return x + t * (-x).exp()
     return ((2 - power) * x).exp() / (2 - power) - t * ((1 - power) * x).exp() / (1 - power)
+
+
+def _dpo(pc: Any, pr: Any, rc: Any, rr: Any, beta: float = 0.1) -> Any:
+    """TRL's DPOTrainer, loss_type="sigmoid"."""
+    return -F.logsigmoid(beta * ((pc - pr) - (rc - rr)))
+
+
+def _ipo(pc: Any, pr: Any, rc: Any, rr: Any, beta: float = 0.1) -> Any:
+    """TRL's DPOTrainer, loss_type="ipo"."""
+    return ((pc - pr) - (rc - rr) - 1 / (2 * beta)) ** 2
+
+
+def _simpo(pc: Any, pr: Any, beta: float = 2.0, gamma: float = 1.0) -> Any:
+    """TRL's CPOTrainer, loss_type="simpo"."""
+    return -F.logsigmoid(beta * (pc - pr - gamma / beta))
+
+
+def _cpo(pc: Any, pr: Any, beta: float = 0.1) -> Any:
+    """TRL's CPOTrainer, loss_type="sigmoid", without its cross-entropy."""
+    return -F.logsigmoid(beta * (pc - pr))
+
+
+def _orpo(pc: Any, pr: Any, beta: float = 0.1) -> Any:
+    """TRL's ORPOTrainer, without its cross-entropy."""
+    log_odds = (pc - pr) - (torch.log1p(-pc.exp()) - torch.log1p(-pr.exp()))
+    return -beta * F.logsigmoid(log_odds)
+
+
+def _kto(p: Any, r: Any, desirable: Any, beta: float = 0.1, kl: float = 0.0) -> Any:
+    """TRL's KTOTrainer, loss_type="kto"."""
+    reward = p - r
+    chosen = 1 - torch.sigmoid(beta * (reward - kl))
+    rejected = 1 - torch.sigmoid(beta * (kl - reward))
+    return torch.where(desirable == 1, chosen, rejected)
 
 
 def _logarithm(x: Any) -> Any:
@@ -276,6 +311,30 @@ LOSSES: dict[str, Loss] = {
         bad={"margin": (np.nan,)},
     ),
 }
+
+#: Losses of answers' log-probabilities.
+LOSSES |= {
+    name: Loss(
+        (LOG_PROBABILITY,) * operands,
+        ({}, *options),
+        formula=formula,
+        bad={"beta": NOT_POSITIVE},
+        hessian=name != "orpo_loss",
+    )
+    for name, operands, options, formula in (
+        ("dpo_loss", 4, ({"beta": 2.0},), _dpo),
+        ("ipo_loss", 4, ({"beta": 2.0},), _ipo),
+        ("simpo_loss", 2, ({"beta": 0.5, "gamma": -3.0},), _simpo),
+        ("cpo_loss", 2, ({"beta": 3.0},), _cpo),
+        ("orpo_loss", 2, ({"beta": 1.0},), _orpo),
+    )
+}
+LOSSES["kto_loss"] = Loss(
+    (LOG_PROBABILITY, LOG_PROBABILITY, BOOLEAN),
+    ({}, {"beta": 2.0, "kl": 1.5}),
+    formula=_kto,
+    bad={"beta": NOT_POSITIVE, "kl": NEGATIVE},
+)
 
 #: Forms of a loss whose arguments mean something else.
 FORMS: dict[str, Loss] = {

@@ -558,6 +558,11 @@ OWN: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("log_cosh_loss", (Z,), {}),
     ("log_cosh_loss", (Z[0],), {"weight": V[:, None]}),
     ("pseudo_huber_loss", (Z,), {"delta": 0.5}),
+    ("dpo_loss", (P, P, Z), {"beta": 0.5}),
+    ("ipo_loss", (P, P, Z), {"beta": 0.5, "weight": W}),
+    ("simpo_loss", (P,), {"gamma": 0.5}),
+    ("cpo_loss", (P,), {"beta": 2}),
+    ("kto_loss", (P, SIGNS > 0), {"beta": 2.0, "kl": 0.5}),
     ("quantile_loss", (Z,), {"quantile": 0.9}),
     ("quantile_loss", (Y[:, None],), {"quantile": 0}),
     ("msle_loss", (Z,), {}),
@@ -698,6 +703,9 @@ def test_formulas_of_own_losses(case: Any, reduction: str, dtype: Any) -> None:
 IN_BOTH: list[tuple[str, tuple[Tensor, Tensor], dict[str, Any]]] = [
     ("log_cosh_loss", (Z, P), {}),
     ("pseudo_huber_loss", (Z, P), {"delta": 0.5}),
+    ("simpo_loss", (Z, P), {"gamma": 0.5}),
+    ("cpo_loss", (Z, P), {"beta": 2.0}),
+    ("orpo_loss", (-P, P - 2), {"beta": 2.0}),
     ("quantile_loss", (Z, P), {"quantile": 0.75}),
     ("msle_loss", (Z.exp(), P), {}),
     ("mape_loss", (Z, P), {}),
@@ -732,11 +740,16 @@ def test_own_losses_are_differentiable_in_their_targets(case: Any, reduction: st
     assert torch.autograd.gradgradcheck(loss, inputs)
 
 
+#: Modules of pointwise losses.
+FAMILIES = ("regression", "binary", "divergence", "preference")
+
+
 def test_every_pointwise_loss_of_this_package_is_tested_in_both_arguments() -> None:
-    families = {f"{F.__name__}.{name}" for name in ("regression", "binary", "divergence")}
+    families = {f"{F.__name__}.{name}" for name in FAMILIES}
     pointwise = {name for name in F.__all__ if getattr(F, name).__module__ in families}
     of_torch = {name for name in F.__all__ if hasattr(T, name)}
-    others = {"logistic_loss", "zero_one_loss"}  # soft_margin_loss, and one without gradients
+    # soft_margin_loss, one without gradients, and those of other arguments in test_preference.py
+    others = {"logistic_loss", "zero_one_loss", "dpo_loss", "ipo_loss", "kto_loss", "grpo_loss"}
     assert {case[0] for case in IN_BOTH} == pointwise - of_torch - others
 
 

@@ -15,9 +15,9 @@ static fl_status check_arguments(const fl_pointwise_args *args) {
     if (!fl_is_real(prediction)) return FL_BAD_DTYPE;
     if (args->grad_output.data && !fl_is_real(args->grad_output.dtype)) return FL_BAD_DTYPE;
     if (args->where.data && args->where.dtype != FL_UINT8) return FL_BAD_DTYPE;
-    const fl_output *outputs[] = {&args->loss_values, &args->gradients[0], &args->gradients[1],
-                                  &args->gradients[2], &args->hessian};
-    for (int i = 0; i < 5; i++) {
+    const fl_output *outputs[] = {&args->loss_values,  &args->gradients[0], &args->gradients[1],
+                                  &args->gradients[2], &args->gradients[3], &args->hessian};
+    for (int i = 0; i < 6; i++) {
         /* Boosters want float32 derivatives of float64 predictions. */
         const fl_dtype other = i > 0 && args->hessian.data ? FL_FLOAT32 : real;
         if (outputs[i]->data && outputs[i]->dtype != prediction && outputs[i]->dtype != other)
@@ -59,13 +59,13 @@ static fl_status combine_run(void *arguments, const fl_partial *partials, int64_
 /* The strides of the arrays that are there. */
 static int present_strides(fl_pointwise_args *args, int64_t *strides[]) {
     int n = 0;
-    fl_input *inputs[] = {&args->operands[0], &args->operands[1], &args->operands[2],
+    fl_input *inputs[] = {&args->operands[0], &args->operands[1], &args->operands[2], &args->operands[3],
                           &args->weight,      &args->where,       &args->grad_output};
-    fl_output *outputs[] = {&args->loss_values, &args->gradients[0], &args->gradients[1], &args->gradients[2],
-                            &args->hessian};
-    for (int i = 0; i < 6; i++)
+    fl_output *outputs[] = {&args->loss_values,  &args->gradients[0], &args->gradients[1],
+                            &args->gradients[2], &args->gradients[3], &args->hessian};
+    for (int i = 0; i < 7; i++)
         if (inputs[i]->data) strides[n++] = inputs[i]->strides;
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         if (outputs[i]->data) strides[n++] = outputs[i]->strides;
     return n;
 }
@@ -76,7 +76,7 @@ fl_status fl_pointwise_program(fl_pointwise_args *args, fl_program *program) {
     const fl_kernels *kernels = fl_kernels_for(fl_compute_dtype(args->operands[0].dtype));
     if (!kernels || args->loss < 0 || !kernels->pointwise_name(args->loss)) return FL_BAD_ARGUMENT;
 
-    int64_t *strides[11];
+    int64_t *strides[13];
     fl_merge_dimensions(&args->ndim, args->shape, strides, present_strides(args, strides));
     int64_t points = 1, gradient_bytes = 0;
     for (int32_t d = 0; d < args->ndim; d++) points *= args->shape[d];

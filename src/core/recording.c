@@ -17,7 +17,7 @@ void fl_recorder_set(fl_recording *recording) { recorder = recording; }
 /* ---- What is known of each family ---- */
 
 #define AT(type, field) offsetof(fl_##type##_args, field)
-#define OPERANDS(type, field) AT(type, field[0].data), AT(type, field[1].data), AT(type, field[2].data)
+#define THREE(type, field) AT(type, field[0].data), AT(type, field[1].data), AT(type, field[2].data)
 
 static const size_t softmax_pointers[] = {
     AT(softmax, logits.data),   AT(softmax, target.data),
@@ -29,15 +29,16 @@ static const size_t softmax_pointers[] = {
     AT(softmax, log_prob.data), SIZE_MAX,
 };
 static const size_t pointwise_pointers[] = {
-    OPERANDS(pointwise, operands),   AT(pointwise, weight.data),
-    AT(pointwise, where.data),       AT(pointwise, grad_output.data),
-    AT(pointwise, loss_values.data), OPERANDS(pointwise, gradients),
+    THREE(pointwise, operands),      AT(pointwise, operands[3].data),
+    AT(pointwise, weight.data),      AT(pointwise, where.data),
+    AT(pointwise, grad_output.data), AT(pointwise, loss_values.data),
+    THREE(pointwise, gradients),     AT(pointwise, gradients[3].data),
     AT(pointwise, hessian.data),     SIZE_MAX,
 };
 static const size_t rowwise_pointers[] = {
-    OPERANDS(rowwise, operands),     AT(rowwise, target.data),     AT(rowwise, class_weight),
-    AT(rowwise, sample_weight.data), AT(rowwise, where.data),      AT(rowwise, grad_output.data),
-    AT(rowwise, loss_values.data),   OPERANDS(rowwise, gradients), SIZE_MAX,
+    THREE(rowwise, operands),        AT(rowwise, target.data),  AT(rowwise, class_weight),
+    AT(rowwise, sample_weight.data), AT(rowwise, where.data),   AT(rowwise, grad_output.data),
+    AT(rowwise, loss_values.data),   THREE(rowwise, gradients), SIZE_MAX,
 };
 static const size_t linear_pointers[] = {
     AT(linear, input.data),

@@ -85,7 +85,7 @@ fl_status fl_rowwise_program(fl_rowwise_args *args, fl_program *program) {
     int64_t rows = 1, gradient_bytes = 0;
     for (int32_t d = 0; d < args->ndim; d++) rows *= args->shape[d];
     int in_place = 0;
-    for (int k = 0; k < FL_MAX_OPERANDS; k++) {
+    for (int k = 0; k < FL_ROW_OPERANDS; k++) {
         if (!args->gradients[k].data) continue;
         gradient_bytes += rows * classes * fl_size_of(args->gradients[k].dtype);
         in_place |= args->gradients[k].data == args->operands[k].data;

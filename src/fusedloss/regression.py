@@ -751,7 +751,7 @@ def gaussian_nll_loss(
     kernel, arguments = pointwise(
         "gaussian_nll_loss", operands, parameters, weight, reduction, num_threads, where=where
     )
-    return variances_of_rows if lacks_last_axis(var, input) else kernel, arguments
+    return variances_of_rows if lacks_last_axis("var", var, "input", input) else kernel, arguments
 
 
 @loss("input", "target", hessian=True)

@@ -9,7 +9,7 @@
 
 /* The elements that the pointwise losses work on at a time, and the arrays of them that they keep. */
 #define FL_POINTS 1024
-#define FL_POINT_BUFFERS 10
+#define FL_POINT_BUFFERS 12
 
 /* The rows of values that the losses of rows keep. */
 #define FL_ROW_BUFFERS 8

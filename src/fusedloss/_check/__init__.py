@@ -50,6 +50,7 @@ from fusedloss._check.operands import (
     MOST_DIMENSIONS,
     as_array,
     as_plain,
+    bools,
     compute_dtype,
     plain_prediction,
 )
@@ -81,9 +82,11 @@ from fusedloss._check.options import (
 from fusedloss._check.points import (
     DOMAINS,
     batch_mean,
+    broadcast_to_first,
     pointwise,
     raise_bad_value,
     scores_or_classes,
+    tokens_divisor,
 )
 from fusedloss._check.results import (
     as_output,
@@ -136,6 +139,8 @@ __all__ = [
     "as_output",
     "as_plain",
     "batch_mean",
+    "bools",
+    "broadcast_to_first",
     "checked_extras",
     "class_indices",
     "class_labels",
@@ -195,6 +200,7 @@ __all__ = [
     "softmax",
     "sortable",
     "three_margins",
+    "tokens_divisor",
     "triplets",
     "weight_of_samples",
     "whole_factor",

@@ -22,7 +22,7 @@ from fusedloss._check.operands import (
     first_bad,
     is_real,
 )
-from fusedloss._check.options import REDUCTIONS, num_threads, one_of, reduction
+from fusedloss._check.options import REDUCTIONS, num_threads, one_of, positive, reduction
 from fusedloss._check.results import (
     delivered,
     derivative_places,
@@ -164,3 +164,32 @@ def scores_or_classes(prediction: Any, target: Any) -> tuple[Array, Array, bool]
     t = as_numbers("target", t)
     broadcast({"prediction": x, "target": t})
     return np.asarray(x != t).astype(np.float64), np.zeros(()), False
+
+
+#: How the losses of an answer's tokens are reduced.
+LOSS_TYPES = ("token", "sequence", "dapo")
+
+
+def tokens_divisor(loss_type: Any, divisor: Any) -> float:
+    """Return what a sum over tokens is divided by: the option, or 0 for a mean."""
+    if one_of("loss_type", loss_type, LOSS_TYPES) == "dapo":
+        if divisor is None:
+            raise ValueError('divisor is None: loss_type="dapo" needs the number of tokens of all')
+        return positive("divisor", divisor)
+    if divisor is not None:
+        raise ValueError(f'divisor is {divisor!r}: loss_type="{loss_type}" takes none')
+    return 0.0
+
+
+def broadcast_to_first(shapes: dict[str, tuple[int, ...]]) -> None:
+    """Check that arrays of these shapes broadcast to that of the first."""
+    first = next(iter(shapes))
+    shape = shapes[first]
+    for name, own in shapes.items():
+        padded = (1,) * (len(shape) - len(own)) + own
+        if len(padded) > len(shape) or any(
+            n not in (1, m) for n, m in zip(padded, shape, strict=True)
+        ):
+            raise ValueError(
+                f"{name} has shape {own}: expected one that broadcasts to {shape}, that of {first}"
+            )

@@ -100,13 +100,14 @@ def fused(call, *tensors):
     if outputs is None:
         return value
     made = {name: tensor_of_array(x, x.dtype) for name, x in outputs.items()}
+    unweighted = (*tensors[:len(tensors) - 2], None, None)
     if wanted and "entropy" in made and hasattr(call, "of_entropy"):
         # The losses of a call of its own, whose gradient waits for the backward pass.
-        result = made["entropy"], call.of_entropy(), wanted, (*tensors[:-2], None, None), None
+        result = made["entropy"], call.of_entropy(), wanted, unweighted, None
         made["entropy"] = attach(result, *[tensors[k] for k in wanted])
     if wanted and "log_prob" in made:
         # Minus the losses of a call without weights, whose gradient waits for the backward pass.
-        result = -made["log_prob"], call.of_surprise(), wanted, (*tensors[:-2], None, None), None
+        result = -made["log_prob"], call.of_surprise(), wanted, unweighted, None
         made["log_prob"] = -attach(result, *[tensors[k] for k in wanted])
     return value, made
 

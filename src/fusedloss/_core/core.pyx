@@ -24,7 +24,8 @@ import numpy
 from fusedloss import _check
 
 cdef extern from "fusedloss.h" nogil:
-    enum: FL_MAX_DIMS, FL_MAX_OPERANDS, FL_MAX_PARAMETERS, FL_MAX_PAIR_PARAMETERS
+    enum: FL_MAX_DIMS, FL_MAX_OPERANDS, FL_ROW_OPERANDS
+    enum: FL_MAX_PARAMETERS, FL_MAX_PAIR_PARAMETERS
     enum: FL_MARGIN_PARAMETERS
     ctypedef enum fl_status:
         FL_OK, FL_BAD_ARGUMENT, FL_BAD_DTYPE, FL_BAD_TARGET, FL_BAD_VALUE
@@ -86,7 +87,7 @@ cdef extern from "fusedloss.h" nogil:
 
     ctypedef struct fl_rowwise_args:
         int32_t loss
-        fl_input operands[FL_MAX_OPERANDS]
+        fl_input operands[FL_ROW_OPERANDS]
         fl_input target
         const void *class_weight
         fl_input sample_weight, where, grad_output
@@ -98,7 +99,7 @@ cdef extern from "fusedloss.h" nogil:
         fl_reduction reduction
         double grad_output_value
         fl_output loss_values
-        fl_output gradients[FL_MAX_OPERANDS]
+        fl_output gradients[FL_ROW_OPERANDS]
         double value
 
     ctypedef struct fl_margin:
@@ -660,14 +661,17 @@ cdef void set_output(fl_output *to, const Array *array, Py_ssize_t axis) noexcep
 
 
 cdef bint keeps_apart(
-    const Array *operands, const Array *gradients, const Array *others, Py_ssize_t count,
-    Py_ssize_t k,
+    const Array *operands, const Array *gradients, Py_ssize_t number, const Array *others,
+    Py_ssize_t count, Py_ssize_t k,
 ) noexcept:
-    """True if the gradient of operand k overlaps no other array; it may be operand k itself."""
+    """True if the gradient of operand k overlaps no other array; it may be operand k itself.
+
+    There are `number` operands, and `count` others.
+    """
     cdef const Array *g = &gradients[k]
     cdef const Array *other
     cdef Py_ssize_t i
-    for i in range(FL_MAX_OPERANDS):
+    for i in range(number):
         other = &operands[i]
         if other.held and not apart(&g.view, &other.view) and not (
             i == k and g.view.buf == other.view.buf and g.dtype == other.dtype
@@ -752,7 +756,7 @@ cdef list take_gradients(
                 return None
             if not same_shape(&g.view, &x.view) or overlaps_itself(&g.view):
                 return None
-            if not keeps_apart(operands, gradients, others, count, k):
+            if not keeps_apart(operands, gradients, len(of), others, count, k):
                 return None
         set_output(&outputs[k], g, axis)
     return made

@@ -8,9 +8,9 @@ cdef int LABELS = _check.LABELS
 
 
 cdef struct RowwiseArrays:
-    Array operands[FL_MAX_OPERANDS]
+    Array operands[FL_ROW_OPERANDS]
     Array weight, sample_weight, where, grad_output
-    Array gradients[FL_MAX_OPERANDS]
+    Array gradients[FL_ROW_OPERANDS]
     Array loss
 
 

@@ -236,31 +236,60 @@ def _tweedie_of_power_0(x: Any, t: Any) -> Any:
     return (jnp.exp(x) - t) ** 2 / 2
 
 
+def _dpo(pc: Any, pr: Any, rc: Any, rr: Any, beta: float) -> Any:
+    return softplus(-beta * ((pc - pr) - (rc - rr)))
+
+
+def _orpo(pc: Any, pr: Any, beta: float) -> Any:
+    odds = jnp.exp(pr - pc) * jnp.expm1(pc) / jnp.expm1(pr)
+    return beta * jnp.log1p(odds)
+
+
+def _kto(p: Any, r: Any, desirable: Any, beta: float, kl: float) -> Any:
+    return jax.nn.sigmoid((1 - 2 * desirable) * (beta * (p - r - kl)))
+
+
+def _grpo(p: Any, old: Any, a: Any, *others: Any) -> Any:
+    *ref, below, above, beta = others
+    ratio = jnp.exp(p - old)
+    clipped = jnp.clip(ratio, 1 - below, 1 + above)
+    # Where both are equal the gradient is the ratio's own, not half of it.
+    surrogate = jnp.where(clipped * a < ratio * a, clipped * a, ratio * a)
+    losses = -jnp.where(a == 0, 0, surrogate)
+    return losses + beta * (jnp.expm1(ref[0] - p) - (ref[0] - p)) if ref else losses
+
+
 #: By the kernels' rows.
 POINTS: dict[str, Callable[..., Any]] = {
     "asymmetric_loss": _asymmetric,
     "binary_cross_entropy": _bce,
     "binary_cross_entropy_with_logits": _bce_with_logits,
+    "dpo_loss": _dpo,
     "exponential_loss": lambda x, t: jnp.exp(-(t * x)),
     "gamma_loss": lambda x, t: x + t * jnp.exp(-x),
     "gaussian_nll_loss": _gaussian,
+    "grpo_loss": _grpo,
     "hinge_embedding_loss": _hinge_embedding,
     "hinge_loss": lambda x, t: relu(1 - t * x),
     "huber_loss": _huber,
+    "ipo_loss": lambda pc, pr, rc, rr, beta: ((pc - pr) - (rc - rr) - 0.5 / beta) ** 2,
     "js_div": _js_div,
     "kl_div": _kl_div,
     "kl_div_of_logs": _kl_div_of_logs,
+    "kto_loss": _kto,
     "l1_loss": lambda x, t: jnp.abs(x - t),
     "log_cosh_loss": _log_cosh,
     "mape_loss": _mape,
     "margin_ranking_loss": _margin_ranking,
     "mse_loss": lambda x, t: (x - t) ** 2,
     "msle_loss": _msle,
+    "orpo_loss": _orpo,
     "poisson_nll_loss": _poisson,
     "poisson_nll_loss_of_rate": _poisson_of_rate,
     "pseudo_huber_loss": _pseudo_huber,
     "quantile_loss": _quantile,
     "sigmoid_focal_loss": _sigmoid_focal,
+    "simpo_loss": lambda pc, pr, beta, gamma: softplus(gamma - beta * (pc - pr)),
     "smooth_l1_loss": _smooth_l1,
     "soft_margin_loss": lambda x, t: softplus(-t * x),
     "squared_hinge_loss": lambda x, t: relu(1 - t * x) ** 2,

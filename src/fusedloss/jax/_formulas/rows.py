@@ -199,11 +199,55 @@ def _triplet_margin(
     return jnp.where(gap < 0, 0, gap)
 
 
+def _larger(a: Any, b: Any) -> Any:
+    """Return the larger one; of equal ones half the gradient is each one's."""
+    return jnp.where(a == b, (a + b) / 2, jnp.maximum(a, b))
+
+
+def _smaller(a: Any, b: Any) -> Any:
+    return -_larger(-a, -b)
+
+
+def _parts(x: Any, t: Any) -> tuple[Any, Any, Any]:
+    """Return the areas of intersection and union of boxes, and the enclosing box's sides."""
+    sides = _smaller(x[..., 2:], t[..., 2:]) - _larger(x[..., :2], t[..., :2])
+    overlap = (sides > 0).all(-1)
+    common = jnp.where(overlap, jnp.where(overlap[..., None], sides, 1).prod(-1), 0)
+    areas = ((y[..., 2:] - y[..., :2]).prod(-1) for y in (x, t))
+    around = _larger(x[..., 2:], t[..., 2:]) - _smaller(x[..., :2], t[..., :2])
+    return common, sum(areas) - common, around
+
+
+def _generalized_box_iou(x: Any, t: Any, eps: float) -> Any:
+    common, union, around = _parts(x, t)
+    area = around.prod(-1)
+    return 1 - common / (union + eps) + (area - union) / (area + eps)
+
+
+def _distance_box_iou(x: Any, t: Any, eps: float) -> Any:
+    common, union, around = _parts(x, t)
+    apart = (x[..., :2] + x[..., 2:] - t[..., :2] - t[..., 2:]) / 2
+    distance = (apart**2).sum(-1) / ((around**2).sum(-1) + eps)
+    return 1 - common / (union + eps) + distance
+
+
+def _complete_box_iou(x: Any, t: Any, eps: float) -> Any:
+    common, union, _ = _parts(x, t)
+    angles = (jnp.arctan((y[..., 2] - y[..., 0]) / (y[..., 3] - y[..., 1])) for y in (x, t))
+    of_x, of_t = angles
+    shape = 4 / math.pi**2 * (of_t - of_x) ** 2
+    alpha = jax.lax.stop_gradient(shape / (1 - common / (union + eps) + shape + eps))
+    return _distance_box_iou(x, t, eps) + alpha * shape
+
+
 #: By the kernels' rows.
 ROWS: dict[str, Callable[..., Any]] = {
     "categorical_hinge_loss": _categorical_hinge,
+    "complete_box_iou_loss": _complete_box_iou,
     "cosine_embedding_loss": _cosine_embedding,
     "cosine_similarity_loss": _cosine_similarity,
+    "distance_box_iou_loss": _distance_box_iou,
+    "generalized_box_iou_loss": _generalized_box_iou,
     "generalized_cross_entropy": _generalized_cross_entropy,
     "multi_margin_loss": _multi_margin,
     "multilabel_margin_loss": _multilabel_margin,

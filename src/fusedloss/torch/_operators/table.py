@@ -72,7 +72,10 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
     _at_axis: ("categorical_cross_entropy", "cosine_similarity_loss"),
     _rows: (
         *HEADS,
+        "complete_box_iou_loss",
         "cosine_embedding_loss",
+        "distance_box_iou_loss",
+        "generalized_box_iou_loss",
         "multi_margin_loss",
         "multilabel_margin_loss",
         "multilabel_soft_margin_loss",

@@ -109,7 +109,11 @@ class Module(nn.Module):
             _check.integer(name, getattr(self, name))
         with torch.no_grad(), torch.autocast("cpu", enabled=False), catch_warnings():
             simplefilter("ignore")
-            self.function(*self.trial, **options)
+            self.function(*self.trial, **self.with_trial(), **options)
+
+    def with_trial(self) -> dict[str, Any]:
+        """Return what the options need of a batch, besides `trial`."""
+        return {}
 
     def extra_repr(self) -> str:
         """Return the options."""
