@@ -80,7 +80,7 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
     _points: "asymmetric_loss binary_cross_entropy_with_logits gamma_loss huber_loss l1_loss "
     "log_cosh_loss mape_loss mse_loss msle_loss multilabel_soft_margin_loss poisson_nll_loss "
     "pseudo_huber_loss quantile_loss ranking_softmax_loss sigmoid_focal_loss smooth_l1_loss "
-    "tweedie_loss cosine_similarity_loss soft_cross_entropy",
+    "smooth_quantile_loss tweedie_loss cosine_similarity_loss soft_cross_entropy",
     _classes: "cross_entropy focal_loss poly1_cross_entropy sparsemax_loss multi_margin_loss "
     "categorical_hinge_loss zero_one_loss",
     _signs: "hinge_loss squared_hinge_loss exponential_loss soft_margin_loss logistic_loss "

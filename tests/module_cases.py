@@ -32,6 +32,12 @@ POINTWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
         (Z, P),
         {"weight": V[:, None], "pos_weight": W, "reduction": "sum"},
     ),
+    (
+        "BCEWithLogitsLoss",
+        "binary_cross_entropy_with_logits",
+        (Z, P),
+        {"pos_weight": W, "label_smoothing": 0.2, "reduction": "none"},
+    ),
     ("SoftMarginLoss", "soft_margin_loss", (Z, SIGNS), {"reduction": "sum"}),
     ("LogisticLoss", "logistic_loss", (Z, SIGNS), {}),
     ("KLDivLoss", "kl_div", (Z, P), {"reduction": "batchmean"}),
@@ -141,6 +147,12 @@ WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("CPOLoss", "cpo_loss", (Z, P), {"beta": 0.5, "reduction": "none"}),
     ("ORPOLoss", "orpo_loss", (-P, P - 2), {"beta": 0.5, "reduction": "none"}),
     ("KTOLoss", "kto_loss", (Z, P, SIGNS > 0), {"beta": 0.5, "kl": 0.25}),
+    (
+        "SmoothQuantileLoss",
+        "smooth_quantile_loss",
+        (Z, P),
+        {"quantile": 0.9, "alpha": 0.5, "reduction": "sum"},
+    ),
     ("QuantileLoss", "quantile_loss", (Z, P), {"quantile": 0.9, "reduction": "none"}),
     ("MSLELoss", "msle_loss", (P, Z.exp()), {"reduction": "sum"}),
     ("MAPELoss", "mape_loss", (Z, P), {"reduction": "sum"}),
@@ -153,7 +165,7 @@ WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
         "SigmoidFocalLoss",
         "sigmoid_focal_loss",
         (Z, P),
-        {"alpha": None, "gamma": 1.5, "reduction": "sum"},
+        {"alpha": None, "gamma": 1.5, "label_smoothing": 0.1, "reduction": "sum"},
     ),
     (
         "AsymmetricLoss",
@@ -162,8 +174,8 @@ WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
         {"gamma_neg": 2.0, "gamma_pos": 0.5, "clip": 0.25, "reduction": "sum"},
     ),
     ("ZeroOneLoss", "zero_one_loss", (SIGNS, SIGNS.flip(0)), {"reduction": "sum"}),
-    ("JSDivLoss", "js_div", (Z, P.log()), {"beta": 0.25, "reduction": "sum"}),
-    ("TotalVariationLoss", "total_variation_loss", (P, P.flip(0)), {"reduction": "sum"}),
+    ("JSDivLoss", "js_div", (Z, P.log()), {"beta": 0.25, "reduction": "batchmean"}),
+    ("TotalVariationLoss", "total_variation_loss", (P, P.flip(0)), {"reduction": "batchmean"}),
 ]
 
 #: Losses of embeddings, with options that are not the defaults.

@@ -81,13 +81,26 @@ class Loss:
     reductions: tuple[str, ...] = ("none", "mean", "sum")
 
 
+def _smooth_quantile(x: Any, t: Any, quantile: float = 0.5, alpha: float = 0.1) -> Any:
+    """Zheng (2011), equation 5."""
+    return quantile * (t - x) + alpha * torch.log1p(torch.exp(-(t - x) / alpha))
+
+
 def _each(function: Callable[..., Any]) -> Callable[..., Any]:
     """A loss of torch.nn.functional without reduction."""
     return lambda *arrays, **options: function(*arrays, reduction="none", **options)
 
 
-def _focal(x: Any, t: Any, alpha: float | None = 0.25, gamma: float = 2.0) -> Any:
+def _binary_cross_entropy(x: Any, t: Any, label_smoothing: float = 0.0, **options: Any) -> Any:
+    t = t * (1 - label_smoothing) + label_smoothing / 2
+    return F.binary_cross_entropy_with_logits(x, t, reduction="none", **options)
+
+
+def _focal(
+    x: Any, t: Any, alpha: float | None = 0.25, gamma: float = 2.0, label_smoothing: float = 0.0
+) -> Any:
     """torchvision.ops.sigmoid_focal_loss."""
+    t = t * (1 - label_smoothing) + label_smoothing / 2
     p = torch.sigmoid(x)
     surprise = F.binary_cross_entropy_with_logits(x, t, reduction="none")
     loss = surprise * (1 - (p * t + (1 - p) * (1 - t))) ** gamma
@@ -198,6 +211,13 @@ LOSSES: dict[str, Loss] = {
         formula=lambda x, t: (x - t) + F.softplus(-2 * (x - t)) - np.log(2),
         hessian=True,
     ),
+    "smooth_quantile_loss": Loss(
+        (REAL, REAL),
+        ({}, {"quantile": 0.9, "alpha": 1.0}, {"quantile": 0.0, "alpha": 0.03}),
+        formula=_smooth_quantile,
+        bad={"quantile": NO_FRACTION, "alpha": NOT_POSITIVE},
+        hessian=True,
+    ),
     "quantile_loss": Loss(
         (REAL, REAL),
         ({}, {"quantile": 0.1}, {"quantile": 0.9}),
@@ -251,9 +271,15 @@ LOSSES: dict[str, Loss] = {
     "binary_cross_entropy": Loss((PROBABILITY, LABEL), torch=_each(F.binary_cross_entropy)),
     "binary_cross_entropy_with_logits": Loss(
         (LOGIT, LABEL),
-        ({}, {"pos_weight": POSITIVE}),
-        torch=_each(F.binary_cross_entropy_with_logits),
+        (
+            {},
+            {"pos_weight": POSITIVE},
+            {"label_smoothing": 0.1},
+            {"label_smoothing": 1.0, "pos_weight": POSITIVE},
+        ),
+        torch=_binary_cross_entropy,
         scikit=scikit.HalfBinomialLoss,
+        bad={"label_smoothing": NO_FRACTION},
         hessian=True,
     ),
     "hinge_loss": Loss((REAL, SIGN), formula=lambda x, t: (1 - t * x).clamp(min=0), hessian=True),
@@ -271,9 +297,11 @@ LOSSES: dict[str, Loss] = {
             {"gamma": 1.0, "alpha": 0.75},
             {"gamma": 0.5},
             {"gamma": 3.7, "alpha": None},
+            {"label_smoothing": 0.1},
+            {"label_smoothing": 0.3, "gamma": 0.5, "alpha": None},
         ),
         formula=_focal,
-        bad={"alpha": NO_FRACTION, "gamma": NEGATIVE},
+        bad={"alpha": NO_FRACTION, "gamma": NEGATIVE, "label_smoothing": NO_FRACTION},
         hessian=True,
     ),
     "asymmetric_loss": Loss(
@@ -293,9 +321,12 @@ LOSSES: dict[str, Loss] = {
         ({}, {"beta": 0.0}, {"beta": 1.0}, {"beta": 0.1}),
         formula=_js,
         bad={"beta": NO_FRACTION},
+        reductions=("none", "mean", "sum", "batchmean"),
     ),
     "total_variation_loss": Loss(
-        (PROBABILITY, PROBABILITY), formula=lambda p, t: 0.5 * (p - t).abs()
+        (PROBABILITY, PROBABILITY),
+        formula=lambda p, t: 0.5 * (p - t).abs(),
+        reductions=("none", "mean", "sum", "batchmean"),
     ),
     # ---- Ranking
     "margin_ranking_loss": Loss(

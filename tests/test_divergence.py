@@ -1,4 +1,4 @@
-"""The reduction "batchmean" of kl_div, at its edges."""
+"""The reduction "batchmean" of divergences, at its edges."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 import fusedloss as fl
+from fusedloss.torch import functional
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (7,), (), (2, 3, 5), (3, 0), (0, 3)], ids=str)
@@ -26,6 +27,31 @@ def test_batchmean_is_torch_s(shape: tuple[int, ...], rng: np.random.Generator) 
     np.testing.assert_allclose(gradient, tensor.grad.numpy(), rtol=1e-15)
 
 
+OTHERS = ["js_div", "total_variation_loss"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("shape", [(4, 3), (7,), (), (2, 3, 5), (3, 0), (0, 3)], ids=str)
+def test_batchmean_is_kl_div_s(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    """The same reduction of other losses, of arrays and of tensors."""
+    x, t = (np.asarray(-rng.exponential(size=shape)) for _ in range(2))
+    if name == "total_variation_loss":
+        x, t = np.exp(x), np.exp(t)
+    function, rows = getattr(fl, name), shape[0] if shape else 1
+    value, gradient = fl.value_and_grad(function)(x, t, reduction="batchmean")
+    if rows:
+        expected = fl.value_and_grad(function)(x, t, reduction="sum", grad_output=1 / rows)
+        np.testing.assert_allclose(value, expected[0] / rows, rtol=1e-14)
+        np.testing.assert_allclose(gradient, expected[1], rtol=1e-14)
+    else:
+        assert np.isnan(value)
+    tensor = torch.tensor(x, requires_grad=True)
+    loss = getattr(functional, name)(tensor, torch.tensor(t), reduction="batchmean")
+    np.testing.assert_array_equal(loss.detach().numpy(), value)
+    (found,) = torch.autograd.grad(loss, tensor, create_graph=True)
+    np.testing.assert_allclose(found.detach().numpy(), gradient, rtol=1e-12)
+
+
 def test_batchmean_counts_the_rows_of_the_prediction() -> None:
     log_probs, target = np.log([[0.25, 0.75]]), np.full((4, 2), 0.5)
     total = fl.kl_div(log_probs, target, reduction="sum")
@@ -34,5 +60,7 @@ def test_batchmean_counts_the_rows_of_the_prediction() -> None:
 
 @pytest.mark.parametrize("reduction", ["max", None, 1])
 def test_reductions(reduction: Any) -> None:
-    with pytest.raises(ValueError, match="expected 'none', 'mean', 'sum' or 'batchmean'"):
-        fl.kl_div([0.0], [1.0], reduction=reduction)
+    match = "expected 'none', 'mean', 'sum' or 'batchmean'"
+    for name in ("kl_div", *OTHERS):
+        with pytest.raises(ValueError, match=match):
+            getattr(fl, name)([0.0], [1.0], reduction=reduction)

@@ -129,7 +129,7 @@ def test_reduction(name: str, reduction: Any) -> None:
 @pytest.mark.parametrize(
     "name", [name for name, loss in LOSSES.items() if "batchmean" not in loss.reductions]
 )
-def test_batchmean_is_kl_div_s(name: str) -> None:
+def test_batchmean_is_of_distributions(name: str) -> None:
     assert_raises(name, ValueError, "(?s)reduction.*batchmean", reduction="batchmean")
 
 

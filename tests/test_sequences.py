@@ -100,6 +100,35 @@ def assert_right(batch: Batch, grad_output: Any = None, **options: Any) -> None:
 # ---- Numbers -----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("isa")
+@each_dtype
+@each_reduction
+def test_weights_of_sequences(reduction: str, dtype: str, rng: np.random.Generator) -> None:
+    """A sequence of weight 0 may hold anything, and have too few frames for its labels."""
+    batch = draw(rng, 40, [7, 8, 30, 15, 3], 11, dtype)
+    batch.input_lengths[2] = 20
+    v = np.array([0.5, 2.0, 0.0, 1.0, 0.0])
+    expected = differentiated(*batch, sample_weight=v, reduction=reduction)
+    for given in (v, v.astype(dtype)):
+        assert_right(batch, sample_weight=given, reduction=reduction)
+    batch.log_probs[:, [2, 4]] = np.nan
+    value, gradient = differentiated(*batch, sample_weight=v, reduction=reduction)
+    assert_same_bits(np.asarray(value), np.asarray(expected[0]))
+    assert_same_bits(gradient, expected[1])
+    assert np.all(gradient[:, [2, 4]] == 0)
+    assert np.isfinite(np.asarray(value).astype(float)).all()
+
+
+def test_bad_weights_of_sequences(rng: np.random.Generator) -> None:
+    batch = draw(rng, 9, [3, 2], 4)
+    for weight, error, match in (
+        (np.ones(3), ValueError, r"sample_weight has shape \(3,\): expected \(2,\)"),
+        (np.ones(2, int), TypeError, "sample_weight has dtype int64: expected a float dtype"),
+    ):
+        with pytest.raises(error, match=match):
+            fl.ctc_loss(*batch, sample_weight=weight)
+
+
 def spelled(path: tuple[int, ...], blank: int) -> tuple[int, ...]:
     return tuple(label for label, _ in itertools.groupby(path) if label != blank)
 

@@ -72,6 +72,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "ranking": lambda z, **r: F.margin_ranking_loss(z, TEACHER, SIGNS, 0.1, **r),
     "log cosh": lambda z, **r: F.log_cosh_loss(z, TEACHER, weight=W, **r),
     "pseudo-Huber": lambda z, **r: F.pseudo_huber_loss(z, TEACHER, delta=0.5, **r),
+    "smooth quantile": lambda z, **r: F.smooth_quantile_loss(z, TEACHER, quantile=0.3, **r),
     "quantile": lambda z, **r: F.quantile_loss(z, TEACHER, quantile=0.3, **r),
     "squared logarithmic": lambda z, **r: F.msle_loss(z.exp(), P, **r),
     "percentage": lambda z, **r: F.mape_loss(z, TEACHER, **r),

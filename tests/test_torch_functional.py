@@ -564,6 +564,7 @@ OWN: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("cpo_loss", (P,), {"beta": 2}),
     ("kto_loss", (P, SIGNS > 0), {"beta": 2.0, "kl": 0.5}),
     ("quantile_loss", (Z,), {"quantile": 0.9}),
+    ("smooth_quantile_loss", (Z,), {"quantile": 0.9, "alpha": 0.5}),
     ("quantile_loss", (Y[:, None],), {"quantile": 0}),
     ("msle_loss", (Z,), {}),
     ("mape_loss", (Z,), {"weight": W}),
@@ -707,6 +708,7 @@ IN_BOTH: list[tuple[str, tuple[Tensor, Tensor], dict[str, Any]]] = [
     ("cpo_loss", (Z, P), {"beta": 2.0}),
     ("orpo_loss", (-P, P - 2), {"beta": 2.0}),
     ("quantile_loss", (Z, P), {"quantile": 0.75}),
+    ("smooth_quantile_loss", (Z, P), {"quantile": 0.75, "alpha": 0.5}),
     ("msle_loss", (Z.exp(), P), {}),
     ("mape_loss", (Z, P), {}),
     ("gamma_loss", (Z, P), {}),
@@ -876,8 +878,9 @@ def test_sample_weights_of_other_shapes_are_named(name: str) -> None:
     arguments = {
         k: torch.from_numpy(given[ours]) for k, ours in names.items() if is_array(given.get(ours))
     }
-    weight = torch.ones(ROWS)
+    weight = torch.ones(1 if name == "ctc_loss" else ROWS)
     getattr(F, name)(**arguments, sample_weight=weight)
-    for wrong in (weight[:1], weight[:, None], weight[None]):
+    shorter = weight[:1] if len(weight) > 1 else torch.ones(2)
+    for wrong in (shorter, weight[:, None], weight[None]):
         with pytest.raises((ValueError, RuntimeError), match=r"sample_weight|size|shape"):
             getattr(F, name)(**arguments, sample_weight=wrong)

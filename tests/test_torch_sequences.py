@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import fusedloss.torch as front
 from fusedloss.torch import functional as F
 from torch_parts import (
     DTYPES,
@@ -226,10 +227,39 @@ def test_compiled() -> None:
     torch.testing.assert_close(compiled(F.ctc_loss), compiled(T.ctc_loss), rtol=1e-13, atol=1e-15)
 
 
+@every_dtype
+@every_reduction
+@pytest.mark.parametrize("alone", [False, True])
+def test_weights_of_sequences(alone: bool, reduction: str, dtype: torch.dtype) -> None:
+    """The kernel's loss and gradients, torch's formula for second ones, and the module."""
+    x, *others = single(draw(dtype)) if alone else draw(dtype)
+    v = torch.tensor(1.5) if alone else torch.tensor([0.5, 2.0, 0.0])
+    options: dict[str, Any] = {"reduction": reduction, "sample_weight": v}
+    inputs = leaf(x)
+    loss = F.ctc_loss(inputs, *others, **options)
+    assert by_kernel(loss)
+    losses = T.ctc_loss(x.double(), *others, reduction="none") * v
+    if reduction == "mean":
+        losses = (losses / others[2].clamp(min=1)).sum() / v.sum()
+    truth = losses.sum() if reduction == "sum" else losses
+    assert_close(loss.detach(), truth, 3 * len(x))
+    module = front.CTCLoss(reduction=reduction)
+    assert torch.equal(module(x, *others, v), loss.detach())
+    (gradient,) = torch.autograd.grad(loss.sum(), inputs)
+    if dtype is torch.float64:
+        formula = F.ctc_loss(inputs, *others, **options).sum()
+        (again,) = torch.autograd.grad(formula, inputs, create_graph=True)
+        torch.testing.assert_close(again, gradient, rtol=1e-10, atol=1e-12)
+    torch._dynamo.reset()
+    compiled = torch.compile(F.ctc_loss, backend="aot_eager", fullgraph=True)
+    assert torch.equal(compiled(x, *others, **options), loss.detach())
+
+
 def test_torch_signature() -> None:
-    """torch's parameters, defaults and order, and no others."""
+    """torch's parameters, defaults and order, and a weight by keyword."""
     described = [
         [(p.name, p.default, p.kind) for p in inspect.signature(each).parameters.values()]
         for each in (F.ctc_loss, T.ctc_loss)
     ]
-    assert described[0] == described[1]
+    assert described[0][:-1] == described[1]
+    assert described[0][-1] == ("sample_weight", None, inspect.Parameter.KEYWORD_ONLY)

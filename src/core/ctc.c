@@ -32,11 +32,19 @@ static fl_status check_arguments(const fl_ctc_args *args) {
     return FL_OK;
 }
 
+/* The sum of the sequences' weights. */
+static double all_weights(const fl_ctc_args *args) {
+    if (!args->sample_weight) return (double)args->sequences;
+    double sum = 0;
+    for (int64_t n = 0; n < args->sequences; n++) sum += args->sample_weight[n];
+    return sum;
+}
+
 static fl_status combine(void *arguments, const fl_partial *partials, int64_t tasks) {
     fl_ctc_args *args = arguments;
     double sum = 0;
     for (int64_t task = 0; task < tasks; task++) sum += partials[task].sum;
-    args->value = args->reduction == FL_MEAN ? sum / (double)tasks : sum;
+    args->value = args->reduction == FL_MEAN ? sum / all_weights(args) : sum;
     return FL_OK;
 }
 
@@ -58,7 +66,7 @@ fl_status fl_ctc_program(fl_ctc_args *args, fl_program *program) {
         work += (double)states * STATE_WORK;
     }
     if (!args->gradient.data) table = 0;
-    args->plan.scale = args->grad_output_value / (args->reduction == FL_MEAN ? (double)sequences : 1);
+    args->plan.scale = args->grad_output_value / (args->reduction == FL_MEAN ? all_weights(args) : 1);
     /* the states, the skips and emissions of labels, the table, a frame and its gradient: ctc.inc */
     const int64_t values[] = {2 * (most + lanes), most + lanes, most, table, args->classes, args->classes};
     *program = (fl_program){.stages = 1, .work = work};

@@ -121,6 +121,7 @@ from fusedloss.regression import (
     pseudo_huber_loss,
     quantile_loss,
     smooth_l1_loss,
+    smooth_quantile_loss,
     tweedie_loss,
 )
 from fusedloss.runtime import (
@@ -275,6 +276,7 @@ __all__ = [
     "sigmoid_focal_loss",
     "simpo_loss",
     "smooth_l1_loss",
+    "smooth_quantile_loss",
     "soft_cross_entropy",
     "soft_margin_loss",
     "soft_triple_loss",

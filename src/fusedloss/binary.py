@@ -87,6 +87,7 @@ def binary_cross_entropy_with_logits(
     target: ArrayLike,
     *,
     pos_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
     weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
@@ -106,6 +107,9 @@ def binary_cross_entropy_with_logits(
     pos_weight : array of real numbers, optional
         What the part of the class 1 is multiplied by, :math:`u`: one per label on the last axis, or
         of any shape that broadcasts; 1 if absent.
+    label_smoothing : float from 0 to 1, default 0
+        The share :math:`\varepsilon` of each label that becomes 1/2: :math:`t` is
+        :math:`(1 - \varepsilon)\, t + \varepsilon / 2` then.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
@@ -146,7 +150,8 @@ def binary_cross_entropy_with_logits(
     if pos_weight is not None:
         operands["pos_weight"] = pos_weight
     row = "binary_cross_entropy_with_logits"
-    return pointwise(row, operands, (), weight, reduction, num_threads, where=where)
+    parameters = (_check.in_range("label_smoothing", label_smoothing, 0, 1),)
+    return pointwise(row, operands, parameters, weight, reduction, num_threads, where=where)
 
 
 @loss("scores", "target", hessian=True)
@@ -397,6 +402,7 @@ def sigmoid_focal_loss(
     *,
     alpha: float | None = 0.25,
     gamma: float = 2.0,
+    label_smoothing: float = 0.0,
     weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
@@ -423,6 +429,9 @@ def sigmoid_focal_loss(
         None: both 1.
     gamma : float in [0, 64], default 2
         How much well-classified elements count less; 0 gives the cross-entropy.
+    label_smoothing : float from 0 to 1, default 0
+        The share :math:`\varepsilon` of each label that becomes 1/2: :math:`t` is
+        :math:`(1 - \varepsilon)\, t + \varepsilon / 2` then.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
         An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
@@ -468,6 +477,7 @@ def sigmoid_focal_loss(
     parameters = (
         OFF if alpha is None else _check.in_range("alpha", alpha, 0, 1),
         _check.in_range("gamma", gamma, 0, _check.MOST_GAMMA),
+        _check.in_range("label_smoothing", label_smoothing, 0, 1),
     )
     return pointwise(
         "sigmoid_focal_loss", operands, parameters, weight, reduction, num_threads, where=where

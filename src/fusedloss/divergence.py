@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from fusedloss import _check
 from fusedloss._lower.loss import loss
 from fusedloss._lower.pointwise import pointwise
-from fusedloss._types import Call, Reduction
+from fusedloss._types import Call
 
 
 @loss("log_probs", "target")
@@ -93,7 +93,7 @@ def js_div(
     beta: float = 0.5,
     weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: Literal["none", "mean", "sum", "batchmean"] = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""Generalised Jensen-Shannon divergence of log-probabilities.
@@ -120,8 +120,9 @@ def js_div(
     where : array of bools, optional
         Which elements take part, of any shape that broadcasts; all do if absent. The others are
         left out, whatever they hold: no loss, no part in the mean, zero gradient.
-    reduction : {"mean", "sum", "none"}, default "mean"
-        "mean" divides by the number of elements.
+    reduction : {"mean", "sum", "batchmean", "none"}, default "mean"
+        "mean" divides by the number of elements, "batchmean" by the length of the first axis, which
+        gives the divergence of the rows' distributions.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -158,7 +159,10 @@ def js_div(
     """
     operands = {"log_probs": log_probs, "log_target": log_target}
     parameters = (_check.in_range("beta", beta, 0, 1),)
-    return pointwise("js_div", operands, parameters, weight, reduction, num_threads, where=where)
+    mode, divisor = _check.batch_mean("log_probs", log_probs, reduction)
+    return pointwise(
+        *("js_div", operands, parameters, weight, mode, num_threads), where=where, divisor=divisor
+    )
 
 
 @loss("probs", "target")
@@ -168,7 +172,7 @@ def total_variation_loss(
     *,
     weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: Literal["none", "mean", "sum", "batchmean"] = "mean",
     num_threads: int | None = None,
 ) -> Call:
     r"""Total variation distance: :math:`\frac12 |p - q|`.
@@ -185,8 +189,9 @@ def total_variation_loss(
     where : array of bools, optional
         Which elements take part, of any shape that broadcasts; all do if absent. The others are
         left out, whatever they hold: no loss, no part in the mean, zero gradient.
-    reduction : {"mean", "sum", "none"}, default "mean"
-        "mean" divides by the number of elements.
+    reduction : {"mean", "sum", "batchmean", "none"}, default "mean"
+        "mean" divides by the number of elements, "batchmean" by the length of the first axis, which
+        gives the divergence of the rows' distributions.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -215,6 +220,6 @@ def total_variation_loss(
     0.25
     """
     operands = {"probs": probs, "target": target}
-    return pointwise(
-        "total_variation_loss", operands, (), weight, reduction, num_threads, where=where
-    )
+    row = "total_variation_loss"
+    mode, divisor = _check.batch_mean("probs", probs, reduction)
+    return pointwise(row, operands, (), weight, mode, num_threads, where=where, divisor=divisor)

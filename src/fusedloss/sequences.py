@@ -19,6 +19,7 @@ def ctc_loss(
     blank: int = 0,
     reduction: Reduction = "mean",
     zero_infinity: bool = False,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Call:
     r"""Connectionist temporal classification: label sequences without an alignment to the frames.
@@ -43,10 +44,13 @@ def ctc_loss(
         The class that stands for no label.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides each loss by the sequence's number of labels, or 1 if it has none, and their
-        sum by the number of sequences.
+        sum by the number of sequences, or the sum of their weights.
     zero_infinity : bool, default False
         Infinite losses, and their gradients, are 0: those of sequences that are too short for
         their labels.
+    sample_weight : array of floats, shape (N,), optional
+        What the loss of each sequence is multiplied by; ones if absent. A sequence of weight 0 adds
+        nothing to the loss and has a zero gradient, whatever it holds.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`. A sequence is worked on by one.
 
@@ -93,5 +97,5 @@ def ctc_loss(
     """
     return ctc, (
         *(log_probs, targets, input_lengths, target_lengths),
-        *(blank, zero_infinity, reduction, num_threads),
+        *(blank, zero_infinity, reduction, num_threads, sample_weight),
     )

@@ -53,6 +53,7 @@ from reference.regression import (
     pseudo_huber_loss,
     quantile_loss,
     smooth_l1_loss,
+    smooth_quantile_loss,
     tweedie_loss,
 )
 from reference.segmentation import (
@@ -155,6 +156,7 @@ __all__ = [
     "sigmoid_focal_loss",
     "simpo_loss",
     "smooth_l1_loss",
+    "smooth_quantile_loss",
     "soft_cross_entropy",
     "soft_margin_loss",
     "softmax",

@@ -29,20 +29,30 @@ def binary_cross_entropy(probs: Numbers, target: Numbers) -> Terms:
     return Terms(value, (slope, log_q - log_p))
 
 
+def smoothed(target: Numbers, label_smoothing: float) -> Numbers:
+    """Labels of which a share has become 1/2."""
+    return target * (1 - label_smoothing) + label_smoothing / 2 if label_smoothing else target
+
+
 @pointwise("logits", "target")
 def binary_cross_entropy_with_logits(
-    logits: Numbers, target: Numbers, *, pos_weight: Numbers = None
+    logits: Numbers,
+    target: Numbers,
+    *,
+    pos_weight: Numbers = None,
+    label_smoothing: float = 0.0,
 ) -> Terms:
-    """w t log(1 + exp(-z)) + (1 - t) log(1 + exp(z)), w = pos_weight."""
+    """w y log(1 + exp(-z)) + (1 - y) log(1 + exp(z)), w = pos_weight, y = (1 - s) t + s / 2."""
     w = 1 if pos_weight is None else pos_weight
-    positive, negative = w * target, 1 - target
+    y = smoothed(target, label_smoothing)
+    positive, negative = w * y, 1 - y
     p, q = sigmoid(logits), sigmoid(-logits)
     value = product(positive, softplus(-logits)) + product(negative, softplus(logits))
     # without pos_weight the two logarithms differ by z
     target_slope = -logits if pos_weight is None else w * softplus(-logits) - softplus(logits)
     return Terms(
         value,
-        (negative * p - positive * q, target_slope),
+        (negative * p - positive * q, (1 - label_smoothing) * target_slope),
         (positive + negative) * p * q,
     )
 
@@ -81,13 +91,19 @@ def soft_margin_loss(input: Numbers, target: Numbers) -> Terms:
 
 @pointwise("logits", "target")
 def sigmoid_focal_loss(
-    logits: Numbers, target: Numbers, *, alpha: float | None = 0.25, gamma: float = 2.0
+    logits: Numbers,
+    target: Numbers,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    label_smoothing: float = 0.0,
 ) -> Terms:
     """a u^gamma b: b the binary cross-entropy, u = t (1 - p) + (1 - t) p, a = t alpha + ...
 
     With r = u'/u its gradient is a u^gamma (gamma r b + b').
     """
-    t, other = target, 1 - target
+    t = smoothed(target, label_smoothing)
+    other = 1 - t
     p, q = sigmoid(logits), sigmoid(-logits)
     b = product(t, softplus(-logits)) + product(other, softplus(logits))
     b_slope, variance = other * p - t * q, p * q
@@ -102,6 +118,7 @@ def sigmoid_focal_loss(
     slope = gamma * rise + b_slope
     hessian = gamma * product(r, slope) + gamma * (product(r_slope, b) + r * b_slope) + variance
     target_slope = a_slope * b + a * (gamma * (q - p) * b_over_u - logits)
+    target_slope = (1 - label_smoothing) * target_slope
     return Terms(
         a * product(focus, b),
         (a * product(focus, slope), product(focus, target_slope)),

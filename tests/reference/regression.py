@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reference.elementary import sign
+from reference.elementary import sigmoid, sign
 from reference.pointwise import Terms, pointwise
 from rounding import Numbers
 
@@ -57,6 +57,20 @@ def pseudo_huber_loss(input: Numbers, target: Numbers, *, delta: float = 1.0) ->
     slope = np.where(far, delta * sign(d), d / root)
     value = np.where(far, np.abs(d), d * (d / (1 + root)))
     return Terms(value, (slope, -slope), 1 / (root * root * root))
+
+
+@pointwise("input", "target")
+def smooth_quantile_loss(
+    input: Numbers, target: Numbers, *, quantile: float = 0.5, alpha: float = 0.1
+) -> Terms:
+    """q (t - x) + alpha log(1 + exp((x - t) / alpha)), the two lines without a difference."""
+    d = input - target
+    z = d / alpha
+    line = np.where(d > 0, 1 - quantile, -quantile) * d
+    share, rest = sigmoid(z), sigmoid(-z)
+    slope = np.where(d > 0, (1 - quantile) - rest, share - quantile)
+    value = line + alpha * np.log1p(np.exp(-np.abs(z)))
+    return Terms(value, (slope, -slope), share * rest / alpha)
 
 
 @pointwise("input", "target")

@@ -20,6 +20,7 @@ def ctc_loss(
     blank: int = 0,
     reduction: str = "mean",
     zero_infinity: bool = False,
+    sample_weight: ArrayLike | None = None,
     grad_output: Any = 1.0,
 ) -> Result:
     """Of (T, N, C) or (T, C), in float64."""
@@ -33,11 +34,12 @@ def ctc_loss(
         losses[n], gradient[:t, n] = _sequence(batch[:t, n], labels[:count], blank)
         if zero_infinity and losses[n] == np.inf:
             losses[n], gradient[:, n] = 0, 0
-    share = np.ones(len(lengths))
-    if reduction == "mean":
-        share = 1 / np.maximum(lengths, 1) / len(lengths)
+    v = np.ones(len(lengths)) if sample_weight is None else np.ravel(sample_weight).astype(float)
+    share = v / np.maximum(lengths, 1) / v.sum() if reduction == "mean" else v
+    losses = share * np.where(v == 0, 0, losses)
+    gradient = np.where((v == 0)[:, np.newaxis], 0, gradient)
     gradient *= (np.ravel(grad_output) * share)[:, np.newaxis]
-    value = losses.reshape(x.shape[1:-1]) if reduction == "none" else (share * losses).sum()
+    value = losses.reshape(x.shape[1:-1]) if reduction == "none" else losses.sum()
     return Result(value, gradient.reshape(x.shape))
 
 

@@ -6,7 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusedloss._check.operands import as_array, as_plain, as_prediction, first_bad
+from fusedloss._check.operands import (
+    as_array,
+    as_floats,
+    as_plain,
+    as_prediction,
+    first_bad,
+)
 from fusedloss._check.options import flag, integer, num_threads, reduction
 from fusedloss._types import Array
 
@@ -23,6 +29,7 @@ class CTCCall(NamedTuple):
     zero_infinity: bool
     reduction: str
     num_threads: int | None
+    sample_weight: Array | None = None  # contiguous float64
 
 
 def ctc(
@@ -34,6 +41,7 @@ def ctc(
     zero_infinity: Any,
     reduction_name: Any,
     threads: Any,
+    sample_weight: Any = None,
 ) -> CTCCall:
     """Check a call; a single sequence gets the batch axis that it lacks."""
     given = as_prediction("log_probs", log_probs)
@@ -76,7 +84,20 @@ def ctc(
         zero_infinity=flag("zero_infinity", zero_infinity),
         reduction=reduction(reduction_name),
         num_threads=num_threads(threads),
+        sample_weight=_weights(sample_weight, given.shape[1:-1]),
     )
+
+
+def _weights(sample_weight: Any, expected: tuple[int, ...]) -> Array | None:
+    """Return the weights of sequences as the kernels take them."""
+    if sample_weight is None:
+        return None
+    array = as_floats("sample_weight", sample_weight)
+    if array.shape != expected:
+        raise ValueError(
+            f"sample_weight has shape {array.shape}: expected {expected}, one per sequence"
+        )
+    return np.ascontiguousarray(array, np.float64).reshape(-1)
 
 
 def _lengths(

@@ -181,6 +181,7 @@ cdef extern from "fusedloss.h" nogil:
         const int64_t *first_labels
         const int64_t *input_lengths
         const int64_t *target_lengths
+        const double *sample_weight
         fl_input grad_output
         int64_t frames, sequences, classes
         int64_t blank

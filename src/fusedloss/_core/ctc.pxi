@@ -2,7 +2,7 @@
 
 cdef struct CTCArrays:
     Array log_probs, labels, first_labels, input_lengths, target_lengths, grad_output
-    Array gradient, loss
+    Array sample_weight, gradient, loss
 
 
 def ctc(call, grad_output=1.0, gradient=None):
@@ -33,6 +33,8 @@ cdef object ctc_on_arrays(object call, object grad_output, object gradient, CTCA
     args.first_labels = <const int64_t *>held(call.first_labels, &arrays.first_labels)
     args.input_lengths = <const int64_t *>held(call.input_lengths, &arrays.input_lengths)
     args.target_lengths = <const int64_t *>held(call.target_lengths, &arrays.target_lengths)
+    if call.sample_weight is not None:
+        args.sample_weight = <const double *>held(call.sample_weight, &arrays.sample_weight)
     args.blank = call.blank
     args.zero_infinity = call.zero_infinity
     args.reduction = REDUCTIONS[call.reduction]

@@ -18,6 +18,7 @@ def ctc(
     zero_infinity: Any,
     reduction: Any,
     num_threads: Any,
+    sample_weight: Any = None,
     gradient: bool = False,
     grad_output: Any = None,
     out: Any = None,
@@ -25,7 +26,7 @@ def ctc(
     """Value, or (value, gradient)."""
     call = _check.ctc(
         *(log_probs, targets, input_lengths, target_lengths),
-        *(blank, zero_infinity, reduction, num_threads),
+        *(blank, zero_infinity, reduction, num_threads, sample_weight),
     )
     given = np.asarray(log_probs)
     losses = given.shape[1:-1]
@@ -36,6 +37,7 @@ def ctc(
     if out is not None:
         inputs = {"targets": targets, "grad_output": grad_output}
         inputs |= {"input_lengths": input_lengths, "target_lengths": target_lengths}
+        inputs["sample_weight"] = sample_weight
         _check.as_output("out", out, "log_probs", given, inputs)
         place = _check.place(out.reshape(call.log_probs.shape), call.log_probs)
     elif gradient:

@@ -141,6 +141,9 @@ KINDS: dict[str, Kind] = {
     "pseudo_huber_loss": Kind(auto="constant", curvature=lambda options: 1.0),
     "quantile_loss": Kind(auto="constant", kinked=levels, initial=constants.quantile),
     "sigmoid_focal_loss": Kind(**_SHARES, auto="gauss_newton"),
+    "smooth_quantile_loss": Kind(
+        auto="constant", curvature=lambda options: 0.25 / options.get("alpha", 0.1)
+    ),
     "smooth_l1_loss": Kind(auto="constant", curvature=lambda options: 1 / options.get("beta", 1.0)),
     "soft_margin_loss": Kind(sigmoid, curvature=lambda options: 0.25, target="sign"),
     "squared_hinge_loss": Kind(auto="constant", curvature=lambda options: 2.0, target="sign"),

@@ -90,6 +90,10 @@ def numbers(tensor: Tensor) -> Tensor:
     return tensor.view(torch.uint8) if tensor.dtype is torch.bool else tensor
 
 
+#: Losses of distributions in rows, of which there is a mean: "batchmean".
+DISTRIBUTIONS = ("js_div", "total_variation_loss")
+
+
 def own_loss(
     loss: Callable[..., Any],
     formula: Callable[..., Tensor],
@@ -111,13 +115,16 @@ def own_loss(
     operands, named = tuple(map(numbers, operands)), named or {}
     if not operands[0].is_floating_point():
         raise TypeError(f"the prediction has dtype {operands[0].dtype}: expected floating point")
-    record = lookup(loss)
+    record, rows = lookup(loss), 0
     if where is None and operated_pointwise(loss.__name__, *operands, weight):
         given = dict(zip(record.parameters, operands, strict=False)) | named
         result: Tensor = operate(
             loss.__name__, weight=weight, reduction=reduction, **given, **options
         )
         return result
+    if reduction == "batchmean" and record.name in DISTRIBUTIONS:
+        rows = operands[0].shape[0] if operands[0].dim() else 1
+        reduction = "sum" if rows else "mean"
     threads = {"num_threads": TRACED} if is_compiling() else {}
     (lowered,) = record.lower(
         *operands, weight=weight, reduction=reduction, **named, **options, **threads
@@ -125,12 +132,12 @@ def own_loss(
     losses, mode = partial(formula, **options), _check.reduction(reduction)
     call = Pointwise(
         lowered.name,
-        partial(_by_formula, losses, mode, where is not None, lowered.weighted_mean),
+        partial(_by_formula, losses, mode, where is not None, lowered.weighted_mean, rows),
         reduction,
         lowered.parameters,
         len(record.differentiable),
         lowered.weighted_mean,
-        lowered.divisor,
+        rows or lowered.divisor,
         masked=where is not None,
     )
     if where is not None:
@@ -166,10 +173,14 @@ def _by_formula(
     reduction: str,
     masked: bool,
     weighted_mean: bool,
+    rows: int,
     prediction: Tensor,
     *others: Tensor | None,
 ) -> Tensor:
-    """Compute losses in float32 or float64, weigh and reduce them; masked: a mask comes last."""
+    """Compute losses in float32 or float64, weigh and reduce them; masked: a mask comes last.
+
+    A sum is divided by the rows, if there are some.
+    """
     dtype = torch.float32 if prediction.itemsize < 4 else prediction.dtype
     where = others[-1] if masked else None
     given = (prediction, *others[: len(others) - masked])
@@ -180,7 +191,8 @@ def _by_formula(
         operands = [replace_silent(x, weight == 0) for x in operands]
     losses = formula(*operands)
     if where is None or reduction != "mean":
-        return reduced(losses, weight, reduction).to(prediction.dtype)
+        total = reduced(losses, weight, reduction)
+        return (total / rows if rows else total).to(prediction.dtype)
     counts = weight if weighted_mean else where.to(dtype)
     divisor = cast("Tensor", counts).expand_as(losses).sum()
     nothing = divisor == 0

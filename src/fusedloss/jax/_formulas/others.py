@@ -314,12 +314,17 @@ def ctc(
     zero_infinity: bool,
     reduction: str,
     num_threads: Any,
+    sample_weight: Any,
 ) -> Any:
     """Return the loss of sequences, whose log-probabilities are a log-softmax's."""
-    x, labels = given(log_probs), given(targets)
+    x, labels, v = given(log_probs), given(targets), given(sample_weight)
     frames, lengths = given(input_lengths).reshape(-1), given(target_lengths).reshape(-1)
-    log_p = jax.nn.log_softmax(wide(x), -1)
-    log_p = log_p[:, None] if x.ndim == 2 else log_p
+    z = wide(x)
+    z = z[:, None] if x.ndim == 2 else z
+    if v is not None:
+        v = v.reshape(-1).astype(z.dtype)
+        z = jnp.where((v == 0)[:, None], 0, z)
+    log_p = jax.nn.log_softmax(z, -1)
     most, sequences, classes = log_p.shape
     longest = labels.shape[-1]
     if labels.ndim == 1:
@@ -352,10 +357,15 @@ def ctc(
     impossible = losses > -IMPOSSIBLE / 2
     losses = jnp.where(impossible, 0 if zero_infinity else jnp.inf, losses)
     losses = losses * jnp.where(bad, jnp.nan, 1)
+    if v is not None:
+        losses = jnp.where(v == 0, 0, losses) * v
     if reduction == "none":
         return losses.reshape(x.shape[1:-1]).astype(x.dtype)
     if reduction == "mean":
-        return (losses / jnp.maximum(lengths, 1)).mean().astype(x.dtype)
+        total = (losses / jnp.maximum(lengths, 1)).sum()
+        if v is not None:
+            return _mean(total, v.sum()).astype(x.dtype)
+        return (total / len(losses)).astype(x.dtype)
     return losses.sum().astype(x.dtype)
 
 

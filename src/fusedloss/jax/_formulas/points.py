@@ -161,11 +161,23 @@ def _slopes(primals: Any, tangents: Any) -> Any:
     return value, slope * tangents[1] + target_slope * tangents[2]
 
 
-def _bce_with_logits(z: Any, t: Any, pos_weight: Any = 1.0) -> Any:
+def _smooth_quantile(x: Any, t: Any, quantile: float, alpha: float) -> Any:
+    return quantile * (t - x) + alpha * softplus((x - t) / alpha)
+
+
+def _smoothed(t: Any, smoothing: float) -> Any:
+    return t * (1 - smoothing) + smoothing / 2 if smoothing else t
+
+
+def _bce_with_logits(z: Any, t: Any, *options: Any) -> Any:
+    *others, smoothing = options
+    pos_weight = others[0] if others else 1.0
+    t = _smoothed(t, smoothing)
     return product(pos_weight * t, softplus(-z)) + product(1 - t, softplus(z))
 
 
-def _sigmoid_focal(z: Any, t: Any, alpha: float, gamma: float) -> Any:
+def _sigmoid_focal(z: Any, t: Any, alpha: float, gamma: float, smoothing: float) -> Any:
+    t = _smoothed(t, smoothing)
     p, q = jax.nn.sigmoid(z), jax.nn.sigmoid(-z)
     b = product(t, softplus(-z)) + product(1 - t, softplus(z))
     u = t * q + (1 - t) * p
@@ -291,6 +303,7 @@ POINTS: dict[str, Callable[..., Any]] = {
     "sigmoid_focal_loss": _sigmoid_focal,
     "simpo_loss": lambda pc, pr, beta, gamma: softplus(gamma - beta * (pc - pr)),
     "smooth_l1_loss": _smooth_l1,
+    "smooth_quantile_loss": _smooth_quantile,
     "soft_margin_loss": lambda x, t: softplus(-t * x),
     "squared_hinge_loss": lambda x, t: relu(1 - t * x) ** 2,
     "total_variation_loss": lambda p, q: 0.5 * jnp.abs(p - q),

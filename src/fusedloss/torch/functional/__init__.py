@@ -105,6 +105,7 @@ from fusedloss.torch.functional.regression import (
     pseudo_huber_loss,
     quantile_loss,
     smooth_l1_loss,
+    smooth_quantile_loss,
     tweedie_loss,
 )
 from fusedloss.torch.functional.segmentation import (
@@ -215,6 +216,7 @@ __all__ = [
     "sigmoid_focal_loss",
     "simpo_loss",
     "smooth_l1_loss",
+    "smooth_quantile_loss",
     "soft_cross_entropy",
     "soft_margin_loss",
     "soft_triple_loss",

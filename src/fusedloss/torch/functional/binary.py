@@ -91,6 +91,7 @@ def binary_cross_entropy_with_logits(
     pos_weight: Tensor | None = None,
     *,
     where: Tensor | None = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Sigmoid cross-entropy: `torch.nn.functional.binary_cross_entropy_with_logits`.
 
@@ -98,6 +99,8 @@ def binary_cross_entropy_with_logits(
     ----------
     input, target, weight, size_average, reduce, reduction, pos_weight
         As in `torch.nn.functional.binary_cross_entropy_with_logits`.
+    label_smoothing : float from 0 to 1, default 0
+        The share e of each label that becomes 1/2: t is (1 - e) t + e / 2 then.
     where : Tensor of bools, optional
         Which elements take part, of any shape that broadcasts; all do if absent. The others are
         left out, whatever they hold: no loss, no part in the mean, zero gradient.
@@ -118,17 +121,22 @@ def binary_cross_entropy_with_logits(
     >>> F.binary_cross_entropy_with_logits(torch.tensor([2.0, 0.0]), torch.tensor([1.0, 0.0]))
     tensor(0.4100)
     """
+    if label_smoothing:
+        _check.in_range("label_smoothing", label_smoothing, 0, 1)
     if where is not None:
         return masked_loss(
             binary.binary_cross_entropy_with_logits,
-            lambda x, t, p=None, **options: functional.binary_cross_entropy_with_logits(
-                x, t, pos_weight=p, **options
+            lambda x, t, p=None, *, label_smoothing, **options: (
+                functional.binary_cross_entropy_with_logits(
+                    x, smoothed(t, label_smoothing), pos_weight=p, **options
+                )
             ),
             (input, target),
             weight,
             (size_average, reduce, reduction),
             where,
             named=None if pos_weight is None else {"pos_weight": pos_weight},
+            label_smoothing=label_smoothing,
         )
     if (
         size_average is None
@@ -153,17 +161,31 @@ def binary_cross_entropy_with_logits(
         call = Pointwise(
             "binary_cross_entropy_with_logits",
             lambda x, t, p, w: functional.binary_cross_entropy_with_logits(
-                x, t, w, reduction=reduction, pos_weight=p
+                x, smoothed(t, label_smoothing), w, reduction=reduction, pos_weight=p
             ),
             reduction,
+            (label_smoothing,),
             whole=2,
         )
         loss: Tensor | None = fused(call, input, target, pos_weight, weight)
         if loss is not None:
             return loss
     return functional.binary_cross_entropy_with_logits(
-        input, target, weight, size_average, reduce, reduction, pos_weight
+        input,
+        smoothed(target, label_smoothing),
+        weight,
+        size_average,
+        reduce,
+        reduction,
+        pos_weight,
     )
+
+
+def smoothed(target: Tensor, label_smoothing: float) -> Tensor:
+    """Return labels of which a share has become 1/2."""
+    if not label_smoothing:
+        return target
+    return target * (1 - label_smoothing) + label_smoothing / 2
 
 
 def soft_margin_loss(
@@ -369,6 +391,7 @@ def sigmoid_focal_loss(
     *,
     alpha: float | None = 0.25,
     gamma: float = 2.0,
+    label_smoothing: float = 0.0,
     weight: Tensor | None = None,
     where: Tensor | None = None,
     reduction: Reduction = "mean",
@@ -385,6 +408,8 @@ def sigmoid_focal_loss(
         The weight of label 1, 1 - alpha being that of label 0; None weighs neither.
     gamma : float in [0, 64], default 2
         How much less an element counts that is classified well.
+    label_smoothing : float from 0 to 1, default 0
+        The share e of each label that becomes 1/2: t is (1 - e) t + e / 2 then.
     weight : Tensor, broadcastable to `logits`, optional
         What the loss of each element is multiplied by; ones if absent.
     where : Tensor of bools, optional
@@ -415,10 +440,14 @@ def sigmoid_focal_loss(
         where,
         alpha=alpha,
         gamma=gamma,
+        label_smoothing=label_smoothing,
     )
 
 
-def _sigmoid_focal(z: Tensor, t: Tensor, alpha: float | None, gamma: float) -> Tensor:
+def _sigmoid_focal(
+    z: Tensor, t: Tensor, alpha: float | None, gamma: float, label_smoothing: float
+) -> Tensor:
+    t = smoothed(t, label_smoothing)
     losses = functional.binary_cross_entropy_with_logits(z, t, reduction="none")
     other = z.sigmoid() * (1 - t) + (-z).sigmoid() * t
     # Not quite 0: a power below 1 has no derivative there.

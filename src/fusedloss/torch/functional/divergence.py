@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
 from fusedloss import divergence
-from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import fused
 from fusedloss.torch._pointwise import Pointwise, masked_loss, own_loss
@@ -99,7 +99,7 @@ def js_div(
     beta: float = 0.5,
     weight: Tensor | None = None,
     where: Tensor | None = None,
-    reduction: Reduction = "mean",
+    reduction: Literal["none", "mean", "sum", "batchmean"] = "mean",
 ) -> Tensor:
     """Generalised Jensen-Shannon divergence; `fusedloss.js_div`.
 
@@ -116,8 +116,8 @@ def js_div(
     where : Tensor of bools, optional
         Which elements take part, of any shape that broadcasts; all do if absent. The others are
         left out, whatever they hold: no loss, no part in the mean, zero gradient.
-    reduction : {"mean", "sum", "none"}, default "mean"
-        "mean" divides by the number of elements.
+    reduction : {"mean", "sum", "batchmean", "none"}, default "mean"
+        "mean" divides by the number of elements, "batchmean" by the length of the first axis.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def total_variation_loss(
     *,
     weight: Tensor | None = None,
     where: Tensor | None = None,
-    reduction: Reduction = "mean",
+    reduction: Literal["none", "mean", "sum", "batchmean"] = "mean",
 ) -> Tensor:
     """Total variation distance; `fusedloss.total_variation_loss`.
 
@@ -179,8 +179,8 @@ def total_variation_loss(
     where : Tensor of bools, optional
         Which elements take part, of any shape that broadcasts; all do if absent. The others are
         left out, whatever they hold: no loss, no part in the mean, zero gradient.
-    reduction : {"mean", "sum", "none"}, default "mean"
-        "mean" divides by the number of elements.
+    reduction : {"mean", "sum", "batchmean", "none"}, default "mean"
+        "mean" divides by the number of elements, "batchmean" by the length of the first axis.
 
     Returns
     -------

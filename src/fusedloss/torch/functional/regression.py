@@ -535,6 +535,61 @@ def _pseudo_huber(x: Tensor, t: Tensor, delta: float) -> Tensor:
     return e * e / (1 + (1 + (e / delta) ** 2).sqrt())
 
 
+def smooth_quantile_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    quantile: float = 0.5,
+    alpha: float = 0.1,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Smooth pinball loss, which bends at the target; `fusedloss.smooth_quantile_loss`.
+
+    Parameters
+    ----------
+    input : Tensor of floats
+        The prediction x.
+    target : Tensor, broadcastable to `input`
+        The target t.
+    quantile : float in [0, 1], default 0.5
+        q.
+    alpha : float, default 0.1
+        How wide the bend around the target is; positive.
+    weight : Tensor, broadcastable to `input`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        q (t - x) + alpha log(1 + exp((x - t) / alpha)), of the dtype of `input`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.smooth_quantile_loss(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 1.0]), quantile=0.9)
+    tensor(0.1347)
+    """
+    return own_loss(
+        regression.smooth_quantile_loss,
+        _smooth_quantile,
+        (input, target),
+        weight,
+        reduction,
+        quantile=quantile,
+        alpha=alpha,
+    )
+
+
+def _smooth_quantile(x: Tensor, t: Tensor, quantile: float, alpha: float) -> Tensor:
+    z = (x - t) / alpha
+    bend = functional.binary_cross_entropy_with_logits(z, torch.zeros_like(z), reduction="none")
+    return quantile * (t - x) + alpha * bend  # log(1 + exp(z)), a cross-entropy
+
+
 def quantile_loss(
     input: Tensor,
     target: Tensor,

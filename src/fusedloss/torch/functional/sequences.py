@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from fusedloss.torch import _original as functional
-from fusedloss.torch._autograd import fused, overridden, transformed
+from fusedloss.torch._autograd import expect_tensors, fused, overridden, transformed
 from fusedloss.torch._ctc import CTC
 from fusedloss.torch._operators.calls import operate, operated
+from fusedloss.torch._softmax import expect_shape
 from fusedloss.torch.functional._recognition import recognised_rows
 
 
@@ -23,6 +24,8 @@ def ctc_loss(
     blank: int = 0,
     reduction: str = "mean",
     zero_infinity: bool = False,
+    *,
+    sample_weight: Tensor | None = None,
 ) -> Tensor:
     """Connectionist temporal classification: `torch.nn.functional.ctc_loss`.
 
@@ -30,6 +33,8 @@ def ctc_loss(
     ----------
     log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity
         As in `torch.nn.functional.ctc_loss`. `log_probs` may have 16 bits here.
+    sample_weight : Tensor of floats, shape (N,) or (), optional
+        What the loss of each sequence is multiplied by; a mean divides by the sum of weights.
 
     Returns
     -------
@@ -49,15 +54,17 @@ def ctc_loss(
     tensor(1.0986)
     """
     lengths = tuple(x for x in (input_lengths, target_lengths) if isinstance(x, Tensor))
+    weights = () if sample_weight is None else (sample_weight,)
+    expect_tensors(*weights)
     if (
-        recognised_rows(log_probs, others=(targets, *lengths))
+        recognised_rows(log_probs, others=(targets, *lengths, *weights))
         and all([x.ndim <= 1 for x in lengths])
         and targets is not None
         and targets.dtype in (torch.int64, torch.int32)
         and isinstance(blank, int)
         and isinstance(zero_infinity, bool)
     ):
-        if operated(log_probs, targets, *lengths):
+        if operated(log_probs, targets, *lengths, *weights):
             result: Tensor = operate(
                 "ctc_loss",
                 log_probs=log_probs,
@@ -67,15 +74,22 @@ def ctc_loss(
                 blank=blank,
                 reduction=reduction,
                 zero_infinity=zero_infinity,
+                sample_weight=sample_weight,
             )
             return result
         loss: Tensor | None = None
         if not is_compiling():  # a compiler reads no further
             lengths = (_constant(input_lengths), _constant(target_lengths))
-            loss = fused(CTC(*lengths, blank, reduction, zero_infinity), log_probs, targets)
+            call = CTC(*lengths, blank, reduction, zero_infinity)
+            loss = fused(call, log_probs, targets, *weights)
         if loss is not None:
             return loss
     _expect_labels(log_probs, targets, target_lengths)
+    if sample_weight is not None:
+        if log_probs.dim() > 1:
+            expect_shape("sample_weight", sample_weight, log_probs.shape[1:-1])
+        call = CTC(input_lengths, target_lengths, blank, reduction, zero_infinity)
+        return call.formula(log_probs, targets, sample_weight)
     return functional.ctc_loss(
         log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity
     )

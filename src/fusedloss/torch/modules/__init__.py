@@ -118,6 +118,7 @@ from fusedloss.torch.modules.regression import (
     PseudoHuberLoss,
     QuantileLoss,
     SmoothL1Loss,
+    SmoothQuantileLoss,
     TweedieLoss,
 )
 from fusedloss.torch.modules.segmentation import (
@@ -232,6 +233,7 @@ __all__ = [
     "SigmoidFocalLoss",
     "SimPOLoss",
     "SmoothL1Loss",
+    "SmoothQuantileLoss",
     "SoftCrossEntropyLoss",
     "SoftMarginLoss",
     "SoftTripleLoss",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, InitVar
 
 from torch import Tensor, nn
+from torch.nn._reduction import legacy_get_string
 
 from fusedloss._types import Reduction
 from fusedloss.torch import functional
@@ -37,14 +38,16 @@ class BCELoss(Module, nn.BCELoss):
         )
 
 
-@of_torch
+@with_options
 class BCEWithLogitsLoss(Module, nn.BCEWithLogitsLoss):
-    """Sigmoid cross-entropy: `torch.nn.BCEWithLogitsLoss`.
+    """Sigmoid cross-entropy: `torch.nn.BCEWithLogitsLoss` with an option more.
 
     Parameters
     ----------
     weight, size_average, reduce, reduction, pos_weight
         As in `torch.nn.BCEWithLogitsLoss`.
+    label_smoothing
+        As in `fusedloss.torch.functional.binary_cross_entropy_with_logits`.
 
     Examples
     --------
@@ -56,16 +59,23 @@ class BCEWithLogitsLoss(Module, nn.BCEWithLogitsLoss):
 
     function = staticmethod(functional.binary_cross_entropy_with_logits)
 
+    weight: Tensor | None = None
+    size_average: InitVar[bool | None] = None
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+    pos_weight: Tensor | None = None
+    _: KW_ONLY
+    label_smoothing: float = 0.0
+
+    def __post_init__(self, size_average: bool | None, reduce: bool | None) -> None:
+        """Take torch's former names of reductions, too."""
+        if size_average is not None or reduce is not None:
+            self.reduction = legacy_get_string(size_average, reduce)
+        super().__post_init__()
+
     def forward(self, input: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """Compute the loss."""
-        return functional.binary_cross_entropy_with_logits(
-            input,
-            target,
-            weight=self.weight,
-            pos_weight=self.pos_weight,
-            reduction=self.reduction,
-            where=where,
-        )
+        return self.call(input, target, where=where)
 
 
 @of_torch
@@ -200,7 +210,7 @@ class SigmoidFocalLoss(Module):
 
     Parameters
     ----------
-    alpha, gamma, reduction
+    alpha, gamma, label_smoothing, reduction
         As in the function.
 
     Examples
@@ -216,6 +226,7 @@ class SigmoidFocalLoss(Module):
     alpha: float | None = 0.25
     gamma: float = 2.0
     _: KW_ONLY
+    label_smoothing: float = 0.0
     reduction: Reduction = "mean"
 
     def forward(

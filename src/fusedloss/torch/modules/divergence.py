@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY
+from typing import Literal
 
 from torch import Tensor, nn
 
-from fusedloss._types import Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, of_torch, with_options
 
@@ -58,7 +58,7 @@ class JSDivLoss(Module):
 
     beta: float = 0.5
     _: KW_ONLY
-    reduction: Reduction = "mean"
+    reduction: Literal["none", "mean", "sum", "batchmean"] = "mean"
 
     def forward(
         self,
@@ -91,7 +91,7 @@ class TotalVariationLoss(Module):
     function = staticmethod(functional.total_variation_loss)
 
     _: KW_ONLY
-    reduction: Reduction = "mean"
+    reduction: Literal["none", "mean", "sum", "batchmean"] = "mean"
 
     def forward(
         self,

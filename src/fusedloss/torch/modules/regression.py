@@ -274,6 +274,35 @@ class QuantileLoss(Module):
 
 
 @with_options
+class SmoothQuantileLoss(Module):
+    """Smooth pinball loss: `fusedloss.torch.functional.smooth_quantile_loss`.
+
+    Parameters
+    ----------
+    quantile, alpha, reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import SmoothQuantileLoss
+    >>> SmoothQuantileLoss(0.9)(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 1.0]))
+    tensor(0.1347)
+    """
+
+    function = staticmethod(functional.smooth_quantile_loss)
+
+    quantile: float = 0.5
+    alpha: float = 0.1
+    _: KW_ONLY
+    reduction: Reduction = "mean"
+
+    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Compute the loss."""
+        return self.call(input, target, weight=weight)
+
+
+@with_options
 class MSLELoss(Module):
     """Squared error of logarithms: `fusedloss.torch.functional.msle_loss`.
 

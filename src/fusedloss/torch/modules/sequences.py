@@ -12,6 +12,8 @@ from fusedloss.torch.modules._fields import Module, labels, of_torch, ones
 class CTCLoss(Module, nn.CTCLoss):
     """Connectionist temporal classification: `torch.nn.CTCLoss`.
 
+    It is called with a sample weight as an optional fifth argument.
+
     Parameters
     ----------
     blank, reduction, zero_infinity
@@ -31,7 +33,12 @@ class CTCLoss(Module, nn.CTCLoss):
     of_input = ("blank",)
 
     def forward(
-        self, log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor
+        self,
+        log_probs: Tensor,
+        targets: Tensor,
+        input_lengths: Tensor,
+        target_lengths: Tensor,
+        sample_weight: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
         return functional.ctc_loss(
@@ -42,4 +49,5 @@ class CTCLoss(Module, nn.CTCLoss):
             blank=self.blank,
             reduction=self.reduction,
             zero_infinity=self.zero_infinity,
+            sample_weight=sample_weight,
         )
