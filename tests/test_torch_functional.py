@@ -657,7 +657,7 @@ def test_own_losses_are_those_of_numpy(case: Any, reduction: str, dtype: Any) ->
         expected, expected_outputs = expected
         assert list(outputs) == list(options["outputs"])
         for output, tensor in outputs.items():
-            assert tensor.requires_grad == (output == "log_prob")
+            assert tensor.requires_grad == (output in ("log_prob", "entropy"))
             np.testing.assert_array_equal(tensor.detach().numpy(), expected_outputs[output])
     assert by_kernel(result)
     assert result.dtype is dtype
