@@ -263,3 +263,13 @@ def test_torch_signature() -> None:
     ]
     assert described[0][:-1] == described[1]
     assert described[0][-1] == ("sample_weight", None, inspect.Parameter.KEYWORD_ONLY)
+
+
+def test_sample_weights_of_other_shapes_are_named() -> None:
+    """By the kernels, and by the formula that answers for lengths of other shapes."""
+    log_probs = torch.randn(5, 2, 4).log_softmax(-1)
+    arguments = (log_probs, torch.tensor([[1, 2], [3, 1]]), (5, 4), (2, 1))
+    F.ctc_loss(*arguments, sample_weight=torch.ones(2))
+    for wrong in (torch.ones(1), torch.ones(3), torch.ones(2, 1), torch.ones(())):
+        with pytest.raises(ValueError, match="sample_weight has shape"):
+            F.ctc_loss(*arguments, sample_weight=wrong)

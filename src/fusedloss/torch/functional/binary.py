@@ -141,6 +141,7 @@ def binary_cross_entropy_with_logits(
     if (
         size_average is None
         and reduce is None
+        and isinstance(input, Tensor)
         and isinstance(target, Tensor)
         and target.dtype is input.dtype
         and target.shape == input.shape
@@ -155,6 +156,7 @@ def binary_cross_entropy_with_logits(
             weight=weight,
             reduction=reduction,
             pos_weight=pos_weight,
+            label_smoothing=label_smoothing,
         )
         return result
     if not is_compiling() and size_average is None and reduce is None:
