@@ -108,6 +108,8 @@ def valid(name: str, optional: bool = True) -> dict[str, Any]:
     parameters = inspect.signature(FUNCTIONS[name]).parameters
     if optional:
         arguments |= {k: x for k, x in _OPTIONAL.items() if k in parameters and k not in arguments}
+        if name == "ctc_loss":
+            del arguments["sample_weight"]  # of sequences, which the others are not
         if name == "zero_one_loss":
             arguments["weight"] = _OPTIONAL["sample_weight"]  # of rows, whose classes are scored
         if "where" in parameters and not _takes(name, arguments):

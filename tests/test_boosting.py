@@ -183,7 +183,10 @@ def test_every_loss_with_a_hessian_is_an_objective() -> None:
         for name in fl.__all__
         if hasattr(getattr(fl, name), "__fusedloss__") and getattr(fl, name).__fusedloss__.hessian
     }
-    assert with_hessian - set(NAMES) == {"gaussian_nll_loss", "msle_loss"}
+    assert with_hessian - set(NAMES) == {
+        *("gaussian_nll_loss", "msle_loss"),
+        *("cpo_loss", "dpo_loss", "ipo_loss", "simpo_loss"),
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -580,13 +580,18 @@ def _zero_one_of_scores(
     out: Any = None,
 ) -> Any:
     """Value, or (value, gradient), by the accuracy that the softmax family's kernels give."""
+    masked = None
+    if where is not None:
+        mask, shape = _check.bools("where", where), np.shape(target)
+        _check.broadcast_to_first({"target": shape, "where": mask.shape})
+        masked = np.broadcast_to(mask, shape)
     call = _core.SoftmaxCall(
         *(_core.INDEX_TARGET, scores, target),
         ignore_index=_check.NOTHING_IGNORED,
         reduction="sum",
         num_threads=num_threads,
         extras=Extras(outputs=("accuracy",)),
-        where=None if where is None else np.broadcast_to(where, np.shape(target)),
+        where=masked,
     )
     _, found = _core.softmax(call)
     operands = {"prediction": found["accuracy"], "target": np.ones_like(found["accuracy"])}

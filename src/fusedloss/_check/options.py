@@ -33,12 +33,12 @@ def number(name: str, x: Any) -> float:
             raise TypeError
         return float(x)
     except OverflowError:
-        raise ValueError(f"{name} is {_shown(x)}: expected a number that a float holds") from None
+        raise ValueError(f"{name} is {shown(x)}: expected a number that a float holds") from None
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {x!r}: expected a number") from None
 
 
-def _shown(x: Any) -> str:
+def shown(x: Any) -> str:
     """Return a number as text, shortened if it is a very long integer."""
     bits = x.bit_length() if isinstance(x, int) else 0
     return f"an integer of {bits} bits" if bits > 256 else repr(x)
@@ -174,7 +174,7 @@ def integer(name: str, x: Any) -> int:
     except TypeError:
         raise TypeError(f"{name} is {x!r}: expected an integer") from None
     if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{name} is {_shown(value)}: expected a 64-bit integer")
+        raise ValueError(f"{name} is {shown(value)}: expected a 64-bit integer")
     return value
 
 
@@ -187,7 +187,7 @@ def flag(name: str, x: Any) -> bool:
     except TypeError:
         raise TypeError(f"{name} is {x!r}: expected True or False") from None
     if value not in (0, 1):
-        raise ValueError(f"{name} is {_shown(value)}: expected True or False")
+        raise ValueError(f"{name} is {shown(value)}: expected True or False")
     return value == 1
 
 
@@ -197,7 +197,7 @@ def generator(name: str, x: Any) -> np.random.Generator:
         return np.random.default_rng(x)
     except (TypeError, ValueError, OverflowError) as error:
         raise type(error)(
-            f"{name} is {_shown(x)}: expected an integer of at least 0, a Generator or None"
+            f"{name} is {shown(x)}: expected an integer of at least 0, a Generator or None"
         ) from None
 
 

@@ -22,7 +22,7 @@ from fusedloss._check.operands import (
     first_bad,
     is_real,
 )
-from fusedloss._check.options import REDUCTIONS, num_threads, one_of, positive, reduction
+from fusedloss._check.options import REDUCTIONS, num_threads, one_of, positive, reduction, shown
 from fusedloss._check.results import (
     delivered,
     derivative_places,
@@ -177,7 +177,7 @@ def tokens_divisor(loss_type: Any, divisor: Any) -> float:
             raise ValueError('divisor is None: loss_type="dapo" needs the number of tokens of all')
         return positive("divisor", divisor)
     if divisor is not None:
-        raise ValueError(f'divisor is {divisor!r}: loss_type="{loss_type}" takes none')
+        raise ValueError(f'divisor is {shown(divisor)}: loss_type="{loss_type}" takes none')
     return 0.0
 
 

@@ -149,7 +149,8 @@ def overlap(
     factor = np.asarray(g * shares[0], np.float64)
     if reduction == "none" and grad_output is not None:
         factor = factor.reshape(groups, -1, 1)
-    by_p = by_chances(call, factor * slopes)
+    with np.errstate(all="ignore"):
+        by_p = by_chances(call, factor * slopes)
     place = _check.place(out, z) if z.shape == call.shape else _core.new_array(z.shape, z.dtype)
     _core.segmentation_gradient(pixels, by_p, g * shares[1] if shares[1] else 0.0, place)
     return value, delivered(place, call.shape, out)
@@ -203,7 +204,9 @@ def lovasz(
     if reduction == "mean":
         of_groups = shares.sum(axis=1, keepdims=True)
         some = int((of_groups > 0).sum())
-        shares = np.divide(shares, of_groups * some, out=0 * shares, where=of_groups > 0)
+        with np.errstate(all="ignore"):
+            none = np.zeros_like(shares)
+            shares = np.divide(shares, of_groups * some, out=none, where=of_groups > 0)
     value: Any = weighted(shares, losses)
     if reduction == "none":
         value = value.astype(z.dtype).reshape(shape)

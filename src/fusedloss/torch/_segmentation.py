@@ -19,6 +19,7 @@ from fusedloss.torch._autograd import (
     detached,
     evaluate,
     expect_arguments,
+    expect_given,
 )
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._operators.calls import operate, operated
@@ -164,7 +165,11 @@ def loss_of_images(
     expect_arguments(loss, logits, target)
     if not logits.is_floating_point():
         raise TypeError(f"logits has dtype {logits.dtype}: expected floating point")
+    weights = {"class_weight": class_weight, "sample_weight": sample_weight}
+    expect_given(**{name: x for name, x in weights.items() if x is not None})
     _check.integer("ignore_index", options["ignore_index"])
+    if "activation" in options:
+        _check.activation_of(options["activation"])
     if options.get("activation") == "softmax":
         _check.several_classes(tuple(logits.shape))
     _expect_shapes(logits, class_weight, sample_weight)
