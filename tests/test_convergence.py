@@ -216,7 +216,7 @@ def assert_divergence_right(
         value, gradient = value[0], gradient[0].T
     exact, by_exact = divergence(x, t, temperature)
     assert (value >= 0).all()
-    some = exact > np.finfo(np.float32).tiny
+    some = exact > 2.0**-120  # smaller ones are sums of what underflows
     np.testing.assert_allclose(value[some], exact[some].astype(float), rtol=most, atol=0)
     some &= np.abs(by_exact).max(1) > 0
     assert_rows_near(gradient[some], by_exact[some], most)

@@ -88,7 +88,7 @@ def dpo_loss(
     --------
     >>> import fusedloss as fl
     >>> round(fl.dpo_loss([-10.0, -20.0], [-15.0, -18.0], [-11.0, -19.0], [-14.0, -19.0]), 6)
-    0.673338
+    0.698139
     """
     operands = {
         "policy_chosen": policy_chosen,
@@ -393,7 +393,7 @@ def orpo_loss(
     --------
     >>> import fusedloss as fl
     >>> round(fl.orpo_loss([-0.5], [-1.5], beta=1.0), 6)
-    0.160535
+    0.170859
     """
     operands = {"policy_chosen": policy_chosen, "policy_rejected": policy_rejected}
     parameters = (_check.positive("beta", beta),)
@@ -460,7 +460,8 @@ def kto_loss(
     Notes
     -----
     The authors' weights of desirable and of other answers are `weight`:
-    ``np.where(desirable, 1.0, 1.33)``. The "kto" loss of TRL's ``KTOTrainer``.
+    ``np.where(desirable, 1.0, 1.33)``. The "kto" loss of TRL's ``KTOTrainer``; in torch
+    ``(1 - sigmoid(torch.where(desirable, 1, -1) * beta * (policy - reference - kl))).mean()``.
 
     References
     ----------
@@ -546,7 +547,8 @@ def grpo_loss(
     Differentiable in `log_probs` alone. On the bounds of the ratio the gradient is that inside.
 
     TRL's and Liger's ``loss_type``: their "bnpo" is "token" here, "grpo" is "sequence", "dapo" is
-    "dapo", and "dr_grpo" is "dapo" with ``divisor=B * T``.
+    "dapo", and "dr_grpo" is "dapo" with ``divisor=B * T``. In torch, with the ratio r,
+    ``-torch.minimum(r * A, r.clamp(1 - epsilon, 1 + epsilon_high) * A).mean()``.
 
     References
     ----------

@@ -473,7 +473,7 @@ def generalized_dice_loss(
     Notes
     -----
     MONAI's ``GeneralizedDiceLoss(to_onehot_y=True, softmax=True)``. The weights are constants for
-    the gradient.
+    the gradient. In torch the sums are ``(p * t).sum((2, 3))`` and so on, for every image.
 
     References
     ----------

@@ -306,9 +306,15 @@ def _lovasz(pixels: Pixels, errors: Numbers, sign: Array, every: bool) -> list[P
     v = np.take_along_axis(v, order, 1)
     own = np.take_along_axis(own, order, 1) * v
     total = own.sum(axis=1, keepdims=True)
-    inside, either = total - own.cumsum(axis=1), total + (v - own).cumsum(axis=1)
-    jaccard = np.where(either == 0, 0, 1 - inside / np.where(either == 0, 1, either))
-    steps = np.diff(jaccard, axis=1, prepend=0)
+    # The Jaccard loss 1 - inside / either, pixel by pixel; its steps in a form that keeps digits.
+    later = np.flip(np.flip(own, axis=1).cumsum(axis=1), axis=1)
+    wrong, inside = v - own, later - own
+    either = total + wrong.cumsum(axis=1)
+    before = either - wrong
+    first = (before == 0) & (wrong > 0)
+    missed = np.where(own > 0, own / np.where(own > 0, either, 1), 0)
+    product = np.where(before * either == 0, 1, before * either)
+    steps = missed + np.where(first, 1, inside * wrong / product)
     there = np.ones(total[:, 0].shape) if every else total[:, 0] > 0
     steps = np.where(there[:, np.newaxis], steps, 0)
     value = (np.take_along_axis(e, order, 1) * steps).sum(axis=1)

@@ -41,15 +41,20 @@ def _anchors(given: dict[str, Any]) -> Any:
     return _first(given)[:1]
 
 
-def _groups(given: dict[str, Any]) -> Any:
-    """Return the number of images, without which all are together."""
-    return _first(given)[: 1 - given["batch"]]
+def _groups(given: dict[str, Any], together: bool = False) -> Any:
+    """Return the number of images, none where all are together; `together` is the default."""
+    return _first(given)[: 1 - given.get("batch", together)]
 
 
-def _images(given: dict[str, Any]) -> Any:
+def _images(given: dict[str, Any], together: bool = False) -> Any:
     """Return the shape of images and their classes that have a loss."""
-    classes = _first(given)[1] - (not given["include_background"])
-    return [*_groups(given), classes]
+    classes = _first(given)[1] - (not given.get("include_background", True))
+    return [*_groups(given, together), classes]
+
+
+def _batches(given: dict[str, Any]) -> Any:
+    """Return the same of a loss that takes all images together unless told otherwise."""
+    return _images(given, together=True)
 
 
 def _sequences(given: dict[str, Any]) -> Any:
@@ -111,9 +116,9 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
         "focal_tversky_loss",
         "iou_loss",
         "lovasz_hinge_loss",
-        "lovasz_softmax_loss",
         "tversky_loss",
     ),
+    _batches: ("lovasz_softmax_loss",),
     _sequences: ("ctc_loss",),
     _first: POINTWISE,
 }

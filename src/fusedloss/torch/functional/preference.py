@@ -245,7 +245,7 @@ def orpo_loss(
     >>> import torch
     >>> from fusedloss.torch import functional as F
     >>> F.orpo_loss(torch.tensor([-0.5]), torch.tensor([-1.5]), beta=1.0)
-    tensor(0.1605)
+    tensor(0.1709)
     """
     operands = (policy_chosen, policy_rejected)
     return own_loss(preference.orpo_loss, _orpo, operands, weight, reduction, where, beta=beta)

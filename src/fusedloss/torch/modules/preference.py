@@ -185,7 +185,7 @@ class ORPOLoss(Module):
     >>> import torch
     >>> from fusedloss.torch import ORPOLoss
     >>> ORPOLoss(beta=1.0)(torch.tensor([-0.5]), torch.tensor([-1.5]))
-    tensor(0.1605)
+    tensor(0.1709)
     """
 
     function = staticmethod(functional.orpo_loss)
