@@ -215,7 +215,8 @@ def samples(function: Callable[..., Any], record: Loss, dtype: Any) -> Iterator[
     vector = np.ones(2, dtype)
     matrix = np.ones((2, 2), dtype)
     centers = np.ones((30, 2), dtype)  # several of each class
-    of_dtype: list[Any] = [matrix, vector, [matrix], centers]
+    boxes = np.array([[0, 0, 1, 1]], dtype)
+    of_dtype: list[Any] = [matrix, vector, [matrix], centers, boxes]
     others = [*of_dtype, np.zeros(2, np.int64), np.ones(1, np.int64), 1.0]
     required = [
         name

@@ -44,6 +44,7 @@ POINTWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("KLDivLoss", "kl_div", (Z, Z), {"log_target": True, "reduction": "none"}),
     ("MarginRankingLoss", "margin_ranking_loss", (Z, P, SIGNS), {"margin": 0.5}),
     ("HingeEmbeddingLoss", "hinge_embedding_loss", (Z, SIGNS), {"margin": 0.5}),
+    ("GRPOLoss", "grpo_loss", (Z, P, P[:, 0]), {"epsilon": 0.1, "epsilon_high": 0.3}),
 ]
 
 BOXES = torch.tensor([[0.0, 0, 2, 1], [1, 0, 3, 3], [0, 1, 1, 2], [4, 4, 6, 5]])

@@ -53,7 +53,6 @@ CALLS: list[tuple[str, dict[str, Any], tuple[Any, ...]]] = [
     ],
     ("LinearCrossEntropyLoss", {"softcap": 2.0, "z_loss": 0.1, "weight": W}, (Z, Y)),
     ("PerceptualLoss", {"criterion": "l1"}, (Z, P)),
-    ("GRPOLoss", {"epsilon": 0.1}, (Z, P, P[:, 0])),
 ]
 of_calls = pytest.mark.parametrize(
     ("name", "options", "inputs"), CALLS, ids=[f"{name}-{'-'.join(o)}" for name, o, _ in CALLS]

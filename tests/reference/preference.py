@@ -6,6 +6,7 @@ import numpy as np
 
 from reference.elementary import sigmoid, softplus
 from reference.pointwise import Terms, pointwise
+from reference.rowwise import exact_part
 from rounding import Numbers
 
 FOUR = ("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected")
@@ -68,7 +69,7 @@ def orpo_loss(policy_chosen: Numbers, policy_rejected: Numbers, *, beta: float =
     c, r = np.exp(policy_chosen - most), np.exp(policy_rejected - most)
     both = c * b + r * a
     z = (policy_chosen - policy_rejected) + np.log(b) - np.log(a)
-    slope = np.where(z == z, beta * r / both, z)  # both certain: nan
+    slope = np.where(np.isnan(exact_part(z)), np.nan, beta * r / both)  # both certain
     return Terms(beta * softplus(-z), (-slope, slope * (a / b)))
 
 
