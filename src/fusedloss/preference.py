@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from fusedloss import _check
 from fusedloss._lower.loss import loss
-from fusedloss._lower.pointwise import pointwise, policy
+from fusedloss._lower.pointwise import pointwise
+from fusedloss._lower.policy import policy, ratio_options
 from fusedloss._types import Call, Reduction
 
 
@@ -572,48 +573,3 @@ def grpo_loss(
     if ref_log_probs is not None and parameters[2] != 0:
         operands["ref_log_probs"] = ref_log_probs
     return policy("grpo_loss", operands, parameters, where, loss_type, divisor, num_threads)
-
-
-@loss("log_probs")
-def weighted_grpo_loss(
-    log_probs: ArrayLike,
-    old_log_probs: ArrayLike,
-    advantages: ArrayLike,
-    *,
-    ref_log_probs: ArrayLike | None = None,
-    weight: ArrayLike,
-    where: ArrayLike,
-    epsilon: float = 0.2,
-    epsilon_high: float | None = None,
-    beta: float = 0.0,
-    divisor: float = 1.0,
-    num_threads: int | None = None,
-) -> Call:
-    """Sum `grpo_loss` by tokens with weights, over `divisor`: the form that every other has.
-
-    Private: `fusedloss.jax` makes the weights of sequences where JAX can see it.
-    """
-    operands = {"log_probs": log_probs, "old_log_probs": old_log_probs, "advantages": advantages}
-    parameters = ratio_options(epsilon, epsilon_high, beta, ref_log_probs)
-    if ref_log_probs is not None and parameters[2] != 0:
-        operands["ref_log_probs"] = ref_log_probs
-    return pointwise(
-        *("grpo_loss", operands, parameters, weight, "sum", num_threads),
-        divisor=divisor,
-        where=where,
-    )
-
-
-def ratio_options(
-    epsilon: float, epsilon_high: float | None, beta: float, ref_log_probs: object
-) -> tuple[float, float, float]:
-    """Return the kernel's options of `grpo_loss`, checked."""
-    high = epsilon if epsilon_high is None else epsilon_high
-    options = (
-        _check.not_negative("epsilon", epsilon),
-        _check.not_negative("epsilon_high", high),
-        _check.not_negative("beta", beta),
-    )
-    if options[2] != 0 and ref_log_probs is None:
-        raise ValueError(f"ref_log_probs is None: beta={beta} needs those of a reference")
-    return options

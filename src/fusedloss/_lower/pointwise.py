@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -40,34 +39,6 @@ def lacks_last_axis(name: str, x: Any, of_name: str, of: Any) -> bool:
         return False
     shape = _check.as_array(of_name, of).shape
     return len(shape) > 1 and _check.as_array(name, x).shape == shape[:-1]
-
-
-def policy(
-    row: str,
-    operands: dict[str, Any],
-    parameters: tuple[float, ...],
-    where: Any,
-    loss_type: Any,
-    divisor: Any,
-    num_threads: Any,
-) -> Call:
-    """Return the call of a loss of tokens, the last axis, with an advantage of each or of all."""
-    name, log_probs = next(iter(operands.items()))
-    shape = _check.as_array(name, log_probs).shape
-    if lacks_last_axis("advantages", operands["advantages"], name, log_probs):
-        advantages = _check.as_array("advantages", operands["advantages"])
-        operands["advantages"] = advantages[..., np.newaxis]
-    others = operands if where is None else operands | {"where": where}
-    _check.broadcast_to_first({key: _check.as_array(key, x).shape for key, x in others.items()})
-    total, weight = _check.tokens_divisor(loss_type, divisor), None
-    if loss_type == "sequence" and where is not None and len(shape) > 1:
-        tokens = np.broadcast_to(_check.bools("where", where), shape).sum(-1, keepdims=True)
-        weight, total = 1 / np.maximum(tokens, 1), float(math.prod(shape[:-1]))
-    return pointwise(
-        *(row, operands, parameters, weight, "sum" if total else "mean", num_threads),
-        divisor=total,
-        where=where,
-    )
 
 
 def variances_of_rows(

@@ -9,11 +9,11 @@ from typing import Any
 from jax import numpy as jnp
 
 import fusedloss as fl
-from fusedloss import preference
+from fusedloss._lower.policy import weighted_grpo_loss
 from fusedloss.jax._call import front
 
 _of_tokens = front(fl.grpo_loss)
-_of_weights = front(preference.weighted_grpo_loss)
+_of_weights = front(weighted_grpo_loss)
 
 
 @functools.wraps(_of_tokens)

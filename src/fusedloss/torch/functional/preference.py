@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as torch_functional
 
 from fusedloss import _check, preference
+from fusedloss._lower.policy import ratio_options
 from fusedloss._types import Reduction
 from fusedloss.torch._autograd import (
     evaluate,
@@ -358,7 +359,7 @@ def grpo_loss(
     if advantages.dim() == log_probs.dim() - 1 and advantages.shape == log_probs.shape[:-1]:
         advantages = advantages.unsqueeze(-1)
     given = {"log_probs": log_probs, "old_log_probs": old_log_probs, "advantages": advantages}
-    options = preference.ratio_options(epsilon, epsilon_high, beta, ref_log_probs)
+    options = ratio_options(epsilon, epsilon_high, beta, ref_log_probs)
     if options[2] != 0 and ref_log_probs is not None:
         given["ref_log_probs"] = ref_log_probs
     others = given if where is None else given | {"where": where}
