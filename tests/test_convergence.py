@@ -252,8 +252,9 @@ def test_distillation_far_from_the_teacher(
     """One pass does for some of these rows, and the logarithms of both softmaxes for the others."""
     x, t = ((rng.standard_normal((60, classes)) * spread).astype(np.float32) for _ in range(2))
     for temperature in (1.0, 4.0):
-        # Exponents, in which the logits' differences are rounded.
-        assert_divergence_right(x, t, temperature, max(32, 4 * spread) * EPS, is_image)
+        # Exponents, in which the logits' differences are rounded, and sums of up to 1001 terms,
+        # which four lanes add up one after another.
+        assert_divergence_right(x, t, temperature, max(64, 4 * spread) * EPS, is_image)
 
 
 @pytest.mark.usefixtures("isa")

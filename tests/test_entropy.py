@@ -171,7 +171,7 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="entropy_bonus is nan: expected a finite number"):
         fl.cross_entropy(z, y, entropy_bonus=np.nan)
     with pytest.raises(TypeError, match="entropy_bonus is 'much': expected a number"):
-        fl.cross_entropy(z, y, entropy_bonus="much")  # type: ignore[arg-type]
+        fl.cross_entropy(z, y, entropy_bonus="much")  # type: ignore[call-overload]
     assert fl.cross_entropy(z, y, entropy_bonus=1) == fl.cross_entropy(z, y, entropy_bonus=1.0)
 
 

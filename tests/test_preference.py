@@ -85,16 +85,15 @@ def test_is_trls(
     """Value and gradient, in float64 of the same numbers; what is masked holds nan."""
     for shape in SHAPES:
         log_probs, old, advantages, ref, where = problem(shape, dtype, rng)
-        exact = [torch.tensor(x.astype(np.float64)) for x in (log_probs, old, advantages, ref)]
-        leaf = exact[0].requires_grad_()
+        given = (log_probs, old, advantages, ref)
+        p, q, a, r = (torch.tensor(x.astype(np.float64)) for x in given)
+        leaf, mask = p.requires_grad_(), torch.tensor(where) * 1.0
         divisor = 12.5 if loss_type == "dapo" else None
-        expected = of_trl(
-            *exact, torch.tensor(where) * 1.0, **options, loss_type=loss_type, divisor=divisor
-        )
+        expected = of_trl(p, q, a, r, mask, **options, loss_type=loss_type, divisor=divisor)
         expected.backward()
-        given = log_probs.copy()
-        given[~where] = np.nan
-        loss, gradient = GRAD(given, old, advantages, **options_of(loss_type, options, ref, where))
+        masked = log_probs.copy()
+        masked[~where] = np.nan
+        loss, gradient = GRAD(masked, old, advantages, **options_of(loss_type, options, ref, where))
         # A ratio has three roundings, of numbers up to about 5; the peer sums one by one.
         eps = 2.0**-52 if dtype == "float64" else 2.0**-23
         own = {"float16": 2.0**-11, "bfloat16": 2.0**-8}.get(dtype, 0.0)
@@ -219,7 +218,7 @@ def test_torch_and_jax(options: dict[str, Any], loss_type: str, rng: np.random.G
 
     tensors = [torch.tensor(x) for x in (masked, old, advantages)]
     leaf = tensors[0].requires_grad_()
-    module = GRPOLoss(**options, loss_type=loss_type)
+    module = GRPOLoss(**options, loss_type=loss_type)  # type: ignore[arg-type]
     call = {"where": torch.tensor(where), "divisor": given.get("divisor")}
     if options.get("beta"):
         call["ref_log_probs"] = torch.tensor(ref)

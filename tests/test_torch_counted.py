@@ -63,8 +63,9 @@ def numbers(x: Tensor) -> Array:
 def test_what_counts_nothing_changes_nothing(
     case: Case, kind: str, dtype: str, rng: np.random.Generator
 ) -> None:
-    other = "sum" if case.name == "dice_ce_loss" else "none"  # which has no loss of each class
-    for shape, reduction in zip(SHAPES, ("mean", other), strict=True):
+    # dice_ce_loss has no loss of each class.
+    each = "sum" if case.name == "dice_ce_loss" else "none"
+    for shape, reduction in zip(SHAPES, ("mean", each), strict=True):
         call = case.make(rng, shape, dtype)
         silent = silent_positions(case, call, kind, rng)
         weight = weight_of(case, call, kind, silent, rng)

@@ -202,7 +202,7 @@ def test_the_rest_is_all_there_is(
 ) -> None:
     """Losses and gradients are those of what takes part; the others' are 0, whatever they hold."""
     operands, where, elements = drawn(name, dtype)
-    record = fl.__dict__[name].__fusedloss__
+    record = getattr(fl, name).__fusedloss__
     named = record.differentiable[: len(operands)]
     argnums = tuple(record.parameters.index(x) for x in named if x != "linear_bias")
     rng = np.random.default_rng(1)
