@@ -41,6 +41,8 @@ _CANDIDATES: dict[str, list[Any]] = {
     "text_features": [_EMBEDDINGS[::-1].copy()],
     "probs": [_PROBABILITIES],
     "log_probs": [np.log(_PROBABILITIES), np.log(_PROBABILITIES)[:, np.newaxis]],
+    "policy_chosen": [np.log(_PROBABILITIES)],
+    "policy_rejected": [np.log(_PROBABILITIES[::-1])],
     "log_target": [np.log(_PROBABILITIES[::-1])],
     "targets": [np.array([[1, 2]])],
     "input_lengths": [np.array([ROWS])],

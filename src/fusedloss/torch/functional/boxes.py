@@ -184,6 +184,5 @@ def _complete(x: Tensor, t: Tensor, eps: float) -> Tensor:
     iou, distance = _iou_and_distance(x, t, eps)
     (w, h), (of_w, of_h) = (((y[..., 2] - y[..., 0]), (y[..., 3] - y[..., 1])) for y in (x, t))
     shape = 4 / math.pi**2 * ((of_w / of_h).atan() - (w / h).atan()).square()
-    with torch.no_grad():
-        alpha = shape / (1 - iou + shape + eps)
+    alpha = (shape / (1 - iou + shape + eps)).detach()
     return 1 - iou + distance + alpha * shape
