@@ -150,7 +150,6 @@ def spoil(position: int, value: Any) -> Any:
 UNUSUAL: dict[str, tuple[Any, dict[str, Any]]] = {
     "complex log-probabilities": (spoil(0, lambda x: x + 0j), {}),
     "integer log-probabilities": (spoil(0, Tensor.long), {}),
-    "meta log-probabilities": (spoil(0, lambda x: x.to("meta")), {}),
     "no frames": (spoil(0, lambda x: x[:0]), {}),
     "no sequences": (spoil(0, lambda x: x[:, :0]), {}),
     "four dimensions": (spoil(0, lambda x: x[None]), {}),

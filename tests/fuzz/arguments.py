@@ -37,6 +37,11 @@ NOT_CALLED = {
     *("show_config", "threads", "value_and_grad"),
 }
 
+#: Losses with tests of their own alone: no draw makes boxes, or tokens with advantages, yet.
+NOT_DRAWN = {
+    *("complete_box_iou_loss", "distance_box_iou_loss", "generalized_box_iou_loss", "grpo_loss"),
+}
+
 
 @dataclass
 class Call:
@@ -418,6 +423,8 @@ NUMBERS = {
     *("anchor", "input", "input1", "input2", "labels", "log_probs", "log_target", "logits"),
     *("negative", "positive", "prediction", "probs", "scores", "student_logits", "target"),
     *("target_logits", "teacher_logits", "var"),
+    *("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected"),
+    *("policy", "reference", "desirable"),
 }
 
 

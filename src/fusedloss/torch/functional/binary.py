@@ -184,9 +184,11 @@ def binary_cross_entropy_with_logits(
 
 
 def smoothed(target: Tensor, label_smoothing: float) -> Tensor:
-    """Return labels of which a share has become 1/2."""
+    """Return labels of which a share has become 1/2: in float32 under autocast, as the loss is."""
     if not label_smoothing:
         return target
+    if target.itemsize < 4 and torch.is_autocast_enabled("cpu"):
+        target = target.float()
     return target * (1 - label_smoothing) + label_smoothing / 2
 
 
