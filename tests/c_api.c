@@ -1,7 +1,7 @@
 /*
  * A plain C program over fusedloss.h: cross-entropy of two rows of three classes, every kind of
- * call against values worked out by hand. Prints one OK line per check; exits 1 at the first
- * that fails. It runs every check for each instruction set of the machine.
+ * call against values worked out by hand, and where a caller may lay the workspace. Prints one OK line per
+ * check; exits 1 at the first that fails. It runs every check for each instruction set of the machine.
  *
  * The rows are (0, log 2, log 5) and (log 3, 0, 0), so that their softmax is (1, 2, 5) / 8 and
  * (3, 1, 1) / 5.
@@ -215,6 +215,44 @@ static void bad_arguments(const char *isa, const float *logits) {
     check(fl_softmax_program(&args, &program) == FL_BAD_DTYPE, isa, "a float class index");
 }
 
+/*
+ * Blocks of float32 work wait in the workspace for their place in a narrower output. The workspace is laid
+ * where the output would go on if its elements were as wide: no block may be taken for written.
+ */
+static void workspace_behind_output(const char *isa) {
+    enum { ELEMENTS = 22400, WORKSPACE = 1 << 20 };
+    static uint16_t prediction[ELEMENTS];
+    static float target[ELEMENTS];
+    uint16_t *memory = aligned_alloc(64, ELEMENTS * sizeof(float) + WORKSPACE);
+    if (memory == NULL) exit(2);
+    for (int i = 0; i < ELEMENTS; i++) {
+        prediction[i] = 0x4200; /* 3 */
+        memory[i] = 0x7e00;     /* NaN */
+    }
+    fl_pointwise_args args = {0};
+    args.loss = fl_pointwise_loss("mse_loss");
+    args.operands[0] = (fl_input){prediction, FL_FLOAT16, {1}};
+    args.operands[1] = (fl_input){target, FL_FLOAT32, {1}};
+    args.ndim = 1;
+    args.shape[0] = ELEMENTS;
+    args.reduction = FL_SUM;
+    args.grad_output_value = 1.0;
+    args.gradients[0] = (fl_output){memory, FL_FLOAT16, {1}};
+    fl_program program;
+    check(fl_pointwise_program(&args, &program) == FL_OK, isa, "narrow gradient: program");
+    check(fl_workspace_size(&program) <= WORKSPACE, isa, "narrow gradient: workspace");
+    /* Every multiple of a block of 1024 elements that is behind the output. */
+    for (int blocks = ELEMENTS / 2048 + 1; blocks <= ELEMENTS / 1024; blocks++) {
+        check(fl_run(&program, &args, (float *)memory + 1024 * blocks) == FL_OK, isa,
+              "narrow gradient: status");
+        int written = 1;
+        for (int i = 0; i < ELEMENTS; i++) written &= memory[i] == 0x4600; /* 6 */
+        check(written, isa, "narrow gradient: every block is written");
+        for (int i = 0; i < ELEMENTS; i++) memory[i] = 0x7e00;
+    }
+    free(memory);
+}
+
 int main(void) {
     const float logits[SIZE] = {0, (float)log(2), (float)log(5), (float)log(3), 0, 0};
     int checked = 0;
@@ -230,6 +268,7 @@ int main(void) {
         strided_in_place(isa, logits);
         bad_target_writes_nothing(isa, logits);
         bad_arguments(isa, logits);
+        workspace_behind_output(isa);
         checked++;
     }
     check(checked > 0, "any", "an instruction set is available");

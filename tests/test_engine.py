@@ -341,9 +341,9 @@ LONG_CALLS = {
     "softmax": "fl.cross_entropy(z(3_000_000, 1000), y(3_000_000))",
     "pointwise": "fl.gamma_loss(z(4_000_000_000), z(4_000_000_000))",
     "rowwise": "fl.sparsemax_loss(z(1_000_000, 1000), y(1_000_000))",
-    "linear": "fl.linear_cross_entropy(z(4096, 512), z(20_000, 512), y(4096))",
-    "pairs": "fl.circle_loss(z(16_384, 64), y(16_384))",
-    "images": "fl.dice_loss(z(4, 100, 2000, 2000), y(4, 2000, 2000))",
+    "linear": "fl.linear_cross_entropy(z(32_768, 512), z(20_000, 512), y(32_768))",
+    "pairs": "fl.circle_loss(z(65_536, 64), y(65_536))",
+    "images": "fl.dice_loss(z(16, 100, 2000, 2000), y(16, 2000, 2000))",
     # tasks that take longer than all of that: one sequence, and heads of a million classes
     "ctc": "fl.ctc_loss(z(100_000, 1, 50), y(1, 20_000), y(1) * 100_000, y(1) * 20_000)",
     "ctc gradient": "grad(fl.ctc_loss)(z(12_000, 1, 50), y(1, 4000), y(1) * 12_000, y(1) * 4000)",

@@ -82,17 +82,21 @@ int fl_job_poll(fl_job *job, fl_poll poll) {
 typedef struct taking {
     fl_job *job;
     fl_poll poll;
-    double asked; /* when the poll was last */
 } taking;
 
 static _Thread_local taking at;
 
+/* When the poll was last, in whichever job of the call: a call may be thousands of short ones. */
+static _Thread_local double asked;
+
+void fl_job_polls_from_now(void) { asked = seconds(); }
+
 int fl_job_stops(void) {
     if (!at.job) return 0;
-    if (!at.poll || seconds() - at.asked < POLL_SECONDS)
+    if (!at.poll || seconds() - asked < POLL_SECONDS)
         return atomic_load_explicit(&at.job->stopped, memory_order_relaxed);
     const int stops = fl_job_poll(at.job, at.poll);
-    at.asked = seconds();
+    asked = seconds();
     return stops;
 }
 
@@ -100,7 +104,7 @@ int64_t fl_job_take(fl_job *job, int participant, fl_poll poll, int64_t *dropped
     const unsigned mode = float_mode();
     set_float_mode(job->float_mode);
     const taking before = at;
-    at = (taking){job, poll, poll ? seconds() : 0};
+    at = (taking){job, poll};
     int64_t taken = 0;
     for (int turn = 0; turn < job->ranges; turn++) {
         /* First the range that a static schedule would give: its data may be in this core's cache. */

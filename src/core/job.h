@@ -41,6 +41,9 @@ void fl_job_fill(fl_job *job, int64_t tasks, int threads, fl_body body, void *co
  */
 int64_t fl_job_take(fl_job *job, int participant, fl_poll poll, int64_t *dropped, int *stopped);
 
+/* A call begins, whose jobs poll: POLL_SECONDS from now at the earliest. */
+void fl_job_polls_from_now(void);
+
 /* Asked by a task that takes long: whether to end early. The thread that polls does so. */
 int fl_job_stops(void);
 

@@ -284,6 +284,7 @@ cdef extern from "threads.h" nogil:
 
 cdef extern from "job.h" nogil:
     int fl_job_stops() noexcept
+    void fl_job_polls_from_now() noexcept
 
 cdef extern from "engine.h" nogil:
     ctypedef void (*fl_body)(void *, int64_t, int) noexcept nogil
@@ -421,6 +422,7 @@ cdef int run(const fl_program *program, void *args, int requested) except -1:
         raise MemoryError(f"cannot allocate a workspace of {size} bytes")
     if program.work > SIGNAL_WORK and PyThread_get_thread_ident() == main_thread:
         poll = check_signals
+        fl_job_polls_from_now()
     if program.work > GIL_WORK:
         with nogil:
             status = run_stages(program, args, threads, workspace, poll)
