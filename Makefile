@@ -35,11 +35,14 @@ help:
 demo: $(VENV)/with-demo
 	$(BIN)/python -m fusedloss demo
 
+# A file of tests runs in one process; there is one for each core.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+
 test: lint
-	$(BIN)/python -m pytest -q -m 'not long'
+	$(BIN)/python -m pytest -q -m 'not long' $(PARALLEL)
 
 check: lint $(VENV)/with-check
-	$(BIN)/python -m pytest -q --hypothesis-profile=default
+	$(BIN)/python -m pytest -q --hypothesis-profile=default $(PARALLEL)
 	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
 	$(MAKE) fuzz
 

@@ -16,6 +16,7 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 import fusedloss as fl
+from conftest import Something
 from parts import Array
 
 CANARY = -12345.0
@@ -84,7 +85,17 @@ def test_logits_of_another_16_bit_or_8_bit_dtype() -> None:
 
 @pytest.mark.parametrize(
     "logits",
-    [None, "text", b"bytes", object(), [["a", "b"]], [[1, 2, 3]] * 4, [[None] * 3] * 4, {}, 1 + 2j],
+    [
+        None,
+        "text",
+        b"bytes",
+        Something(),
+        [["a", "b"]],
+        [[1, 2, 3]] * 4,
+        [[None] * 3] * 4,
+        {},
+        1 + 2j,
+    ],
     ids=repr,
 )
 def test_logits_that_are_no_array_of_floats(logits: Any) -> None:
@@ -228,7 +239,7 @@ def test_probability_target_of_no_float_dtype(dtype: str) -> None:
     assert_raises(TypeError, match, target=np.eye(4, 3).astype(dtype))
 
 
-@pytest.mark.parametrize("target", [None, "text", object(), {}], ids=repr)
+@pytest.mark.parametrize("target", [None, "text", Something(), {}], ids=repr)
 def test_target_that_is_no_array(target: Any) -> None:
     assert_raises((TypeError, ValueError), "target", target=target)
 
@@ -326,7 +337,7 @@ def test_num_threads_out_of_range(count: int) -> None:
     assert fl.get_num_threads() == before
 
 
-@pytest.mark.parametrize("count", [1.5, 2.0, "2", [2], object()], ids=repr)
+@pytest.mark.parametrize("count", [1.5, 2.0, "2", [2], Something()], ids=repr)
 def test_num_threads_that_is_no_integer(count: Any) -> None:
     assert_raises(TypeError, "num_threads", num_threads=count)
     with pytest.raises(TypeError):
@@ -422,7 +433,7 @@ def test_grad_output_of_rows(shape: tuple[int, ...]) -> None:
     assert_raises(ValueError, match, reduction="none", grad_output=np.ones(shape, "f"))
 
 
-@pytest.mark.parametrize("value", ["1", 1j, None, object(), np.array(1j), b"1"], ids=repr)
+@pytest.mark.parametrize("value", ["1", 1j, None, Something(), np.array(1j), b"1"], ids=repr)
 def test_grad_output_that_is_no_number(value: Any) -> None:
     if value is None:
         return  # absent: ones

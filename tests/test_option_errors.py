@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fusedloss as fl
+from conftest import Something
 from parts import Array
 
 CANARY = -12345.0
@@ -93,7 +94,7 @@ def test_prediction_of_no_float_dtype(loss: str, name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize(("loss", "name"), PREDICTIONS)
-@pytest.mark.parametrize("value", [None, "text", object(), {}], ids=repr)
+@pytest.mark.parametrize("value", [None, "text", Something(), {}], ids=repr)
 def test_prediction_that_is_no_array(loss: str, name: str, value: Any) -> None:
     assert_raises(loss, TypeError, name, **{name: value})
 
@@ -222,7 +223,7 @@ def test_alpha_of_a_mixture(value: float) -> None:
 
 
 @pytest.mark.parametrize("option", ["softcap", "temperature", "z_loss", "gamma"])
-@pytest.mark.parametrize("value", ["1", [1.0, 2.0], 1j, object()], ids=repr)
+@pytest.mark.parametrize("value", ["1", [1.0, 2.0], 1j, Something()], ids=repr)
 def test_options_that_are_no_numbers(option: str, value: Any) -> None:
     for loss in TAKERS[option]:
         assert_raises(loss, TypeError, option, **{option: value})
@@ -262,7 +263,9 @@ def test_alpha_of_the_wrong_shape(shape: tuple[int, ...]) -> None:
     assert_raises("focal_loss", ValueError, match, alpha=np.ones(shape, "float32"))
 
 
-@pytest.mark.parametrize("alpha", ["1", object(), np.ones(3, complex), np.ones(3, bool)], ids=repr)
+@pytest.mark.parametrize(
+    "alpha", ["1", Something(), np.ones(3, complex), np.ones(3, bool)], ids=repr
+)
 def test_alpha_that_is_no_number(alpha: Any) -> None:
     assert_raises("focal_loss", TypeError, "alpha", alpha=alpha)
 

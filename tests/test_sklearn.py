@@ -25,7 +25,7 @@ from sklearn.ensemble import (  # noqa: E402
 )
 from sklearn.model_selection import cross_val_score  # noqa: E402
 from sklearn.preprocessing import scale  # noqa: E402
-from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+from sklearn.utils.estimator_checks import estimator_checks_generator  # noqa: E402
 
 from fusedloss.sklearn import (  # noqa: E402
     LinearClassifier,
@@ -198,16 +198,24 @@ def boosted(loss: Loss, target: list[Any]) -> None:
 # ---- Linear models -------------------------------------------------------------------------------
 
 
-@parametrize_with_checks(  # type: ignore[untyped-decorator]
+ESTIMATORS = {
+    "regressor": LinearRegressor(),
+    "classifier": LinearClassifier(),
+    # so flat that only Newton's steps find what weights and copies have in common
+    "flat regressor": LinearRegressor(alpha=1e-4),
+    "flat classifier": LinearClassifier(alpha=1e-4),
+    # which takes several labels, too
+    "labels": LinearClassifier(fl.binary_cross_entropy_with_logits),
+}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "check"),
     [
-        LinearRegressor(),
-        LinearClassifier(),
-        # so flat that only Newton's steps find what weights and copies have in common
-        LinearRegressor(alpha=1e-4),
-        LinearClassifier(alpha=1e-4),
-        # which takes several labels, too
-        LinearClassifier(fl.binary_cross_entropy_with_logits),
-    ]
+        pytest.param(estimator, check, id=f"{name}-{check.func.__name__}-{number}")
+        for name, each in ESTIMATORS.items()
+        for number, (estimator, check) in enumerate(estimator_checks_generator(each))
+    ],
 )
 def test_scikit_learns_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)

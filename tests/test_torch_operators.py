@@ -144,6 +144,37 @@ def test_a_compiled_head_makes_no_logits() -> None:
     assert float(run.stdout) <= 72
 
 
+PAIRS = """
+import resource
+import torch
+from fusedloss.torch import functional as F
+
+compiled = torch.compile(getattr(F, "LOSS"), fullgraph=True, dynamic=True)
+
+
+def operands(rows):
+    embeddings = torch.randn(rows, 64, requires_grad=True)
+    embeddings.grad = torch.zeros_like(embeddings)
+    return embeddings, torch.arange(rows) // 4
+
+
+compiled(*operands(64)).backward()
+given = operands(8192)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+compiled(*given).backward()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["supcon_loss", "contrastive_loss", "circle_loss"])
+def test_a_compiled_loss_of_pairs_holds_no_pairs(name: str) -> None:
+    """As above; the pairs of 8192 embeddings would be 256 MiB, and so would their gradients."""
+    script = PAIRS.replace("LOSS", name)
+    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert float(run.stdout) <= 72
+
+
 #: A package of all operators in a process of its own; the last argument says what is imported.
 LOADED = """
 import sys

@@ -12,7 +12,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -414,6 +414,7 @@ def jit_trace(name: str) -> None:
 COLUMNS: dict[str, Callable[[str], None]] = {
     "eager": eager,
     "compile": compiled,
+    "Inductor": partial(compiled, backend="inductor"),
     "dynamic": dynamic,
     "export": exported,
     "make_fx": make_fx,
@@ -434,7 +435,7 @@ COLUMNS: dict[str, Callable[[str], None]] = {
 }
 
 #: Those that take long.
-LONG = {"dynamic", "export", "hessian"}
+LONG = {"Inductor", "dynamic", "export", "hessian"}
 
 #: What torch raises for what it does not do.
 FAILURES = (AssertionError, NotImplementedError, RuntimeError, ValueError)

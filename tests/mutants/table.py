@@ -312,6 +312,12 @@ FAULTS = (
         "blocks / job->ranges * (r + 1)",
         THREADS,
     ),
+    Fault(
+        "core/job.c",
+        "at = (taking){job, «poll»};",
+        "(asked = seconds(), poll)",
+        "test_engine.py -k interrupt",
+    ),
     Fault("core/job.c", "set_float_mode(«job->float_mode»);", "mode", THREADS),
     Fault("core/job.c", "body(job->context, task, «participant»);", "0", THREADS),
     Fault(
