@@ -194,7 +194,9 @@ FAULTS = (
         "chance.p - q",
         SEGMENTATION,
     ),
-    Fault("kernels/segmentation_labels.inc", "missed += blend(«l.counts»,", "zero", SEGMENTATION),
+    Fault(
+        "kernels/segmentation_labels.inc", "missed += blend(«l.counts»,", "isplat(-1)", SEGMENTATION
+    ),
     Fault("kernels/lovasz.inc", "step = weight / «either»;", "total", SEGMENTATION),
     Fault("kernels/lovasz.inc", ": «inside» * weight / (either", "total", SEGMENTATION),
     Fault("kernels/lovasz.inc", "const int sorted = «!args->hinge || key > 1»;", "1", SEGMENTATION),
