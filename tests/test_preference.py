@@ -149,13 +149,40 @@ def test_on_the_bounds() -> None:
     assert loss == pytest.approx(-1.5 - 1.5 + 0.5 + 0.5)
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (3,)], ids=str)
 @pytest.mark.parametrize("loss_type", ["token", "sequence"])
-def test_without_tokens(loss_type: str) -> None:
-    """No token is a mean of nothing, or 0 for a sequence of several; and nothing has a gradient."""
-    z = np.zeros((2, 3), "float32")
-    loss, gradient = GRAD(z, z, np.ones(2), where=np.zeros((2, 3), bool), loss_type=loss_type)
-    assert np.isnan(loss) if loss_type == "token" else loss == 0
+def test_without_tokens(loss_type: str, shape: tuple[int, ...]) -> None:
+    """No token is a mean of nothing, or 0 for a sequence; and nothing has a gradient."""
+    z, where = np.zeros(shape, "float32"), np.zeros(shape, bool)
+    loss, gradient = GRAD(z, z, np.ones(shape), where=where, loss_type=loss_type)
+    leaf = torch.zeros(shape, requires_grad=True)
+    given = {"where": torch.tensor(where), "loss_type": loss_type}
+    of_torch = F.grpo_loss(leaf, leaf.detach(), torch.ones(shape), **given)
+    of_torch.backward()
+    of_jax = fj.grpo_loss(z, z, np.ones(shape, "float32"), where=where, loss_type=loss_type)
+    for value in (loss, of_torch.item(), float(of_jax)):
+        assert np.isnan(value) if loss_type == "token" else value == 0
     assert not gradient.any()
+    assert leaf.grad is not None
+    assert not leaf.grad.any()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+def test_torch_has_the_same_numbers(loss_type: str, dtype: str, rng: np.random.Generator) -> None:
+    """Of every dtype: shares of sequences are no less exact than the loss."""
+    log_probs, old, advantages, _, where = problem((5, 40), dtype, rng)
+    given = options_of(loss_type, {}, None, where)
+    loss, gradient = GRAD(log_probs, old, advantages, **given)
+    kind = getattr(torch, dtype)
+    leaf, *others = (
+        torch.tensor(x.astype(np.float64)).to(kind) for x in (log_probs, old, advantages)
+    )
+    value = F.grpo_loss(leaf.requires_grad_(), *others, **given | {"where": torch.tensor(where)})
+    value.backward()
+    assert value.item() == torch.tensor(loss, dtype=torch.float64).to(kind).item()
+    assert leaf.grad is not None
+    np.testing.assert_array_equal(leaf.grad.double(), gradient.astype(np.float64))
 
 
 def test_the_same_for_any_number_of_threads(rng: np.random.Generator) -> None:

@@ -32,7 +32,7 @@ def policy(
     others = operands if where is None else operands | {"where": where}
     _check.broadcast_to_first({key: _check.as_array(key, x).shape for key, x in others.items()})
     total, weight = _check.tokens_divisor(loss_type, divisor), None
-    if loss_type == "sequence" and where is not None and len(shape) > 1:
+    if loss_type == "sequence" and where is not None and shape:
         tokens = np.broadcast_to(_check.bools("where", where), shape).sum(-1, keepdims=True)
         weight, total = 1 / np.maximum(tokens, 1), float(math.prod(shape[:-1]))
     return pointwise(

@@ -367,9 +367,10 @@ def grpo_loss(
     total, weight = _check.tokens_divisor(loss_type, divisor), None
     if where is not None:
         expect_mask(where)
-        if loss_type == "sequence" and log_probs.dim() > 1:
+        if loss_type == "sequence" and log_probs.dim():
             total = float(math.prod(log_probs.shape[:-1]))
-            weight = 1 / where.expand(log_probs.shape).sum(-1, keepdim=True).clamp(min=1)
+            tokens = where.expand(log_probs.shape).sum(-1, keepdim=True).clamp(min=1)
+            weight = 1 / tokens.to(torch.promote_types(log_probs.dtype, torch.float32))
     call = Pointwise(
         "grpo_loss",
         partial(_reduced_grpo, options, total, where is not None),
