@@ -33,6 +33,7 @@ _ULPS: dict[np.ufunc, float] = {
     np.log1p: 1,
     np.expm1: 2,
     np.tanh: 2,
+    np.arctan: 1,
     np.power: 1,
     np.negative: 0,
     np.absolute: 0,
@@ -77,11 +78,18 @@ def _extreme(x: Array, ex: Array, y: Array, ey: Array, chosen: Array) -> Array:
     return np.where(either, np.maximum(ex, ey), np.where(chosen == x, ex, ey))
 
 
+def _product(x: Array, y: Array) -> Array:
+    """x y; an error without bound of what is multiplied by 0 counts nothing."""
+    return np.where((x == 0) | (y == 0), 0, x * y)
+
+
 #: The error in a result that the operands' errors cause, before the result itself is rounded.
 _PROPAGATED: dict[np.ufunc, Callable[..., Array]] = {
     np.add: lambda z, x, ex, y, ey, eps: ex + ey,
     np.subtract: lambda z, x, ex, y, ey, eps: ex + ey,
-    np.multiply: lambda z, x, ex, y, ey, eps: np.abs(x) * ey + np.abs(y) * ex + ex * ey,
+    np.multiply: lambda z, x, ex, y, ey, eps: (
+        _product(np.abs(x), ey) + _product(np.abs(y), ex) + _product(ex, ey)
+    ),
     np.divide: lambda z, x, ex, y, ey, eps: (
         (ex + np.abs(z) * ey) / np.where(np.abs(y) > ey, np.abs(y) - ey, 0)
     ),
@@ -96,6 +104,7 @@ _PROPAGATED: dict[np.ufunc, Callable[..., Array]] = {
     np.log: lambda z, x, ex, eps: -np.log1p(-ex / x),
     np.log1p: lambda z, x, ex, eps: -np.log1p(-ex / (1 + x)),
     np.tanh: lambda z, x, ex, eps: ex * np.cosh(np.maximum(np.abs(x) - ex, 0)) ** -2,
+    np.arctan: lambda z, x, ex, eps: ex / (1 + np.maximum(np.abs(x) - ex, 0) ** 2),
 }
 
 
@@ -175,6 +184,11 @@ class Rounded(NDArrayOperatorsMixin):
     ) -> Any:
         if function is np.where:
             return _where(self, *args)
+        if function is np.concatenate:
+            parts = [self._operand(x) for x in args[0]]
+            exact = function([x.exact for x in parts], *args[1:], **options)
+            error = function([x.error for x in parts], *args[1:], **options)
+            return Rounded(exact, error, self.arithmetic)
         if function in _STRUCTURAL:
             exact, error = (
                 function(x, *args[1:], **options) for x in (args[0].exact, args[0].error)

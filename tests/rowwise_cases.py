@@ -6,6 +6,7 @@ names of its arguments are in the table of reference/rowwise.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +65,18 @@ def _relevances(rng: np.random.Generator, shape: Shape) -> Array:
     return np.asarray(rng.integers(0, 4, size=shape) * 1.0)
 
 
+def _boxes(rng: np.random.Generator, shape: Shape) -> Array:
+    """Boxes of four numbers, whatever the rows' length, some of which overlap."""
+    low = rng.normal(size=(*shape[:-1], 2))
+    return np.concatenate([low, low + rng.uniform(0.2, 3, size=low.shape)], axis=-1)
+
+
+def whole_boxes(rng: np.random.Generator, shape: Shape) -> Array:
+    """Boxes of whole numbers, whose edges are often equal."""
+    low = rng.integers(0, 4, size=(*shape[:-1], 2))
+    return np.concatenate([low, low + rng.integers(1, 4, size=low.shape)], axis=-1) * 1.0
+
+
 @dataclass(frozen=True)
 class Loss:
     """An entry: what the tests know of a loss besides its formula."""
@@ -108,6 +121,52 @@ def _sparsemax(x: Any, target: Any) -> Any:
 
 def _cosine_similarity(x: Any, t: Any) -> Any:
     return -(F.normalize(x, dim=-1, eps=1e-7) * F.normalize(t, dim=-1, eps=1e-7)).sum(-1)
+
+
+# ---- torchvision 0.28, torchvision/ops/{giou,diou,ciou}_loss.py
+
+
+def _inter_union(x: Any, t: Any) -> tuple[Any, Any]:
+    x1, y1, x2, y2 = x.unbind(-1)
+    x1g, y1g, x2g, y2g = t.unbind(-1)
+    left, top = torch.max(x1, x1g), torch.max(y1, y1g)
+    right, bottom = torch.min(x2, x2g), torch.min(y2, y2g)
+    inside = torch.zeros_like(x1)
+    mask = (bottom > top) & (right > left)
+    inside[mask] = (right[mask] - left[mask]) * (bottom[mask] - top[mask])
+    return inside, (x2 - x1) * (y2 - y1) + (x2g - x1g) * (y2g - y1g) - inside
+
+
+def _around(x: Any, t: Any) -> tuple[Any, Any]:
+    x1, y1, x2, y2 = x.unbind(-1)
+    x1g, y1g, x2g, y2g = t.unbind(-1)
+    width = torch.max(x2, x2g) - torch.min(x1, x1g)
+    return width, torch.max(y2, y2g) - torch.min(y1, y1g)
+
+
+def _generalized_box(x: Any, t: Any, eps: float = 1e-7) -> Any:
+    inside, union = _inter_union(x, t)
+    width, height = _around(x, t)
+    area = width * height
+    return 1 - (inside / (union + eps) - (area - union) / (area + eps))
+
+
+def _distance_box(x: Any, t: Any, eps: float = 1e-7) -> Any:
+    inside, union = _inter_union(x, t)
+    width, height = _around(x, t)
+    diagonal = width**2 + height**2 + eps
+    centers = [((b[..., k] + b[..., k + 2]) / 2) for b in (x, t) for k in (0, 1)]
+    apart = (centers[0] - centers[2]) ** 2 + (centers[1] - centers[3]) ** 2
+    return 1 - inside / (union + eps) + apart / diagonal
+
+
+def _complete_box(x: Any, t: Any, eps: float = 1e-7) -> Any:
+    inside, union = _inter_union(x, t)
+    of_x, of_t = ((b[..., 2] - b[..., 0]) / (b[..., 3] - b[..., 1]) for b in (x, t))
+    v = (4 / math.pi**2) * (torch.atan(of_t) - torch.atan(of_x)) ** 2
+    with torch.no_grad():
+        alpha = v / (1 - inside / (union + eps) + v + eps)
+    return _distance_box(x, t, eps) + alpha * v
 
 
 FINITE_MARGIN = (np.nan, np.inf, -np.inf)
@@ -165,7 +224,19 @@ LOSSES: dict[str, Loss] = {
         torch=_each(F.triplet_margin_loss),
         bad={"margin": (*POSITIVE, np.inf), "p": POSITIVE, "eps": (-1.0, np.nan)},
     ),
+    # ---- Boxes
+    **{
+        name: Loss((_boxes, _boxes), ({}, {"eps": 0.5}), formula=peer, bad={"eps": POSITIVE})
+        for name, peer in (
+            ("generalized_box_iou_loss", _generalized_box),
+            ("distance_box_iou_loss", _distance_box),
+            ("complete_box_iou_loss", _complete_box),
+        )
+    },
 }
+
+#: Losses with a factor that is constant to the gradient, which is not the value's derivative then.
+CONSTANT_FACTOR = {"complete_box_iou_loss"}
 
 #: Forms of a loss whose target is of another kind.
 FORMS: dict[str, Loss] = {
@@ -199,7 +270,10 @@ class Case:
     def draw(
         self, shape: Shape, dtype: DTypeLike, rng: np.random.Generator
     ) -> tuple[list[Array], dict[str, Any]]:
-        """Arrays whose rows lie on the last axis, and the options."""
+        """Arrays whose rows lie on the last axis, and the options.
+
+        Rows have the shape's length, but those of a loss that takes no other than its own.
+        """
         arrays = [draw(rng, shape) for draw in self.loss.draws]
         arrays = [x.astype(dtype) if x.dtype.kind == "f" else x for x in arrays]
         options = {

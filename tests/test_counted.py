@@ -21,11 +21,8 @@ CONTENTS = (np.nan, np.inf, -np.inf, 1e38)
 
 #: Losses with weights that are in no table: every embedding of these is another one's negative
 #: (clip_loss), or the loss has no gradient, is another one's (zero_one_loss, logistic_loss) or of
-#: sequences or boxes, which have tests of their own.
-ELSEWHERE = {
-    *("ctc_loss", "clip_loss", "zero_one_loss", "logistic_loss", "proxy_anchor_loss"),
-    *("generalized_box_iou_loss", "distance_box_iou_loss", "complete_box_iou_loss"),
-}
+#: sequences, which have tests of their own.
+ELSEWHERE = {"ctc_loss", "clip_loss", "zero_one_loss", "logistic_loss", "proxy_anchor_loss"}
 
 #: Arguments whose NaN is no number that counts: probabilities are refused, and what says which
 #: formula holds.

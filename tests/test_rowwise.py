@@ -130,7 +130,8 @@ def test_nan_is_not_lost(case: Case, dtype: str, rng: np.random.Generator) -> No
         row = 13
         if case.name == "multilabel_margin_loss":
             spoiled[1][row, :2] = 0, -1  # or there may be no label, or no other class
-        column = 4 if spoiled[1].ndim == 2 or spoiled[1].dtype.kind == "f" else spoiled[1][row]
+        middle = spoiled[position].shape[-1] // 2
+        column = middle if spoiled[1].ndim == 2 or spoiled[1].dtype.kind == "f" else spoiled[1][row]
         spoiled[position][row, column] = np.nan
         for isa in ISAS:
             with instruction_set(isa):
@@ -188,9 +189,11 @@ def test_strides(name: str, dtype: str, rng: np.random.Generator) -> None:
 def test_into_any_memory(name: str, dtype: str, rng: np.random.Generator) -> None:
     case = Case(name, LOSSES[name], {})
     arrays, _ = case.draw((37, 29), dtype, rng)
+    n, width = arrays[0].shape
     value, gradients = gradients_of(case, arrays)
-    gapped = np.full((37, 58), 7, dtype)
-    for out in (np.empty((29, 37), dtype).T, np.empty((37, 29), dtype)[::-1, ::-1], gapped[:, ::2]):
+    gapped = np.full((n, 2 * width), 7, dtype)
+    backwards = np.empty((n, width), dtype)[::-1, ::-1]
+    for out in (np.empty((width, n), dtype).T, backwards, gapped[:, ::2]):
         again, same = fl.value_and_grad(getattr(fl, name))(*arrays, out=out)
         assert same is out
         assert again == value
@@ -231,7 +234,7 @@ def test_of_no_row(name: str) -> None:
     for reduction, expected in (("mean", np.nan), ("sum", 0.0)):
         value, gradients = gradients_of(case, arrays, reduction=reduction)
         np.testing.assert_equal(value, expected)
-        assert all(gradient.shape == (0, 4) for gradient in gradients)
+        assert all(gradient.shape == arrays[0].shape for gradient in gradients)
 
 
 # ---- Errors ------------------------------------------------------------------------------------
@@ -251,7 +254,7 @@ def assert_raises(name: str, error: type[Exception], match: str, **spoiled: Any)
     given = valid_arrays(name)
     names = tuple(given)
     arguments = {**given, **spoiled}
-    out = arguments.pop("out", np.full(SHAPE, CANARY, "float32"))
+    out = arguments.pop("out", np.full(given[names[0]].shape, CANARY, "float32"))
     positional = [arguments.pop(argument) for argument in names]
     arrays = [x for x in (*positional, *arguments.values(), out) if isinstance(x, np.ndarray)]
     before = [x.copy() for x in arrays]
@@ -267,11 +270,11 @@ def assert_raises(name: str, error: type[Exception], match: str, **spoiled: Any)
 
 @each_loss
 def test_predictions_that_are_not_taken(name: str) -> None:
-    first = next(iter(valid_arrays(name)))
+    first, valid = next(iter(valid_arrays(name).items()))
     for dtype in ("int64", "bool", "complex64", "object"):
-        spoiled = {first: np.ones(SHAPE, int).astype(dtype)}
+        spoiled = {first: np.ones(valid.shape, int).astype(dtype)}
         assert_raises(name, TypeError, f"(?s){first}.*dtype.*float32", **spoiled)
-    for value in (None, object(), np.ma.masked_array(np.ones(SHAPE, "f"))):
+    for value in (None, object(), np.ma.masked_array(np.ones(valid.shape, "f"))):
         assert_raises(name, TypeError, first, **{first: value})
     assert_raises(name, ValueError, first, **{first: np.float32(1)})
 
@@ -280,7 +283,7 @@ def test_predictions_that_are_not_taken(name: str) -> None:
 def test_other_arguments_of_the_wrong_shape(name: str) -> None:
     _, *others = valid_arrays(name)
     for other in others:
-        for shape in ((5,), (4, 2), (4, 3, 1), (2, 2, 2)):
+        for shape in ((5,), (4, 2), (5, 4), (4, 3, 1), (2, 2, 2)):
             spoiled = np.zeros(shape, valid_arrays(name)[other].dtype)
             match = rf"(?s){other}.*\({', '.join(map(str, shape))}"
             assert_raises(name, ValueError, match, **{other: spoiled})
@@ -355,14 +358,15 @@ def test_weights_of_the_wrong_shape(name: str) -> None:
 
 @each_loss
 def test_bad_outputs(name: str) -> None:
-    match = r"(?s)out.*\(3, 4\).*\(4, 3\)"
-    assert_raises(name, ValueError, match, out=np.full((3, 4), CANARY, "float32"))
-    assert_raises(name, TypeError, "(?s)out.*dtype.*float32", out=np.zeros(SHAPE))
-    assert_raises(name, TypeError, "out", out=[[0.0] * 3] * 4)
-    memory = np.full(48, 0.5, "float32")
-    first = next(iter(valid_arrays(name)))
-    prediction = memory[:12].reshape(SHAPE)
-    overlapping = {"out": memory[3:15].reshape(SHAPE), first: prediction}
+    first, valid = next(iter(valid_arrays(name).items()))
+    n, width = valid.shape
+    match = rf"(?s)out.*\({n + 1}, {width}\).*\({n}, {width}\)"
+    assert_raises(name, ValueError, match, out=np.full((n + 1, width), CANARY, "float32"))
+    assert_raises(name, TypeError, "(?s)out.*dtype.*float32", out=np.zeros(valid.shape))
+    assert_raises(name, TypeError, "out", out=valid.tolist())
+    memory = np.full(2 * valid.size, 0.5, "float32")
+    prediction = memory[: valid.size].reshape(valid.shape)
+    overlapping = {"out": memory[3 : valid.size + 3].reshape(valid.shape), first: prediction}
     assert_raises(name, ValueError, f"(?s)out.*overlap.*{first}", **overlapping)
 
 

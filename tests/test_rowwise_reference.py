@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 import reference
 from reference.rowwise import ROWWISE, evaluate
-from rowwise_cases import CASES, LOSSES, Case
+from rowwise_cases import CASES, CONSTANT_FACTOR, LOSSES, Case
 
 SHAPE = (30, 7)
 
@@ -24,7 +24,7 @@ def test_every_formula_has_its_cases() -> None:
         assert callable(getattr(reference, name))
 
 
-@each_case
+@pytest.mark.parametrize("case", [c for c in CASES if c.name not in CONSTANT_FACTOR], ids=str)
 def test_gradients_are_finite_differences(case: Case, rng: np.random.Generator) -> None:
     """In long double: of a step of 1e-6, truncation leaves some 1e-12 and rounding 1e-13."""
     arrays, options = case.draw(SHAPE, np.longdouble, rng)
@@ -32,7 +32,7 @@ def test_gradients_are_finite_differences(case: Case, rng: np.random.Generator) 
     exact = evaluate(case.name, *arrays, **options)
     step = np.longdouble(1e-6)
     for position, gradient in zip(case.argnums, exact.gradients, strict=True):
-        for column in range(SHAPE[-1]):
+        for column in range(gradient.shape[-1]):
             sides = []
             for sign in (1, -1):
                 moved = [x.copy() for x in arrays]
@@ -66,7 +66,7 @@ def test_rows_of_any_layout(case: Case, rng: np.random.Generator) -> None:
     """(N, C, d1, d2) is the same as its rows one by one; so is any axis."""
     arrays, options = case.draw((3, 4, 2, 7), np.float64, rng)
     options["sample_weight"] = rng.exponential(size=(3, 4, 2))
-    plain = [x.reshape(24, 7) if x.ndim == 4 else x.reshape(24) for x in arrays]
+    plain = [x.reshape(24, -1) if x.ndim == 4 else x.reshape(24) for x in arrays]
     flat = {**options, "sample_weight": options["sample_weight"].reshape(24)}
     for reduction in ("none", "mean", "sum"):
         exact = evaluate(case.name, *plain, reduction=reduction, **flat)
@@ -74,7 +74,7 @@ def test_rows_of_any_layout(case: Case, rng: np.random.Generator) -> None:
         np.testing.assert_allclose(np.ravel(result.value), np.ravel(exact.value), rtol=1e-13)
         for actual, expected in zip(result.gradients, exact.gradients, strict=True):
             rows = np.moveaxis(actual, 1, -1) if case.formula.of_classes else actual
-            np.testing.assert_allclose(rows.reshape(24, 7), expected, rtol=1e-12, atol=1e-16)
+            np.testing.assert_allclose(rows.reshape(24, -1), expected, rtol=1e-12, atol=1e-16)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.loss.torch], ids=str)

@@ -249,9 +249,7 @@ def _boxes(
     """Return the call of a loss of boxes, which lie along the last axis."""
     operands = {"input": input, "target": target}
     for name, x in operands.items():
-        shape = getattr(x, "shape", None) or _check.as_array(name, x).shape
-        if not shape or shape[-1] != 4:
-            raise ValueError(f"{name} has shape {tuple(shape)}: expected boxes, shape (..., 4)")
+        _check.boxes(name, x)
     return rowwise(
         *(row, operands, (_check.ROWS,), (_check.positive("eps", eps),), reduction, num_threads),
         sample_weight=sample_weight,

@@ -13,6 +13,11 @@ from reference.binary import (
     soft_margin_loss,
     squared_hinge_loss,
 )
+from reference.boxes import (
+    complete_box_iou_loss,
+    distance_box_iou_loss,
+    generalized_box_iou_loss,
+)
 from reference.divergence import (
     js_div,
     kl_div,
@@ -31,6 +36,7 @@ from reference.multiclass import (
 from reference.preference import (
     cpo_loss,
     dpo_loss,
+    grpo_loss,
     ipo_loss,
     kto_loss,
     orpo_loss,
@@ -104,6 +110,7 @@ __all__ = [
     "categorical_cross_entropy",
     "categorical_hinge_loss",
     "class_axis",
+    "complete_box_iou_loss",
     "cosine_embedding_loss",
     "cosine_similarity_loss",
     "cpo_loss",
@@ -111,6 +118,7 @@ __all__ = [
     "ctc_loss",
     "dice_ce_loss",
     "dice_loss",
+    "distance_box_iou_loss",
     "distillation_loss",
     "dpo_loss",
     "evaluate",
@@ -120,8 +128,10 @@ __all__ = [
     "focal_tversky_loss",
     "gamma_loss",
     "gaussian_nll_loss",
+    "generalized_box_iou_loss",
     "generalized_cross_entropy",
     "generalized_dice_loss",
+    "grpo_loss",
     "hinge_embedding_loss",
     "hinge_loss",
     "huber_loss",

@@ -1,13 +1,15 @@
-"""Losses of log-probabilities of answers, element by element."""
+"""Losses of log-probabilities: of answers, element by element, and of tokens with advantages."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
-from reference.elementary import sigmoid, softplus
-from reference.pointwise import Terms, pointwise
+from parts import Array
+from reference.elementary import product, sigmoid, softplus, weighted
+from reference.pointwise import Evaluation, Terms, pointwise
 from reference.rowwise import exact_part
-from rounding import Numbers
+from rounding import Numbers, Rounded, in_blocks
 
 FOUR = ("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected")
 
@@ -87,3 +89,79 @@ def kto_loss(
     z = sign * (beta * ((policy - reference) - kl))
     slope = beta * sign * (sigmoid(z) * sigmoid(-z))
     return Terms(sigmoid(-z), (-slope, slope))
+
+
+# ---- Tokens with advantages --------------------------------------------------------------------
+
+
+def _surrogate(
+    log_probs: Numbers,
+    old_log_probs: Numbers,
+    advantages: Numbers,
+    ref_log_probs: Numbers,
+    *,
+    epsilon: float,
+    epsilon_high: float,
+    beta: float,
+) -> Terms:
+    """-min(r A, clip(r) A) + beta (e^d - d - 1): r = e^(p - old), d = ref - p."""
+    ratio = np.exp(log_probs - old_log_probs)
+    least, most = 1 - epsilon, 1 + epsilon_high
+    raw = product(advantages, ratio)
+    clipped = advantages * np.where(ratio < least, least, np.where(ratio > most, most, ratio))
+    outside = clipped < raw
+    value, slope = -np.where(outside, clipped, raw), -np.where(outside, 0.0, raw)
+    if beta:
+        d = ref_log_probs - log_probs
+        value = value + beta * (np.expm1(d) - d)
+        slope = slope - beta * np.expm1(d)
+    return Terms(value, (slope,))
+
+
+def grpo_loss(
+    log_probs: ArrayLike,
+    old_log_probs: ArrayLike,
+    advantages: ArrayLike,
+    *,
+    ref_log_probs: ArrayLike | None = None,
+    where: Array | None = None,
+    epsilon: float = 0.2,
+    epsilon_high: float | None = None,
+    beta: float = 0.0,
+    loss_type: str = "token",
+    divisor: float | None = None,
+    grad_output: float | None = None,
+    dtype: DTypeLike = np.float64,
+    arithmetic: DTypeLike | None = None,
+) -> Evaluation:
+    """Value and gradient by the policy: arrays, or `Rounded` where an ``arithmetic`` is given."""
+
+    def numbers(x: ArrayLike) -> Numbers:
+        if arithmetic is None:
+            return np.asarray(x).astype(dtype)
+        return Rounded.of(x, dtype, arithmetic)
+
+    shape = np.shape(log_probs)
+    taken = np.broadcast_to(True if where is None else where, shape)
+    a = np.asarray(advantages)
+    a = a[..., np.newaxis] if len(shape) > 1 and a.shape == shape[:-1] else a
+    ref = np.zeros(()) if ref_log_probs is None else ref_log_probs
+    high = epsilon if epsilon_high is None else epsilon_high
+    options = {"epsilon": epsilon, "epsilon_high": high, "beta": beta}
+    given = map(numbers, (log_probs, old_log_probs, a, ref))
+    with np.errstate(all="ignore"):
+        value, (slope,), _ = _surrogate(*given, **options)
+        # the share of each token, and what their sum is divided by
+        share, total = taken * np.ones(shape), taken.sum()
+        if loss_type == "sequence":
+            share = share / np.maximum(taken.sum(-1, keepdims=True), 1)
+            total = np.prod(shape[:-1])
+        elif loss_type == "dapo":
+            assert divisor is not None
+            total = divisor
+        w, all_of = numbers(share), numbers(float(total))
+        g = numbers(1.0 if grad_output is None else grad_output)
+        factor = np.where(all_of != 0, g / all_of, 0.0)
+        gradient = np.broadcast_to(weighted(w, factor * slope), shape)
+        value = np.broadcast_to(weighted(w, value), shape)
+        return Evaluation(in_blocks(value) / all_of, (gradient,), None)

@@ -105,6 +105,7 @@ from fusedloss._check.rows import (
     LABELS,
     ROWS,
     VALUES,
+    boxes,
     raise_bad_class,
     rowwise,
 )
@@ -142,6 +143,7 @@ __all__ = [
     "as_plain",
     "batch_mean",
     "bools",
+    "boxes",
     "broadcast_to_first",
     "checked_extras",
     "class_indices",

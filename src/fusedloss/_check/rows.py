@@ -57,6 +57,15 @@ def raise_bad_class(
     raise IndexError(f"{where} is {value}: out of range for {classes} classes{unless}")
 
 
+def boxes(name: str, x: Any) -> None:
+    """Raise ValueError unless x has boxes along its last axis."""
+    shape = getattr(x, "shape", None)
+    if shape is None:  # a list, perhaps
+        shape = as_numbers(name, x).shape
+    if not shape or shape[-1] != 4:
+        raise ValueError(f"{name} has shape {tuple(shape)}: expected boxes, shape (..., 4)")
+
+
 def _row_shape(arrays: dict[str, Array], first: Array) -> tuple[int, ...]:
     """Return the shape that rows broadcast to; the class axis does not move."""
     for name, array in arrays.items():
