@@ -23,7 +23,9 @@ from fuzz.memory import Placed, place
 from parts import Array
 from pointwise_cases import LOSSES as POINTWISE_LOSSES
 from pointwise_cases import REAL
+from reference.rowwise import ROWWISE
 from rowwise_cases import LOSSES as ROWWISE_LOSSES
+from rowwise_cases import whole_boxes
 from segmentation_cases import SORTED
 
 DTYPES = ("float32", "float32", "float64", "float16", "bfloat16")
@@ -35,11 +37,6 @@ NOT_CALLED = {
     *("__version__", "empty_cache", "get_include", "get_num_threads", "grad_and_hess"),
     "set_num_threads",
     *("show_config", "threads", "value_and_grad"),
-}
-
-#: Losses with tests of their own alone: no draw makes boxes, or tokens with advantages, yet.
-NOT_DRAWN = {
-    *("complete_box_iou_loss", "distance_box_iou_loss", "generalized_box_iou_loss", "grpo_loss"),
 }
 
 
@@ -197,8 +194,11 @@ def rows(draw: Draw) -> dict[str, Any]:
     loss = ROWWISE_LOSSES.get(draw.name)
     if loss is not None:
         arrays = [each(rng, shape) for each in loss.draws]
-        of_classes = "anchor" not in required and draw.name[:6] != "cosine"
-        arrays[0] = draw.floats(shape) if arrays[0].min(initial=0) < 0 else arrays[0]
+        of_classes = ROWWISE[draw.name].of_classes
+        if draw.name in BOXES:
+            arrays = [boxes(draw, shape, x) for x in arrays]
+        elif arrays[0].min(initial=0) < 0:
+            arrays[0] = draw.floats(shape)
     else:
         of_classes = draw.name != "categorical_cross_entropy"
         arrays = [draw.floats(shape)]
@@ -230,6 +230,19 @@ def rows(draw: Draw) -> dict[str, Any]:
         own = arguments[names[0]].shape
         arguments["where"] = draw.place(rng.random(own) < 0.8)
     return arguments
+
+
+#: Losses whose rows are boxes.
+BOXES = {name for name, loss in ROWWISE_LOSSES.items() if loss.draws[0].__name__ == "_boxes"}
+
+
+def boxes(draw: Draw, shape: tuple[int, ...], usual: Array) -> Array:
+    """Boxes of the call's regime; in one of them corners may be anything."""
+    if draw.regime == "whole":
+        return whole_boxes(draw.rng, shape)
+    if draw.regime == "wide":
+        return usual * draw.rng.uniform(1, 30, size=(*shape[:-1], 1))
+    return draw.floats(usual.shape) if draw.regime == "special" else usual
 
 
 def helper(draw: Draw) -> dict[str, Any]:
@@ -402,6 +415,37 @@ def sampled(draw: Draw) -> dict[str, Any]:
     }
 
 
+def policies(draw: Draw) -> dict[str, Any]:
+    """Log-probabilities of tokens, older ones near them, advantages; a reference's, a mask."""
+    rng = draw.rng
+    shape = (*(draw.size(5) for _ in range(rng.integers(0, 3))), draw.size())
+    by_answer = len(shape) > 1 and draw.likely(0.7)
+    log_probs = -rng.exponential(20.0 if draw.regime == "wide" else 1.0, shape)
+    if draw.regime == "whole":
+        log_probs = np.round(log_probs)
+    near = [log_probs + np.round(2 * rng.normal(size=shape)) / 4 for _ in range(2)]
+    if draw.regime == "special":
+        log_probs, *near = (draw.floats(shape) for _ in range(3))
+    with np.errstate(over="ignore"):
+        old, ref = (draw.place(x.astype(draw.dtype)) for x in near)
+        first = draw.place(log_probs.astype(draw.dtype))
+    result: dict[str, Any] = {
+        "log_probs": first,
+        "old_log_probs": old,
+        "advantages": draw.place(draw.floats(shape[:-1] if by_answer else shape, 1.0)),
+    }
+    if draw.likely():
+        result["ref_log_probs"] = ref
+        result["beta"] = float(rng.uniform(0.01, 1))
+    if draw.likely():
+        result["where"] = draw.place(rng.random(shape) < rng.choice([0.2, 0.8]))
+    if draw.likely(0.3):
+        result["loss_type"], result["divisor"] = "dapo", float(rng.uniform(1, 100))
+    else:
+        result["loss_type"] = str(rng.choice(["token", "sequence"]))
+    return result
+
+
 Family = Callable[[Draw], dict[str, Any]]
 
 #: The arrays of a function by the names of its required parameters, the first that it has all of.
@@ -413,6 +457,7 @@ FAMILIES: tuple[tuple[set[str], Family], ...] = (
     ({"input", "linear_weight", "target"}, linear),
     ({"cosine", "target"}, cosines),
     ({"log_probs", "targets", "input_lengths", "target_lengths"}, sequences),
+    ({"log_probs", "old_log_probs", "advantages"}, policies),
     ({"params"}, lists),
     ({"features", "target_features"}, lists),
     ({"target", "num_classes", "sample_rate"}, sampled),
@@ -490,7 +535,10 @@ WRONG_OPTIONS: tuple[Any, ...] = (
 )
 
 #: Options that arrays or later steps decide.
-DECIDED = {"num_threads", "outputs", "distance_function", "allowed_pos_range", "allowed_neg_range"}
+DECIDED = {
+    *("num_threads", "outputs", "distance_function", "allowed_pos_range", "allowed_neg_range"),
+    *("ref_log_probs", "divisor"),
+}
 
 
 def option_of(name: str, p: inspect.Parameter, rng: np.random.Generator) -> Any:

@@ -8,14 +8,14 @@ import numpy as np
 
 import fusedloss as fl
 from fusedloss.torch import functional
-from fuzz.arguments import NOT_CALLED, NOT_DRAWN, Call, draw_call
+from fuzz.arguments import NOT_CALLED, Call, draw_call
 
 
 @functools.cache
 def functions() -> list[tuple[str, str]]:
     """Every front and function."""
-    numpy = [("numpy", name) for name in fl.__all__ if name not in NOT_CALLED | NOT_DRAWN]
-    return numpy + [("torch", name) for name in functional.__all__ if name not in NOT_DRAWN]
+    numpy = [("numpy", name) for name in fl.__all__ if name not in NOT_CALLED]
+    return numpy + [("torch", name) for name in functional.__all__]
 
 
 def call_of(seed: int, index: int) -> Call:

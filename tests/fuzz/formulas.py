@@ -265,6 +265,25 @@ def _any_parallel(x: Array, weight: Array) -> bool:
     return bool((np.abs(a @ b.T) > (1 - 1e-6) * lengths).any())
 
 
+def _of_policy(call: Call, arguments: dict[str, Any], options: dict[str, Any]) -> Expected | None:
+    log_probs, old, _ = arguments.values()
+    others = [old, *(options[k] for k in options if k == "ref_log_probs")]
+    if any((np.abs(log_probs.astype(float) - x.astype(float)) > 80).any() for x in others):
+        return None  # ratios beyond float32, which its smaller multiples would not be
+    dtype = log_probs.dtype
+    exact = reference.grpo_loss(
+        **arguments,
+        **options,
+        dtype=truth_dtype(dtype),
+        arithmetic=compute_dtype(dtype),
+    )
+    (gradient,) = exact.gradients
+    return Expected(
+        lambda actual: assert_value(actual, exact.value, dtype),
+        {"log_probs": lambda actual: assert_rounded(actual, gradient, dtype)},
+    )
+
+
 FORMULAS: tuple[tuple[Callable[[str], bool], Callable[..., Expected | None]], ...] = (
     (lambda name: any(name in t.entries for t in TABLES), _of_evaluation),
     (lambda name: name in PARTS, _of_softmax),
@@ -272,6 +291,7 @@ FORMULAS: tuple[tuple[Callable[[str], bool], Callable[..., Expected | None]], ..
     (lambda name: name == "ctc_loss", _of_sequences),
     (lambda name: name == "linear_cross_entropy", _of_linear),
     (lambda name: name in HEADS, _of_head),
+    (lambda name: name == "grpo_loss", _of_policy),
 )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from parts import Array, Evaluation, Part, Quantity, reduced, where_counted
+from rounding import LONGEST_RUN
 
 
 class Result(NamedTuple):
@@ -566,11 +567,18 @@ def _categorical_cross_entropy(
     with np.errstate(divide="ignore", invalid="ignore"):
         q = probs / total
         kept = (q >= least) & (q <= most)
+        # where the roundings of a sum and a quotient may decide otherwise
+        reach = (min(probs.shape[-1], LONGEST_RUN) / 2 + 1) * np.finfo(arithmetic).eps
+        near = [np.abs(q - bound) <= reach * bound for bound in (least, most)]
+        uncertain = near[0] | near[1]
         q = np.clip(q, least.astype(probs.dtype), most.astype(probs.dtype))
         value = -t * np.log(q)
         all_kept = np.where(kept, t, 0).sum(axis=-1, keepdims=True)
         own = np.where(kept, t / q, 0)
-        gradient = Quantity((all_kept - own) / total, (all_kept + own) / np.abs(total), 0 * own)
+        undecided = np.where(uncertain, t, 0).sum(axis=-1, keepdims=True)
+        other = (undecided + np.where(uncertain, t / q, 0)) / np.abs(total)
+        size = (all_kept + own) / np.abs(total) + other
+        gradient = Quantity((all_kept - own) / total, size, other / np.finfo(arithmetic).eps)
     # the rounding of q, a quotient of a sum, counts as it is: log q moves by it near log 1 = 0
     size = (np.abs(value) + t).sum(axis=-1)
     return [
