@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from boosting import BOOSTING
 from company import COMPANY
 from computations import LABEL_SMOOTHING, NLL_LOSS, OPTIONS, PROBABILITIES, RELATIVES, WEIGHT
+from costs import COSTS
 from fusedloss.cli._contenders import (
     COMPILE,
     COPY,
@@ -230,7 +231,7 @@ CASES = (*PLAIN_CASES, *DTYPE_CASES, *OPTION_CASES, *LOSS_CASES, *POINTWISE_CASE
 #: Work that is measured in matrix products, or in the same call elsewhere.
 COMPARISONS = (
     *(*LINEAR_HEADS, *MARGIN_HEADS, *METRIC_LEARNING),
-    *(*COMPANY, *TORCH_CALLS, *JAX_CALLS, *STEPS, *BOOSTING),
+    *(*COMPANY, *TORCH_CALLS, *JAX_CALLS, *STEPS, *BOOSTING, *COSTS),
 )
 
 # ---- Memory and lower instruction sets --------------------------------------------------------

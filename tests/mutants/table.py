@@ -147,25 +147,18 @@ FAULTS = (
         "test_nll.py",
     ),
     # ---- Distillation
-    Fault("kernels/distillation.inc", "shift = x[«first_place(t, n, top)»] - top;", "0", TEACHER),
-    Fault(
-        "kernels/distillation.inc", "fmax(fabs((double)(shift * per)), fabs(«mean»))", "0", TEACHER
-    ),
+    Fault("kernels/distillation.inc", "loss = «log1p(f)»;", "f", TEACHER),
     Fault(
         "kernels/distillation.inc",
-        "if («largest_step > FAR_STEP && largest_step <= MOST_STEP && f > FAR_FROM_TEACHER»)",
-        "0 * f > 0",
+        "«share» * load(row->scratch + i)));",
+        "(share - share)",
         TEACHER,
     ),
+    Fault("kernels/distillation.inc", "far_divergence(row, &of) + «entropy»;", "0", TEACHER),
     Fault(
         "kernels/distillation_columns.inc", "if (any(«~is_done»))", "~is_done & is_done", TEACHER
     ),
-    Fault(
-        "kernels/distillation_columns.inc",
-        "return blend(«above», of_odd, of_even) - *top;",
-        "~above",
-        TEACHER,
-    ),
+    Fault("kernels/distillation_columns.inc", "loss = «vlog1p(f)»;", "f", TEACHER),
     # ---- Segmentation
     Fault("kernels/segmentation.inc", "s.others = «max - max»;", "zero", SEGMENTATION),
     Fault(
