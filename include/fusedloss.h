@@ -417,6 +417,11 @@ typedef struct fl_pair_list {
  * Every anchor, a row of the embeddings, makes pairs with all references: positive ones with those of its
  * own label, negative ones with the others; or those that are listed. A loss is a function of one anchor's
  * pairs, whose matrix is never held. Derivatives at distance 0 are 0.
+ *
+ * A mask of pairs is for references without labels, where an anchor's positive pair is that of its number. An
+ * anchor whose positive pair is masked has no loss and no part in a mean. Embeddings in no loss may hold
+ * anything.
+ *
  * gradient = d sum(grad_output * reduced loss) / d embeddings.
  */
 typedef struct fl_pairwise_args {
@@ -428,6 +433,7 @@ typedef struct fl_pairwise_args {
     fl_input reference_labels;       /* with a reference. Absent: their numbers */
     fl_input sample_weight;          /* of the anchors: any float dtype */
     fl_input loss_weight;            /* of the anchors, too, but no part of the divisor of a mean */
+    fl_input where;                  /* uint8, rows x references: pairs where it is 0 do not count */
     fl_input grad_output;            /* FL_NONE only: any float dtype */
     fl_pair_list positive, negative; /* absent: all pairs, by their labels */
     /* sizes */
@@ -441,7 +447,8 @@ typedef struct fl_pairwise_args {
     int32_t opposite;  /* distances have their sign changed, for losses of similarities */
     int32_t normalize; /* embeddings are divided by max(norm, 1e-12) first; FL_LP: their p-norm */
     fl_reduction reduction;
-    int32_t nonzero; /* FL_MEAN counts only losses above 0 */
+    int32_t nonzero;    /* FL_MEAN counts only losses above 0 */
+    int32_t any_counts; /* with where: an anchor without its positive pair has a loss of the others */
     double grad_output_value;
     /* outputs; no overlap with anything is allowed */
     fl_output loss_values;                  /* FL_NONE: the sum of each anchor's losses */
@@ -453,7 +460,7 @@ typedef struct fl_pairwise_args {
         char *shared; /* memory of all tasks; below, places in it, in bytes */
         int64_t anchors_at, transposed_anchors_at, references_at, transposed_references_at;
         int64_t labels_at, reference_labels_at, squares_at, reference_squares_at;
-        int64_t inverses_at, reference_inverses_at;
+        int64_t inverses_at, reference_inverses_at, left_out_at, references_left_out_at;
         int64_t anchor_gradient_at, parts_at, column_sums_at, statistics_at, totals_at;
         int64_t histograms_at, slopes_at, pairs_at;
         int64_t padded_rows, padded_columns, padded_features;

@@ -114,8 +114,10 @@ def valid(name: str, optional: bool = True) -> dict[str, Any]:
             del arguments["sample_weight"]  # of sequences, which the others are not
         if name == "zero_one_loss":
             arguments["weight"] = _OPTIONAL["sample_weight"]  # of rows, whose classes are scored
-        if "where" in parameters and not _takes(name, arguments):
-            arguments["where"] = np.ones(ROWS, bool)  # of positions, not of elements
+        # Masks of elements, or of positions, or of pairs.
+        for shape in ((ROWS,), (ROWS, ROWS)):
+            if "where" in parameters and not _takes(name, arguments):
+                arguments["where"] = np.ones(shape, bool)
         if "ref_labels" in parameters:
             arguments |= _REFERENCES
     return arguments

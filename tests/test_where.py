@@ -17,6 +17,9 @@ ROWS, CLASSES, FEATURES = 37, 7, 5
 
 REDUCTIONS: tuple[Any, ...] = ("none", "mean", "sum")
 
+#: Losses whose mask is of pairs.
+PAIRS = {"clip_loss", "info_nce_loss", "siglip_loss"}
+
 
 def logits(rng: np.random.Generator) -> Array:
     return rng.normal(size=(ROWS, CLASSES))
@@ -162,8 +165,9 @@ def test_every_loss_with_a_mask_is_here() -> None:
         for name in fl.__all__
         if hasattr(getattr(fl, name), "__fusedloss__")
         and "where" in inspect.signature(getattr(fl, name)).parameters
-        # The mask of one is of a row's elements, test_preference.py has the other.
-        and name not in {"ranking_softmax_loss", "grpo_loss"}
+        # The mask of one is of a row's elements, test_preference.py has another; others are of
+        # pairs, in test_where_pairs.py.
+        and name not in {"ranking_softmax_loss", "grpo_loss", *PAIRS}
     }
     assert having == {*ELEMENTS, *POSITIONS}
 

@@ -46,6 +46,10 @@ static fl_status check_arguments(const fl_pairwise_args *args) {
         return FL_BAD_ARGUMENT;
     if (!args->reference.data && args->rows != args->columns) return FL_BAD_ARGUMENT;
     if (!args->positive.starts != !args->negative.starts) return FL_BAD_ARGUMENT;
+    if (!args->where.data) return FL_OK;
+    if (args->where.dtype != FL_UINT8) return FL_BAD_DTYPE;
+    if (!args->reference.data || args->labels.data || args->positive.starts || args->columns < args->rows)
+        return FL_BAD_ARGUMENT;
     return FL_OK;
 }
 
@@ -190,6 +194,8 @@ static void plan_memory(fl_pairwise_args *args, int64_t panel, int64_t size, int
         args->plan.reference_squares_at = place(program, columns * size);
         args->plan.reference_inverses_at = place(program, columns * size);
     }
+    args->plan.left_out_at = place(program, args->where.data ? rows : 0);
+    args->plan.references_left_out_at = place(program, args->where.data ? columns : 0);
     args->plan.anchor_gradient_at = place(program, args->plan.gradients ? rows * features * size : 0);
     args->plan.parts_at = place(program, references_wanted ? groups * columns * features * size : 0);
     args->plan.column_sums_at = place(program, references_wanted ? groups * columns * size : 0);

@@ -69,6 +69,7 @@ static const size_t pairwise_pointers[] = {
     AT(pairwise, reference_labels.data),
     AT(pairwise, sample_weight.data),
     AT(pairwise, loss_weight.data),
+    AT(pairwise, where.data),
     AT(pairwise, grad_output.data),
     AT(pairwise, positive.starts),
     AT(pairwise, positive.at),

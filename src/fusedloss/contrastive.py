@@ -548,6 +548,7 @@ def info_nce_loss(
     temperature: float = 0.1,
     normalize: bool = True,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -569,8 +570,13 @@ def info_nce_loss(
     sample_weight : array of floats, shape (N,), optional
         What the loss of each row of `query`, and its part of the divisor of a mean, are
         multiplied by. A row of weight 0 is ignored, whatever it holds.
+    where : array of bools, shape (N, M), optional
+        The pairs that take part: where it is False a key is no negative of the query, as one that
+        is as right as the query's own. A query whose own key is masked has no loss and no part in
+        the mean. An embedding that is left in no loss may hold anything, NaN too.
     reduction : {"mean", "sum", "none"}, default "mean"
-        "mean" divides by N; "none" gives the loss of each row.
+        "mean" divides by N, less the queries that `where` leaves out; "none" gives the loss of each
+        row.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -618,6 +624,7 @@ def info_nce_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        where=where,
     )
     return _core.pairwise, (call,)
 
@@ -630,6 +637,7 @@ def clip_loss(
     *,
     normalize: bool = True,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -652,8 +660,13 @@ def clip_loss(
     sample_weight : array of floats, shape (N,), optional
         What the loss of each row of `image_features`, and its part of the divisor of a mean, are
         multiplied by. A row of weight 0 is still a negative of the other rows' texts.
+    where : array of bools, shape (N, N), optional
+        The pairs, images by texts, that take part: where it is False neither is a negative of the
+        other. A row whose own pair is masked has no loss and no part in the mean, but stays a
+        negative of other rows. An embedding that is left in no loss may hold anything, NaN too.
     reduction : {"mean", "sum", "none"}, default "mean"
-        "mean" divides by N; "none" gives the loss of each row.
+        "mean" divides by N, less the rows that `where` leaves out; "none" gives the loss of each
+        row.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -701,6 +714,7 @@ def clip_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        where=where,
     )
     return _core.pairwise, (call,)
 
@@ -714,6 +728,7 @@ def siglip_loss(
     *,
     normalize: bool = True,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -738,8 +753,12 @@ def siglip_loss(
     sample_weight : array of floats, shape (N,), optional
         What the loss of each row of `image_features`, and its part of the divisor of a mean, are
         multiplied by. A row of weight 0 is ignored, whatever it holds.
+    where : array of bools, shape (N, N), optional
+        The pairs, images by texts, that take part: others have no loss. A row of which no pair does
+        has no part in the mean. An embedding that is in no such pair may hold anything, NaN too.
     reduction : {"mean", "sum", "none"}, default "mean"
-        "mean" divides by N; "none" gives the loss of each row.
+        "mean" divides by N, less the rows that `where` leaves out; "none" gives the loss of each
+        row.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -790,5 +809,7 @@ def siglip_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
+        where=where,
+        any_counts=True,
     )
     return _core.pairwise, (call,)

@@ -46,7 +46,7 @@ typedef enum fl_pair_statistics {
 #define FL_HISTOGRAM (FL_MOST_BINS + 2)
 
 /* The arrays that a row of pairs takes, each as long as a row. */
-#define FL_PAIR_BUFFERS 12
+#define FL_PAIR_BUFFERS 13
 
 typedef struct fl_kernels {
     int lanes;                                   /* values of the compute type per vector */

@@ -362,6 +362,8 @@ def towers(draw: Draw) -> dict[str, Any]:
     result: dict[str, Any] = {k: draw.place(draw.floats((n, d), 1.0)) for k in names}
     if draw.option("sample_weight"):
         result["sample_weight"] = draw.weights((n,))
+    if draw.option("where"):
+        result["where"] = draw.place(draw.rng.random((n, n)) < 0.8)
     return result
 
 

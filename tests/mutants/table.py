@@ -33,6 +33,7 @@ METRIC = (
     "test_fixtures.py test_metric.py -k 'fixtures or value_and_gradient or reference or triplets "
     "or towers or anchors or nothing or threads'"
 )
+PAIR_MASKS = "test_where_pairs.py -k masked"
 HEADS = "test_fixtures.py test_margin.py"
 THREADS = "test_engine.py test_threads.py"
 DRIVER = "test_engine.py -k race"
@@ -225,7 +226,7 @@ FAULTS = (
     Fault("kernels/pairwise_walk.inc", "if («weight == 0») row->nonzero[i] = 0;", "0", METRIC),
     Fault(
         "kernels/pairwise_walk.inc",
-        "j < args->columns ? (real)«factor_of_anchor(args, j)» : 0",
+        "= has_loss ? (real)«factor_of_anchor(args, j)» : 0",
         "1",
         METRIC,
     ),
@@ -252,7 +253,31 @@ FAULTS = (
         METRIC,
     ),
     Fault("kernels/metric.inc", "if (!(«at > 0»)) bin = 0;", "at > 1", METRIC),
-    Fault("kernels/contrastive.inc", "row->slopes[0] += «lane_sum(products)»;", "0", METRIC),
+    Fault(
+        "kernels/contrastive.inc", "row->slopes[0] = «lane_sum(products)» + row->share", "0", METRIC
+    ),
+    Fault("kernels/pairwise_values.inc", "if («kept») inside &=", "0", PAIR_MASKS),
+    Fault(
+        "kernels/pairwise_values.inc",
+        "(«kept ? row->keeps : args->columns») -",
+        "args->columns",
+        PAIR_MASKS,
+    ),
+    Fault("kernels/pairwise_walk.inc", "if («!has_loss») to[j] =", "0", PAIR_MASKS),
+    Fault("kernels/pairwise_walk.inc", "row.share = «leaves» ? 0", "0", PAIR_MASKS),
+    Fault("kernels/pairwise_walk.inc", "const double weight = «leaves» ? 0", "0", PAIR_MASKS),
+    Fault(
+        "kernels/pairwise_pack.inc",
+        "if («args->any_counts» || !is_masked(args, i, i))",
+        "0",
+        PAIR_MASKS,
+    ),
+    Fault(
+        "kernels/pairwise_pack.inc",
+        "if («args->where.data && side->left_out[i]») return",
+        "0",
+        PAIR_MASKS,
+    ),
     Fault("kernels/triplets.inc", "(d > positive) & («x >= 0»);", "x > 0", METRIC),
     # ---- Heads
     Fault("kernels/linear_heads.inc", "kept = ~(s < best) & «~found»;", "(found | ~found)", HEADS),

@@ -22,6 +22,7 @@ from fusedloss._check.labels import (
     class_labels,
     classes,
     identities,
+    mask,
     raise_bad_index,
     weight_of_samples,
 )
@@ -173,6 +174,7 @@ __all__ = [
     "logits_or_sigmoids",
     "loss_cotangent",
     "margin_head",
+    "mask",
     "norm",
     "norm_margins",
     "norm_statistics",

@@ -102,11 +102,11 @@ def weight_of_samples(weight: Any, logits: Array, positions: tuple[int, ...]) ->
     return as_plain(array, None if exact else logits.dtype)
 
 
-def mask(where: Any, shape: tuple[int, ...]) -> Array:
-    """Return a mask of positions as the kernels take it."""
+def mask(where: Any, shape: tuple[int, ...], each: str = "position") -> Array:
+    """Return a mask of positions, or of what `each` names, as the kernels take it."""
     array = bools("where", where)
     if array.shape != shape:
-        raise ValueError(f"where has shape {array.shape}: expected {shape}, one per position")
+        raise ValueError(f"where has shape {array.shape}: expected {shape}, one per {each}")
     return as_plain(array)
 
 

@@ -139,7 +139,7 @@ cdef extern from "fusedloss.h" nogil:
     ctypedef struct fl_pairwise_args:
         int32_t loss
         fl_input embeddings, reference, labels, reference_labels
-        fl_input sample_weight, loss_weight, grad_output
+        fl_input sample_weight, loss_weight, where, grad_output
         fl_pair_list positive, negative
         int64_t rows, columns, features, longest
         size_t workspace
@@ -148,7 +148,7 @@ cdef extern from "fusedloss.h" nogil:
         double p, power
         int32_t opposite, normalize
         fl_reduction reduction
-        int32_t nonzero
+        int32_t nonzero, any_counts
         double grad_output_value
         fl_output loss_values, gradient, reference_gradient
         double value

@@ -8,7 +8,7 @@ LP = FL_LP
 
 
 cdef struct PairwiseArrays:
-    Array embeddings, reference, labels, reference_labels, sample_weight, loss_weight
+    Array embeddings, reference, labels, reference_labels, sample_weight, loss_weight, where
     Array grad_output, gradient, reference_gradient, loss
     Array positive_starts, positive_at, negative_starts, negative_at
 
@@ -65,6 +65,8 @@ cdef object pairwise_on_arrays(object call, object plan, PairwiseArrays *arrays)
     hold_rows(call.reference_labels, &arrays.reference_labels, &args.reference_labels)
     hold_rows(call.sample_weight, &arrays.sample_weight, &args.sample_weight)
     hold_rows(call.loss_weight, &arrays.loss_weight, &args.loss_weight)
+    if call.where is not None:
+        hold_rows(call.where.view(uint8), &arrays.where, &args.where)
     hold_list(call.positives, &arrays.positive_starts, &arrays.positive_at, &args.positive)
     hold_list(call.negatives, &arrays.negative_starts, &arrays.negative_at, &args.negative)
     args.longest = call.longest
@@ -84,6 +86,7 @@ cdef object pairwise_on_arrays(object call, object plan, PairwiseArrays *arrays)
     args.normalize = call.normalize
     args.reduction = REDUCTIONS[call.reduction]
     args.nonzero = call.nonzero
+    args.any_counts = call.any_counts
     args.grad_output_value = 1
     if type(plan.grad_output) is float:
         args.grad_output_value = plan.grad_output

@@ -74,6 +74,8 @@ class PairCall(NamedTuple):
     listed: Lists | None = None
     loss_weight: Array | None = None  # of anchors, and no part of the divisor of a mean
     workspace: int = 0  # about so many bytes may be used; 0 stands for 64 MiB
+    where: Array | None = None  # which pairs take part: bools, anchors by references
+    any_counts: bool = False  # with it, anchors without their positive pair have a loss, too
 
     @property
     def positives(self) -> PairList | None:
@@ -348,6 +350,8 @@ def towers(
     normalize: Any,
     reduction: Any,
     num_threads: Any,
+    where: Any = None,
+    any_counts: bool = False,
 ) -> PairCall:
     """Return the call of a loss of two towers, named in `given`; `square`: as many rows in both."""
     (first, first_given), (second, second_given) = given.items()
@@ -361,7 +365,7 @@ def towers(
     )
     return PairCall(
         loss=loss,
-        given=given | {"sample_weight": sample_weight},
+        given=given | {"sample_weight": sample_weight, "where": where},
         embeddings=a,
         reference=b,
         labels=None,
@@ -375,6 +379,8 @@ def towers(
         num_threads=_check.num_threads(num_threads),
         differentiable=(first, second, *learnable),
         learnable=learnable,
+        where=None if where is None else _check.mask(where, (len(a), len(b)), "pair"),
+        any_counts=any_counts,
     )
 
 

@@ -29,6 +29,7 @@ from fusedloss.torch._autograd import (
     detached,
     evaluate,
     expect_given,
+    expect_mask,
     expect_tensors,
 )
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
@@ -122,6 +123,9 @@ class PairLoss(NamedTuple):
                 if weights is not None:
                     silent = (weights == 0).to(given[first].device)
                     given[first] = given[first].masked_fill(silent[:, None], 1)
+        where = given.get("where")
+        if where is not None:
+            given |= _without_masked(where, given[first], given[second], call, first, second)
         if call.listed is not None:
             given |= _silenced(given[first], given.get(second), call.listed, first, second)
         parameters: list[Any] = list(call.parameters)
@@ -132,6 +136,8 @@ class PairLoss(NamedTuple):
         pairs = _all_pairs(
             given[first], given.get(second), given.get("labels"), given.get("ref_labels"), call
         )
+        if where is not None:
+            pairs = pairs._replace(positive=pairs.positive * where, negative=pairs.negative * where)
         if pairs.values.numel():
             formula = FORMULAS[call.loss]
             if call.loss == "lifted_structure_loss" and call.reference is not None:
@@ -144,6 +150,9 @@ class PairLoss(NamedTuple):
             share = torch.from_numpy(call.loss_weight).to(weight)
             kinds = [Terms(share * x, n, (share > 0) * nonzero) for x, n, nonzero in kinds]
         kinds = [Terms(*[weight * x for x in kind]) for kind in kinds]
+        if where is not None:
+            has_loss = where.any(1) if call.any_counts else where.diagonal()
+            kinds = [Terms(*[x.where(has_loss, 0) for x in kind]) for kind in kinds]
         return _reduced(kinds, call.reduction, call.nonzero).to(dtype)
 
     def outputs(self, *tensors: Any) -> dict[str, Tensor]:
@@ -173,6 +182,8 @@ def pair_loss(
     first = {k: x for k, x in differentiable.items() if x is not None and k not in numbers}
     rest = {k: x for k, x in others.items() if x is not None}
     expect_given(**first, **rest)
+    if "where" in rest:
+        expect_mask(rest["where"])
     rest |= _comparable({k: x for k, x in rest.items() if k in ("labels", "ref_labels")})
     if options.get("indices_tuple") is not None:
         expect_tensors(*options["indices_tuple"])
@@ -269,6 +280,20 @@ def _silenced(
     return {
         first: zeroed(e, anchors),
         second: zeroed(reference, listed.are_references(len(reference))),
+    }
+
+
+def _without_masked(
+    where: Tensor, a: Tensor, b: Tensor, call: PairCall, first: str, second: str
+) -> dict[str, Tensor]:
+    """Return both towers with zeros for what a mask leaves in no loss."""
+    if not call.any_counts:
+        has_loss = where.diagonal()
+        of_column = has_loss if call.loss == "clip_loss" else torch.zeros_like(where[0])
+        where = where & (has_loss[:, None] | of_column)
+    return {
+        first: a.masked_fill(~where.any(1)[:, None], 0),
+        second: b.masked_fill(~where.any(0)[:, None], 0),
     }
 
 
@@ -404,7 +429,8 @@ def _clip(pairs: Pairs, scale: Any) -> list[Terms]:
 
 def _siglip(pairs: Pairs, scale: Any, bias: Any) -> list[Terms]:
     z = scale * pairs.values + bias
-    return [_of_anchors(softplus(torch.where(pairs.positive > 0, -z, z)).sum(1))]
+    losses = softplus(torch.where(pairs.positive > 0, -z, z))
+    return [_of_anchors(losses.where(pairs.positive + pairs.negative > 0, 0).sum(1))]
 
 
 def _multi_similarity(pairs: Pairs, alpha: Any, beta: Any, base: Any) -> list[Terms]:

@@ -45,6 +45,9 @@ def formula(given: Any, call: PairCall) -> Any:
     reference = None if call.reference is None else wide(given(call.reference))
     if v is not None and reference is not None and call.loss != "clip_loss":
         e = jnp.where((v == 0)[:, None], 1, e)
+    where = given(call.where)
+    if where is not None:
+        e, reference = _without_masked(where, e, reference, call)
     parameters: list[Any] = list(call.parameters)
     for name, learnable in call.learnable.items():
         x = given.named.get(name)
@@ -57,6 +60,8 @@ def formula(given: Any, call: PairCall) -> Any:
         if others is not None:
             parameters[1] = (jnp.concatenate([labels, others]) != labels[:1]).any()
     pairs = all_pairs(e, reference, labels, others, call)
+    if where is not None:
+        pairs = pairs._replace(positive=pairs.positive * where, negative=pairs.negative * where)
     own = FORMULAS[call.loss]
     if call.loss == "lifted_structure_loss" and reference is not None:
         own = _lifted_of_references
@@ -66,7 +71,22 @@ def formula(given: Any, call: PairCall) -> Any:
         share = jnp.asarray(call.loss_weight, e.dtype)
         kinds = [Terms(share * x, n, (share > 0) * nonzero) for x, n, nonzero in kinds]
     kinds = [Terms(*(w * x for x in kind)) for kind in kinds]
+    if where is not None:
+        has_loss = where.any(1) if call.any_counts else jnp.diagonal(where)
+        kinds = [Terms(*(jnp.where(has_loss, x, 0) for x in kind)) for kind in kinds]
     return _reduced(kinds, call.reduction, call.nonzero).astype(dtype)
+
+
+def _without_masked(where: Any, a: Any, b: Any, call: PairCall) -> tuple[Any, Any]:
+    """Return both towers with zeros for what a mask leaves in no loss."""
+    if not call.any_counts:
+        has_loss = jnp.diagonal(where)
+        of_column = has_loss if call.loss == "clip_loss" else jnp.zeros(len(b), bool)
+        where = where & (has_loss[:, None] | of_column)
+    return (
+        jnp.where(where.any(1)[:, None], a, 0),
+        jnp.where(where.any(0)[:, None], b, 0),
+    )
 
 
 def proxies(given: Any, call: PairCall) -> Any:
@@ -207,7 +227,8 @@ def _clip(pairs: Pairs, scale: Any) -> list[Terms]:
 
 def _siglip(pairs: Pairs, scale: Any, bias: Any) -> list[Terms]:
     z = scale * pairs.values + bias
-    return [_of_anchors(softplus(jnp.where(pairs.positive > 0, -z, z)).sum(1))]
+    losses = softplus(jnp.where(pairs.positive > 0, -z, z))
+    return [_of_anchors(jnp.where(pairs.positive + pairs.negative > 0, losses, 0).sum(1))]
 
 
 def _multi_similarity(pairs: Pairs, alpha: Any, beta: Any, base: Any) -> list[Terms]:

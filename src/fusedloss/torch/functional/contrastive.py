@@ -289,13 +289,14 @@ def info_nce_loss(
     temperature: float | Tensor = 0.1,
     normalize: bool = True,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Cross-entropy of each query's key: `fusedloss.info_nce_loss`.
 
     Parameters
     ----------
-    query, key, temperature, normalize, sample_weight, reduction
+    query, key, temperature, normalize, sample_weight, where, reduction
         As in `fusedloss.info_nce_loss`.
 
     Returns
@@ -318,7 +319,7 @@ def info_nce_loss(
     return pair_loss(
         contrastive.info_nce_loss,
         {"query": query, "key": key, "temperature": temperature},
-        {"sample_weight": sample_weight},
+        {"sample_weight": sample_weight, "where": where},
         reduction=reduction,
         normalize=normalize,
     )
@@ -331,13 +332,14 @@ def clip_loss(
     *,
     normalize: bool = True,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """CLIP's loss of images and texts: `fusedloss.clip_loss`.
 
     Parameters
     ----------
-    image_features, text_features, logit_scale, normalize, sample_weight, reduction
+    image_features, text_features, logit_scale, normalize, sample_weight, where, reduction
         As in `fusedloss.clip_loss`.
 
     Returns
@@ -364,7 +366,7 @@ def clip_loss(
             "text_features": text_features,
             "logit_scale": logit_scale,
         },
-        {"sample_weight": sample_weight},
+        {"sample_weight": sample_weight, "where": where},
         reduction=reduction,
         normalize=normalize,
     )
@@ -378,13 +380,16 @@ def siglip_loss(
     *,
     normalize: bool = True,
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """SigLIP's logistic loss of images and texts: `fusedloss.siglip_loss`.
 
     Parameters
     ----------
-    image_features, text_features, logit_scale, logit_bias, normalize, sample_weight, reduction
+    image_features, text_features, logit_scale, logit_bias
+        As in `fusedloss.siglip_loss`.
+    normalize, sample_weight, where, reduction
         As in `fusedloss.siglip_loss`.
 
     Returns
@@ -413,7 +418,7 @@ def siglip_loss(
             "logit_scale": logit_scale,
             "logit_bias": logit_bias,
         },
-        {"sample_weight": sample_weight},
+        {"sample_weight": sample_weight, "where": where},
         reduction=reduction,
         normalize=normalize,
     )

@@ -179,9 +179,10 @@ class InfoNCELoss(Module):
         key: Tensor,
         *,
         sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return self.call(query, key, sample_weight=sample_weight)
+        return self.call(query, key, sample_weight=sample_weight, where=where)
 
 
 @with_options
@@ -216,9 +217,12 @@ class CLIPLoss(Module):
         logit_scale: float | Tensor = 1 / 0.07,
         *,
         sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return self.call(image_features, text_features, logit_scale, sample_weight=sample_weight)
+        return self.call(
+            image_features, text_features, logit_scale, sample_weight=sample_weight, where=where
+        )
 
 
 @with_options
@@ -254,8 +258,14 @@ class SigLIPLoss(Module):
         logit_bias: float | Tensor = -10.0,
         *,
         sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
         return self.call(
-            image_features, text_features, logit_scale, logit_bias, sample_weight=sample_weight
+            image_features,
+            text_features,
+            logit_scale,
+            logit_bias,
+            sample_weight=sample_weight,
+            where=where,
         )
