@@ -114,6 +114,7 @@ SIGNATURES: dict[str, list[tuple[str, Any]]] = {
         ("temperature", 1.0),
         ("reduction", "mean"),
         ("sample_weight", None),
+        ("where", None),
         ("num_threads", None),
     ],
     "distillation_loss": [
@@ -126,6 +127,7 @@ SIGNATURES: dict[str, list[tuple[str, Any]]] = {
         ("ignore_index", -100),
         ("reduction", "mean"),
         ("sample_weight", None),
+        ("where", None),
         ("num_threads", None),
     ],
     "softmax": [("logits", "required"), ("*", None), ("axis", -1), ("num_threads", None)],

@@ -14,10 +14,13 @@ from jax import numpy as jnp  # noqa: E402
 
 import fusedloss as fl  # noqa: E402
 import fusedloss.jax as fj  # noqa: E402
-from test_where import ELEMENTS, POSITIONS, drawn, of_rows, spoiled  # noqa: E402
+from test_where import ELEMENTS, POSITIONS, drawn, of_rows, spoiled, top_k_teacher  # noqa: E402
 
 #: One of each kind of kernel in `make test`, all in `make check`.
-FAST = ("cross_entropy", "mse_loss", "multi_margin_loss", "arcface_loss", "linear_cross_entropy")
+FAST = (
+    *("cross_entropy", "mse_loss", "multi_margin_loss", "arcface_loss", "linear_cross_entropy"),
+    "distillation_loss",
+)
 
 NAMES = [
     name if name in FAST else pytest.param(name, marks=pytest.mark.long)
@@ -39,7 +42,9 @@ def test_value_and_gradient(name: str) -> None:
     assert np.all(np.asarray(slope)[~where] == 0)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "mse_loss", "multi_margin_loss"])
+@pytest.mark.parametrize(
+    "name", ["cross_entropy", "distillation_loss", "mse_loss", "multi_margin_loss"]
+)
 def test_formula(name: str) -> None:
     """Second derivatives are of the formula, whose own first ones are the kernel's."""
     operands, where, _ = drawn(name, "float32")
@@ -62,6 +67,21 @@ def test_masks_in_batches() -> None:
     values = jax.vmap(lambda z, y, m: fj.cross_entropy(z, y, where=m))(z, y, where)
     expected = [fl.cross_entropy(*each, where=m) for *each, m in zip(z, y, where, strict=True)]
     np.testing.assert_allclose(values, expected, rtol=1e-6)
+
+
+def test_a_teacher_of_few_classes() -> None:
+    rng = np.random.default_rng(0)
+    z, where = rng.normal(size=(7, 9, 4)).astype("f4"), rng.random((7, 4)) < 0.6
+    _, (indices, log_probs) = top_k_teacher(where)
+    teacher = (indices, log_probs.astype("f4"))
+    z[~np.broadcast_to(where[:, None], z.shape)] = np.nan
+    value, gradient = fl.value_and_grad(fl.distillation_loss)(z, teacher, where=where)
+    loss = partial(fj.distillation_loss, where=jnp.asarray(where))
+    found, slope = jax.jit(jax.value_and_grad(loss))(z, teacher)
+    np.testing.assert_allclose(found, value, rtol=1e-6)
+    np.testing.assert_allclose(slope, gradient, rtol=1e-5, atol=1e-7)
+    _, along = jax.jvp(lambda x: jax.grad(loss)(x, teacher), (z,), (np.ones_like(z),))
+    assert np.all(np.isfinite(along))
 
 
 def test_a_label_out_of_range_that_counts_is_nan() -> None:

@@ -14,7 +14,7 @@ from fusedloss.torch import functional as F
 from fusedloss.torch import modules
 from parts import Array
 from test_completeness import WITHOUT_MODULE, module_of
-from test_where import ELEMENTS, POSITIONS, drawn, of_rows, spoiled
+from test_where import ELEMENTS, POSITIONS, drawn, of_rows, spoiled, top_k_teacher
 
 NAMES = (*ELEMENTS, *POSITIONS)
 
@@ -119,6 +119,31 @@ def test_probabilities_and_outputs() -> None:
     np.testing.assert_allclose(loss.numpy(), value, rtol=1e-12)
     for output, x in made.items():
         np.testing.assert_allclose(x.numpy(), expected[output], rtol=1e-12)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_teacher_of_few_classes(labelled: bool) -> None:
+    """By kernels and under a transform, where the formula answers."""
+    rng = np.random.default_rng(0)
+    z, where = rng.normal(size=(7, 9, 4)), rng.random((7, 4)) < 0.6
+    _, dirty = top_k_teacher(where)
+    z[~np.broadcast_to(where[:, None], z.shape)] = np.nan
+    y = spoiled(rng.integers(0, 9, (7, 4)), ~where) if labelled else None
+    value, expected = fl.value_and_grad(fl.distillation_loss)(z, dirty, y, where=where)
+    teacher = (torch.from_numpy(dirty[0]).long(), torch.from_numpy(dirty[1]))
+    target = None if y is None else torch.from_numpy(y)
+
+    def loss(x: Tensor) -> Tensor:
+        return F.distillation_loss(x, teacher, target, where=torch.from_numpy(where))
+
+    x = torch.tensor(z, requires_grad=True)
+    found = loss(x)
+    found.backward()
+    assert x.grad is not None
+    gradient, same = torch.func.grad_and_value(loss)(torch.from_numpy(z))
+    for each, slope in ((found, x.grad), (same, gradient)):
+        np.testing.assert_allclose(each.detach().numpy(), value, rtol=1e-12)
+        np.testing.assert_allclose(slope.numpy(), expected, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("probabilities", [False, True])

@@ -116,6 +116,7 @@ POSITIONS: dict[str, tuple[Maker, ...]] = {
     "cosine_similarity_loss": (vectors, vectors),
     "cross_entropy": (logits, labels),
     "distance_box_iou_loss": (boxes, boxes),
+    "distillation_loss": (logits, logits, labels),
     "focal_loss": (logits, labels),
     "generalized_box_iou_loss": (boxes, boxes),
     "generalized_cross_entropy": (distribution, labels),
@@ -125,6 +126,7 @@ POSITIONS: dict[str, tuple[Maker, ...]] = {
     "multilabel_soft_margin_loss": (logits, positive),
     "nll_loss": (log_distribution, labels),
     "poly1_cross_entropy": (logits, labels),
+    "soft_cross_entropy": (logits, logits),
     "sparsemax_loss": (logits, labels),
     "triplet_margin_loss": (vectors, vectors, vectors),
     **dict.fromkeys(
@@ -150,6 +152,8 @@ OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "categorical_cross_entropy": ({"label_smoothing": 0.1},),
     "linear_cross_entropy": ({"z_loss": 0.1}, {"label_smoothing": 0.2}),
     "arcface_loss": ({"label_smoothing": 0.1}, {"focal_gamma": 2.0}),
+    "distillation_loss": ({"alpha": 0.3, "temperature": 2.0, "ignore_index": 2},),
+    "soft_cross_entropy": ({"temperature": 2.0},),
     "multi_margin_loss": ({"weight": np.linspace(0.5, 2, CLASSES)}, {"p": 2}),
     "poisson_nll_loss": ({"full": True},),
 }
@@ -312,6 +316,31 @@ def test_positions_of_any_layout(
             for output, x in made.items():
                 assert np.all(x[~where] == 0)
                 assert_same_bits(x[where], extras[output][where])
+
+
+def top_k_teacher(where: Array) -> tuple[tuple[Array, Array], ...]:
+    """Of (7, 9, 4) logits the best three classes; the same with no class and NaN where masked."""
+    rng = np.random.default_rng(5)
+    teacher = fl.log_softmax(rng.normal(size=(7, 9, 4)), axis=1)
+    indices = np.argsort(-teacher, axis=1)[:, :3].astype("int32")
+    log_probs = np.take_along_axis(teacher, indices, 1)
+    masked = np.broadcast_to(~where[:, None], indices.shape)
+    return (indices, log_probs), (
+        spoiled(indices, masked),
+        spoiled(log_probs, masked),
+    )
+
+
+def test_a_teacher_of_few_classes() -> None:
+    rng = np.random.default_rng(0)
+    z, where = rng.normal(size=(7, 9, 4)), rng.random((7, 4)) < 0.6
+    teacher, dirty = top_k_teacher(where)
+    x = np.where(where[:, None], z, np.nan)
+    call = fl.value_and_grad(fl.distillation_loss)
+    value, gradient = call(x, dirty, where=where, temperature=2.0)
+    expected, slope = call(z, teacher, sample_weight=where.astype(float), temperature=2.0)
+    assert value == expected
+    assert_same_bits(gradient, slope)
 
 
 def test_a_mask_that_is_broadcast(rng: np.random.Generator) -> None:

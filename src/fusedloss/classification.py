@@ -449,6 +449,7 @@ def soft_cross_entropy(
     temperature: float = 1.0,
     reduction: Reduction = "mean",
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Call:
     r"""Cross-entropy between two softmaxes: the soft target loss of distillation.
@@ -468,6 +469,9 @@ def soft_cross_entropy(
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
         A position of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -501,8 +505,8 @@ def soft_cross_entropy(
     >>> round(fl.soft_cross_entropy(z, t, temperature=2.0), 4)
     2.4342
     """
-    options = (None, temperature, 1.0, -100, reduction, sample_weight, False, num_threads)
-    return distillation, (logits, target_logits, *options)
+    options = (None, temperature, 1.0, -100, reduction, sample_weight, where, False)
+    return distillation, (logits, target_logits, *options, num_threads)
 
 
 @loss("student_logits")
@@ -516,6 +520,7 @@ def distillation_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Call:
     r"""Distillation: divergence from a teacher, mixed with cross-entropy against labels.
@@ -547,6 +552,9 @@ def distillation_loss(
     sample_weight : array of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
         A position of weight 0 is ignored, whatever it holds.
+    where : array of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold: no
+        loss, no weight in the mean, zero gradient.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -592,6 +600,7 @@ def distillation_loss(
         ignore_index,
         reduction,
         sample_weight,
+        where,
         True,
         num_threads,
     )

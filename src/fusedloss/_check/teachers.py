@@ -10,6 +10,7 @@ from fusedloss._check.labels import (
     axis_of_classes,
     class_indices,
     class_target,
+    mask,
     weight_of_samples,
 )
 from fusedloss._check.operands import as_array, as_floats, as_plain, as_prediction
@@ -23,21 +24,24 @@ def distillation(
     target: Any,
     ignore_index: int,
     sample_weight: Any,
+    where: Any,
     out: Any,
     names: tuple[str, str],
 ) -> tuple[Array, tuple[Array, ...], Array | None, Array]:
     """Return student, teacher, target and sample weights, checked.
 
     The student's logits are plain; so are the teacher's, or its classes and their
-    log-probabilities. The weights are float64.
+    log-probabilities. The weights are float64, 0 where a mask leaves a position out; classes are 0
+    there.
     """
     student_name, teacher_name = names
     given = as_prediction(student_name, student)
     axis = axis_of_classes(student_name, given, None)
     positions = given.shape[:axis] + given.shape[axis + 1 :]
+    kept = None if where is None else mask(where, positions)
     parts: tuple[Array, ...]
     if isinstance(teacher, tuple) and len(teacher) == 2:
-        parts = _top_k(teacher_name, teacher, given, axis)
+        parts = _top_k(teacher_name, teacher, given, axis, kept)
     else:
         parts = (as_prediction(teacher_name, teacher),)
         if parts[0].shape != given.shape:
@@ -47,12 +51,19 @@ def distillation(
             )
     y = None if target is None else class_target(target, given, axis, 0)
     if y is not None:
+        y = y if kept is None else np.where(kept, y, y.dtype.type(0))
         class_indices("target", y, given.shape[axis], ignore_index)
     weights = np.ones(positions)
     if sample_weight is not None:
         weights = weight_of_samples(sample_weight, given, positions).astype(np.float64)
+    if kept is not None:
+        weights = np.where(kept, weights, 0.0)
     if out is not None:
-        inputs: dict[str, Any] = {"target": target, "sample_weight": sample_weight}
+        inputs: dict[str, Any] = {
+            "target": target,
+            "sample_weight": sample_weight,
+            "where": where,
+        }
         inputs |= {
             teacher_name if len(parts) == 1 else f"{teacher_name}[{i}]": part
             for i, part in enumerate(parts)
@@ -61,7 +72,9 @@ def distillation(
     return as_plain(given), tuple(map(as_plain, parts)), y, weights
 
 
-def _top_k(name: str, teacher: Any, logits: Array, axis: int) -> tuple[Array, Array]:
+def _top_k(
+    name: str, teacher: Any, logits: Array, axis: int, kept: Array | None
+) -> tuple[Array, Array]:
     indices = as_array(f"{name}[0]", teacher[0])
     log_probs = as_floats(f"{name}[1]", teacher[1])
     if indices.dtype.kind not in "iu":
@@ -77,5 +90,7 @@ def _top_k(name: str, teacher: Any, logits: Array, axis: int) -> tuple[Array, Ar
         raise ValueError(
             f"{name}[1] has shape {log_probs.shape}: expected {indices.shape}, that of {name}[0]"
         )
+    if kept is not None:
+        indices = np.where(np.expand_dims(kept, axis), indices, indices.dtype.type(0))
     class_indices(f"{name}[0]", indices, logits.shape[axis], None)
     return indices, log_probs

@@ -36,6 +36,7 @@ def distillation(
     ignore_index: Any,
     reduction: Any,
     sample_weight: Any,
+    where: Any,
     divergence: bool,
     num_threads: Any,
     gradient: bool = False,
@@ -56,7 +57,7 @@ def distillation(
     threads = _check.num_threads(num_threads)
     names = ("student_logits", "teacher_logits") if divergence else ("logits", "target_logits")
     z, t, y, weights = _check.distillation(
-        student, teacher, target, ignored, sample_weight, out, names
+        student, teacher, target, ignored, sample_weight, where, out, names
     )
     positions = weights.shape
     if y is not None:

@@ -279,6 +279,7 @@ class Distillation(NamedTuple):
             self.ignore_index,
             self.reduction,
             sample_weight,
+            None,
             self.divergence,
             torch.get_num_threads(),
             bool(wanted),
@@ -305,10 +306,15 @@ class Distillation(NamedTuple):
     ) -> Tensor:
         """Compute the loss from torch's operations."""
         z, axis = _wide(prediction), _class_axis(prediction)
-        if sample_weight is not None and sample_weight.shape == z.select(axis, 0).shape:
-            silent = (sample_weight == 0).unsqueeze(axis)
-            z = z.masked_fill(silent, 1)
-            teacher = (*teacher[:-1], teacher[-1].masked_fill(silent, 1))
+        positions = positions_of(z)
+        silent = torch.zeros(positions, dtype=torch.bool, device=z.device)
+        if sample_weight is not None and sample_weight.shape == positions:
+            silent = sample_weight == 0
+        if target is not None and target.shape == positions:
+            silent = silent | (target == self.ignore_index)
+        z = z.masked_fill(silent.unsqueeze(axis), 1)
+        if teacher[-1].dim() == z.dim():
+            teacher = (*teacher[:-1], teacher[-1].masked_fill(silent.unsqueeze(axis), 1))
         log_p = functional.log_softmax(z / self.temperature, axis)
         log_q = _wide(teacher[-1])
         if len(teacher) == 1:

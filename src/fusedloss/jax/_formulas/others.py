@@ -254,6 +254,7 @@ def distillation(
     ignore_index: int,
     reduction: str,
     sample_weight: Any,
+    where: Any,
     divergence: bool,
     num_threads: Any,
 ) -> Any:
@@ -263,10 +264,14 @@ def distillation(
     z = jnp.moveaxis(wide(x), axis, -1)
     v = given(sample_weight)
     silent = jnp.zeros(z.shape[:-1], bool) if v is None else v == 0
+    kept = given(where)
+    if kept is not None:
+        silent = silent | ~kept
     bad = jnp.zeros_like(silent)
     at = ignored = None
     if target is not None:
         at, ignored, bad = labels_of(given(target), z.shape[-1], int(ignore_index))
+        bad = bad if kept is None else bad & kept
         silent = silent | ignored | bad
     rows, z = z, jnp.where(silent[..., None], 1, z)
 
@@ -277,7 +282,10 @@ def distillation(
     if isinstance(teacher, tuple | list):
         classes, log_q = (given(q) for q in teacher)
         log_q = filled(log_q)
-        log_p = jnp.take_along_axis(log_p, jnp.moveaxis(classes, axis, -1), -1)
+        classes = jnp.moveaxis(classes, axis, -1)
+        if kept is not None:
+            classes = jnp.where(kept[..., None], classes, 0)
+        log_p = jnp.take_along_axis(log_p, classes, -1)
     else:
         log_q = jax.nn.log_softmax(filled(given(teacher)) / temperature, -1)
     q = jnp.exp(log_q)

@@ -485,6 +485,7 @@ def soft_cross_entropy(
     temperature: float = 1.0,
     reduction: Reduction = "mean",
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy between two softmaxes; `fusedloss.soft_cross_entropy`.
 
@@ -502,6 +503,8 @@ def soft_cross_entropy(
         "mean" divides by the number of positions, or the sum of their sample weights.
     sample_weight : Tensor of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
+    where : Tensor of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold.
 
     Returns
     -------
@@ -516,6 +519,8 @@ def soft_cross_entropy(
     tensor(0.4325)
     """
     expect_arguments(classification.soft_cross_entropy, logits, target_logits)
+    if where is not None:
+        sample_weight = without_masked(where, positions_of(logits), logits, sample_weight, -100)[1]
     if operated(logits, target_logits, sample_weight):
         result: Tensor = operate(
             "soft_cross_entropy",
@@ -541,6 +546,7 @@ def distillation_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Divergence from a teacher and cross-entropy against labels; `fusedloss.distillation_loss`.
 
@@ -565,6 +571,8 @@ def distillation_loss(
         "mean" divides by the number of positions that count, or the sum of their sample weights.
     sample_weight : Tensor of floats, shape (), (N,) or (N, d1, ...), optional
         A weight per position; ones if absent.
+    where : Tensor of bools, one per position, optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold.
 
     Returns
     -------
@@ -581,6 +589,16 @@ def distillation_loss(
     """
     teacher = teacher_logits if isinstance(teacher_logits, tuple) else (teacher_logits,)
     expect_arguments(classification.distillation_loss, student_logits, *teacher[:1])
+    if where is not None:
+        shape = positions_of(student_logits)
+        # As against probabilities: what the teacher has is masked by weights.
+        sample_weight = without_masked(where, shape, student_logits, sample_weight, ignore_index)[1]
+        if target is not None:
+            target, _ = without_masked(where, shape, target, None, ignore_index)
+        if len(teacher) == 2:
+            axis = 1 if student_logits.dim() > 1 else 0
+            teacher = (teacher[0].masked_fill(~where.unsqueeze(axis), 0), teacher[1])
+            teacher_logits = teacher
     if operated(student_logits, *teacher, target, sample_weight):
         result: Tensor = operate(
             "distillation_loss",

@@ -222,10 +222,14 @@ class SoftCrossEntropyLoss(Module):
     reduction: Reduction = "mean"
 
     def forward(
-        self, logits: Tensor, target_logits: Tensor, sample_weight: Tensor | None = None
+        self,
+        logits: Tensor,
+        target_logits: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return self.call(logits, target_logits, sample_weight=sample_weight)
+        return self.call(logits, target_logits, sample_weight=sample_weight, where=where)
 
 
 @with_options
@@ -261,6 +265,9 @@ class DistillationLoss(Module):
         teacher_logits: Tensor | tuple[Tensor, Tensor],
         target: Tensor | None = None,
         sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss."""
-        return self.call(student_logits, teacher_logits, target, sample_weight=sample_weight)
+        return self.call(
+            student_logits, teacher_logits, target, sample_weight=sample_weight, where=where
+        )
