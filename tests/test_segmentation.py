@@ -344,6 +344,22 @@ def test_bad_options_of_all(name: str) -> None:
         getattr(fl, name)(**bare)
 
 
+@pytest.mark.usefixtures("isa")
+def test_sure_labels_keep_their_slopes() -> None:
+    """Where a label is all but certain: exp(-|z|) to the rounding of float32, and not 0."""
+    z = np.linspace(3, 60, 200, dtype=np.float32).reshape(1, 1, 200)
+    logits = np.concatenate([z, -z], axis=1)
+    target = np.concatenate([np.ones_like(z), np.zeros_like(z)], axis=1)
+    _, gradient = fl.value_and_grad(fl.dice_ce_loss)(
+        logits, target, activation="sigmoid", lambda_dice=0.0, reduction="sum"
+    )
+    rest = 1 / (1 + np.exp(z.astype(np.float64)))
+    exact = np.concatenate([-rest, rest], axis=1)
+    scale = gradient[0, 1, 0] / exact[0, 1, 0]  # what the mean over labels divides by
+    # an exponential, a division, three products
+    np.testing.assert_allclose(gradient, scale * exact, rtol=8 * np.finfo(np.float32).eps)
+
+
 def test_cross_entropy_is_of_logits() -> None:
     match = "activation is None: expected 'softmax' or 'sigmoid'"
     assert_raises("dice_ce_loss", ValueError, match, activation=None)
