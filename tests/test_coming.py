@@ -7,11 +7,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pytorch_metric_learning import losses, reducers
+from sklearn._loss import loss as scikit_losses
 
+import fusedloss as fl
 import fusedloss.torch as front
+import peer_losses
+from fusedloss.sklearn import Loss
 from fusedloss.torch import functional as F
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -61,6 +66,44 @@ def test_what_torch_composes(theirs: str, ours: str) -> None:
         names[name] = leaf.requires_grad_(name != "t")
     of = [names[name] for name in leaves if name != "t" and re.search(rf"\b{name}\b", ours)]
     assert_same(eval(theirs, names), eval(ours, names), of, rtol=1e-12)
+
+
+@pytest.mark.parametrize("module", peer_losses.MODULES)
+def test_every_loss_of_a_peer_has_a_row(module: str) -> None:
+    listed = peer_losses.names(module)
+    assert len(listed) > 10
+    assert [name for name in listed if peer_losses.here(module, name) is None] == []
+    known = {*peer_losses.OTHERWISE, *peer_losses.ABSENT}
+    said = {name.rpartition(".")[2] for name in known if name.startswith(f"{module}.")}
+    assert said <= set(listed)
+
+
+def test_the_table_of_peers_is_this_one() -> None:
+    page = DOCS / "guides" / "peers_table.inc"
+    assert page.read_text() == "\n".join(peer_losses.table())
+
+
+#: What scikit-learn's losses are made with, in the letters of the table.
+LETTERS = {"p": 1.5, "q": 0.3, "d": 0.7, "n": 3}
+
+
+@pytest.mark.parametrize("name", peer_losses.names("sklearn._loss.loss"))
+def test_losses_of_scikit_learn(name: str) -> None:
+    """Gradients by the raw prediction; constants of the values differ."""
+    if name.endswith("ArrayAPI") or f"sklearn._loss.loss.{name}" in peer_losses.ABSENT:
+        return
+    ours = str(peer_losses.here("sklearn._loss.loss", name)).strip("`")
+    inside, _, option = ours.removesuffix(")").partition("(")[2].partition(", ")
+    options: dict[str, Any] = eval(f"dict({option})", LETTERS)
+    theirs = getattr(scikit_losses, name)(**options)
+    rng = np.random.default_rng(0)
+    raw, target = rng.standard_normal(50), rng.uniform(0.5, 3, 50)
+    if name in ("HalfBinomialLoss", "ExponentialLoss"):
+        target = np.floor(target) % 2
+    if name == "HalfMultinomialLoss":
+        raw, target = rng.standard_normal((50, 3)), np.floor(target)
+    made = Loss(getattr(fl, inside), **options).gradient(target, raw)
+    np.testing.assert_allclose(made, theirs.gradient(target, raw), rtol=1e-12, atol=1e-14)
 
 
 def test_tables_are_read() -> None:
