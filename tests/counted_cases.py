@@ -214,7 +214,7 @@ def _rows(case: Any) -> Case:
             laid_out[1][:, :2] = 0, -1  # without any label, or other class, nothing of a row counts
         return Call(dict(zip(case.formula.arguments, laid_out, strict=True)), options)
 
-    of_target = case.name == "generalized_cross_entropy"
+    of_target = case.name == "generalized_cross_entropy" and not case.form
     return Case(case.name, make, case.formula.arguments, str(case), of_target=of_target)
 
 

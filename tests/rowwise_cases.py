@@ -106,6 +106,8 @@ def _poly1(z: Any, target: Any, epsilon: float = 2.0) -> Any:
 
 
 def _generalized(p: Any, target: Any, q: float = 0.5) -> Any:
+    if target.ndim == p.ndim:
+        return (target * (1 - p**q) / q).sum(-1)
     return (1 - p.gather(-1, target[..., None])[..., 0] ** q) / q
 
 
@@ -241,6 +243,9 @@ CONSTANT_FACTOR = {"complete_box_iou_loss"}
 #: Forms of a loss whose target is of another kind.
 FORMS: dict[str, Loss] = {
     "categorical_hinge_loss": Loss((_real, _one_hot), formula=_categorical_hinge),
+    "generalized_cross_entropy": Loss(
+        (_probabilities, _distribution), ({}, {"q": 0.1}, {"q": 1.0}), formula=_generalized
+    ),
     "poly1_cross_entropy": Loss((_real, _distribution), ({"epsilon": 1.0},), formula=_poly1),
 }
 

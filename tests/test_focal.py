@@ -292,3 +292,114 @@ def test_reference_at_no_focusing(rng: np.random.Generator) -> None:
         focal_loss(logits, target, gamma=0), cross_entropy(logits, target), strict=True
     ):
         np.testing.assert_allclose(left, right, rtol=1e-14)  # a few roundings of float64
+
+
+# ---- Distributions of classes ------------------------------------------------------------------
+
+
+def of_shares(
+    logits: Array, shares: Array, gamma: float, alpha: Any = None
+) -> tuple[Array, Array, Array, Array]:
+    """Losses and their gradients in long double, and the sums of what is added up for each."""
+    axis = class_axis(logits.ndim)
+    z = np.moveaxis(logits.astype(np.longdouble), axis, -1)
+    t = np.moveaxis(shares.astype(np.longdouble), axis, -1)
+    t = t if alpha is None else t * alpha.astype(np.longdouble)
+    e = np.exp(z - z.max(-1, keepdims=True))
+    total = e.sum(-1, keepdims=True)
+    each = np.arange(z.shape[-1])
+    rest = np.stack([np.where(each == c, 0, e).sum(-1) for c in each], -1) / total
+    p, surprise = e / total, z.max(-1, keepdims=True) - z + np.log(total)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        focusing = np.where(rest == 0, float(gamma == 0), rest**gamma)
+        terms = np.where(t == 0, 0, t * focusing * surprise)
+        ratio = np.where(rest == 0, 1, np.where(p == 0, 0, p * surprise) / rest)
+    u = np.where(t == 0, 0, t * focusing * (1 + gamma * ratio))
+    pull = u.sum(-1, keepdims=True)
+    gradient = np.where(
+        p > 0.5, p * (pull - u) - u * rest, p * pull - u
+    )  # without cancellation where p is near 1
+    gradient, size = np.moveaxis(gradient, -1, axis), np.moveaxis(p * pull + u, -1, axis)
+    return terms.sum(-1), gradient, np.abs(terms).sum(-1), size
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("gamma", GAMMAS)
+@pytest.mark.parametrize("shape", [s for s in SHAPES if max(s) < 1000], ids=str)
+def test_distributions(
+    shape: tuple[int, ...], gamma: float, dtype: str, rng: np.random.Generator
+) -> None:
+    axis, rows = class_axis(len(shape)), positions_of(shape)
+    wide = "float64" if dtype == "float64" else "float32"
+    for kind in ("normal", "ties"):
+        logits = LOGITS[kind](shape, rng).astype(dtype)
+        shares = np.moveaxis(rng.dirichlet(np.full(shape[axis], 0.3), rows), -1, axis)
+        shares = np.where(shares < 0.01, 0, shares).astype(wide)
+        alpha = rng.uniform(0.1, 2, shape[axis]).astype(wide)
+        for options in ({}, {"alpha": alpha}):
+            value, gradient = GRAD(logits, shares, gamma=gamma, reduction="none", **options)
+            truth, slope, sizes, spread = of_shares(logits, shares, gamma, options.get("alpha"))
+            # powers of up to 3.7 triple what the exponentials' sum is off
+            ulps = 4 * (min(shape[axis], 64) / 2 + 8)
+            assert value.dtype == gradient.dtype == dtype
+            near = ulps * eps(wide)
+            # subnormal numbers
+            least = 2.0**-24 if dtype == "float16" else 1e-37
+            assert np.all(np.abs(value - truth) <= near * sizes + eps(dtype) * truth + least)
+            allowed = near * spread + eps(dtype) * np.abs(slope) + least
+            assert np.all(np.abs(gradient - slope) <= allowed)
+            weight = np.asarray(rng.uniform(0.1, 2, rows)).astype(wide)
+            mean = fl.focal_loss(logits, shares, gamma=gamma, sample_weight=weight, **options)
+            expected = (truth * weight).sum() / weight.astype(np.longdouble).sum()
+            assert abs(mean - expected) <= near * (sizes * weight).sum() / weight.sum()
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_one_hot_rows_are_class_indices(gamma: float, dtype: str, rng: np.random.Generator) -> None:
+    """Also where p is nearly 1, and where a class without a share has no probability."""
+    logits = (6 * rng.normal(size=(60, 9))).astype(dtype)
+    logits[:5] *= 3
+    logits[:, 0] = -np.inf
+    target = rng.integers(1, 9, 60)
+    target[:30] = logits[:30].argmax(1)
+    rows = np.eye(9, dtype=dtype)[target]
+    for options in ({}, {"alpha": rng.uniform(0.1, 2, 9).astype("float32")}):
+        expected, slope = GRAD(logits, target, gamma=gamma, reduction="none", **options)
+        value, gradient = GRAD(logits, rows, gamma=gamma, reduction="none", **options)
+        near = {"float64": 1e-13, "float32": 1e-5}.get(dtype, 2e-2)
+        tiny = {"float64": 1e-300, "float16": 1e-6}.get(dtype, 1e-35)
+        np.testing.assert_allclose(value.astype(float), expected.astype(float), near, tiny)
+        np.testing.assert_allclose(gradient.astype(float), slope.astype(float), near, tiny)
+
+
+def test_distributions_with_nan_where_nothing_counts(rng: np.random.Generator) -> None:
+    logits, where = rng.normal(size=(4, 6, 5)), rng.random((4, 5)) < 0.6
+    shares = np.moveaxis(rng.dirichlet(np.ones(6), (4, 5)), -1, 1)
+    value, gradient = GRAD(logits, shares, sample_weight=where.astype(float))
+    logits, shares = (np.where(where[:, None], x, np.nan) for x in (logits, shares))
+    for options in ({"where": where}, {"sample_weight": where.astype(float)}):
+        same, slope = GRAD(logits, shares, **options)
+        assert same == value
+        assert_same_bits(slope, gradient)
+
+
+def test_what_distributions_do_not_take() -> None:
+    logits, shares = np.zeros((2, 3)), np.full((2, 3), 1 / 3)
+    every: tuple[dict[str, Any], ...] = (
+        {"softcap": 2.0},
+        {"z_loss": 0.1},
+        {"entropy_bonus": 0.1},
+        {"outputs": ("lse",)},
+    )
+    for options in every:
+        with pytest.raises(ValueError, match="expected class indices, target has probabilities"):
+            fl.focal_loss(logits, shares, **options)
+    with pytest.raises(ValueError, match="focal_loss of probabilities has no Hessian"):
+        fl.grad_and_hess(fl.focal_loss)(logits, shares)
+    with pytest.raises(ValueError, match=r"target has shape \(2, 4\)"):
+        fl.focal_loss(logits, np.zeros((2, 4)))
+    with pytest.raises(ValueError, match="gamma is 65"):
+        fl.focal_loss(logits, shares, gamma=65)

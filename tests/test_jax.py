@@ -424,6 +424,39 @@ np.testing.assert_allclose(gradient, fl.value_and_grad(fl.cross_entropy)(z, y)[1
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cross_entropy", {"label_smoothing": 0.1}),
+        ("focal_loss", {}),
+        ("focal_loss", {"gamma": 0.5, "alpha": np.linspace(0.5, 2, 5, dtype="f4")}),
+        ("generalized_cross_entropy", {"q": 0.7}),
+        ("poly1_cross_entropy", {}),
+    ],
+    ids=str,
+)
+def test_distributions_of_classes(name: str, options: dict[str, Any]) -> None:
+    """Kernels, and formulas, of which second derivatives are."""
+    rng = np.random.default_rng(0)
+    z, t = rng.normal(size=(9, 5)).astype("f4"), rng.dirichlet(np.ones(5), 9).astype("f4")
+    t[0] = [0, 1, 0, 0, 0]
+    z = np.asarray(fl.softmax(z)) if name == "generalized_cross_entropy" else z
+    for reduction in ("mean", "sum"):
+        value, gradient = fl.value_and_grad(getattr(fl, name))(z, t, reduction=reduction, **options)
+
+        def loss(z: Any, t: Any, reduction: str = reduction) -> Any:
+            return getattr(fj, name)(z, t, reduction=reduction, **options)
+
+        found, slope = jax.jit(jax.value_and_grad(loss))(z, t)
+        np.testing.assert_allclose(found, value, rtol=1e-6)
+        np.testing.assert_allclose(slope, gradient, rtol=1e-5, atol=1e-6)
+        step, ones = 1e-3, np.ones_like(z) * np.linspace(-1, 1, 5, dtype="f4")
+        _, along = jax.jvp(lambda x: jax.grad(loss)(x, t), (z,), (ones,))
+        after = jax.grad(loss)(z + step * ones, t) - jax.grad(loss)(z - step * ones, t)
+        # differences of gradients in float32, over a small part of each p
+        np.testing.assert_allclose(along, after / (2 * step), rtol=2e-2, atol=2e-3)
+
+
 def test_importing_the_package_does_not_load_jax() -> None:
     program = "import sys, fusedloss; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

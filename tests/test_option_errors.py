@@ -147,7 +147,7 @@ def test_label_out_of_range(loss: str, shape: tuple[int, ...]) -> None:
                     getattr(fl, loss)(prediction, *others, target, reduction=reduction, **options)
 
 
-@pytest.mark.parametrize("loss", ["nll_loss", "focal_loss", "distillation_loss"])
+@pytest.mark.parametrize("loss", ["nll_loss", "distillation_loss"])
 def test_probability_targets_are_not_taken(loss: str) -> None:
     assert_raises(loss, (TypeError, ValueError), "target", target=PROBS)
 

@@ -11,6 +11,7 @@ from fusedloss import _check, _core
 from fusedloss._lower import softmax as lowered
 from fusedloss._lower.distillation import distillation
 from fusedloss._lower.loss import loss
+from fusedloss._lower.rowwise import rowwise
 from fusedloss._types import Call, Extras, Output, Reduction
 
 
@@ -356,12 +357,16 @@ def focal_loss(
 ) -> Call:
     r"""Softmax focal loss :math:`-\alpha_y (1 - p_y)^\gamma \log p_y`.
 
+    Of a distribution :math:`t` of classes, :math:`-\sum_c \alpha_c t_c (1 - p_c)^\gamma \log p_c`.
+
     Parameters
     ----------
     logits : array of floats, shape (C,), (N, C) or (N, C, d1, ...)
         Unnormalised log-probabilities: float16, bfloat16, float32 or float64.
-    target : array of integers, shape (), (N,) or (N, d1, ...)
-        Class indices in [0, C).
+    target : array
+        Class indices in [0, C): any integer dtype, shape (), (N,) or (N, d1, ...); or
+        probabilities :math:`t` of any float dtype, the shape of `logits`, for which there is no
+        Hessian.
     alpha : float or array of floats of shape (C,), optional
         The weight of the loss, or one weight per class; ones if absent.
         A position whose target class has weight 0 is ignored, whatever it holds.
@@ -379,7 +384,7 @@ def focal_loss(
         Which positions take part; all do if absent. The others are ignored, whatever they hold: no
         loss, no weight in the mean, zero gradient.
     softcap, z_loss, entropy_bonus, outputs
-        As in `cross_entropy`.
+        As in `cross_entropy`; of class indices alone.
     num_threads : int, optional
         Threads for this call, instead of `get_num_threads()`.
 
@@ -419,6 +424,22 @@ def focal_loss(
     """
     if np.ndim(alpha) == 0 and alpha is not None:  # type: ignore[arg-type]
         alpha = np.full(_check.classes("logits", logits), _check.number("alpha", alpha))
+    if _check.are_shares(logits, target):
+        _check.expect_none_of(
+            {"softcap": softcap, "z_loss": z_loss, "entropy_bonus": entropy_bonus},
+            _check.outputs(outputs),
+        )
+        return rowwise(
+            "focal_loss_of_shares",
+            {"logits": logits, "target": target},
+            (_check.INDICES_OR_ROWS,),
+            (_check.in_range("gamma", gamma, 0, _check.MOST_GAMMA),),
+            reduction,
+            num_threads,
+            weight=alpha,
+            sample_weight=sample_weight,
+            where=where,
+        )
     call = _core.SoftmaxCall(
         _core.INDEX_TARGET,
         logits,

@@ -391,17 +391,20 @@ def generalized_cross_entropy(
 ) -> Call:
     r"""Loss between cross-entropy and mean absolute error, for labels that may be wrong.
 
-    .. math:: \ell = (1 - p_y^q) / q
+    With the target :math:`t`, the one-hot row of a class index or a distribution,
+
+    .. math:: \ell = \sum_c t_c (1 - p_c^q) / q
 
     Parameters
     ----------
     probs : array of floats, shape (C,), (N, C) or (N, C, d1, ...)
         Probabilities :math:`p`, taken as they are: float16, bfloat16, float32 or float64.
-    target : array of integers, shape (), (N,) or (N, d1, ...)
-        Class indices :math:`y` in [0, C).
+    target : array
+        Class indices in [0, C): any integer dtype, shape (), (N,) or (N, d1, ...); or
+        probabilities :math:`t` of any float dtype, the shape of `probs`.
     q : float, default 0.5
         From above 0, towards cross-entropy, to 1, half the absolute error to the one-hot row.
-    sample_weight : array of floats, of the target's shape, optional
+    sample_weight : array of floats, one per row, optional
         A weight per row; ones if absent.
         A row of weight 0 is ignored, whatever it holds.
     where : array of bools, one per row, optional
@@ -415,8 +418,8 @@ def generalized_cross_entropy(
     Returns
     -------
     float or array
-        The loss: a float for "mean" and "sum", an array of the target's shape and the dtype of
-        `probs` for "none". The mean over no row is nan (and its gradient zero).
+        The loss: a float for "mean" and "sum", an array with one value per row, of the dtype of
+        `probs`, for "none". The mean over no row is nan (and its gradient zero).
 
     Raises
     ------
@@ -447,7 +450,7 @@ def generalized_cross_entropy(
     operands = {"probs": probs, "target": target}
     parameters = (_check.in_range("q", _check.positive("q", q), 0, 1),)
     return rowwise(
-        *("generalized_cross_entropy", operands, (_check.INDICES,), parameters),
+        *("generalized_cross_entropy", operands, (_check.INDICES_OR_ROWS,), parameters),
         *(reduction, num_threads),
         sample_weight=sample_weight,
         where=where,

@@ -256,6 +256,13 @@ FAULTS = (
     Fault(
         "kernels/contrastive.inc", "row->slopes[0] = «lane_sum(products)» + row->share", "0", METRIC
     ),
+    Fault("kernels/multiclass.inc", "const ivec has_none = «t == 0»;", "t < 0", ROWWISE),
+    Fault(
+        "kernels/multiclass.inc",
+        "(others - (double)own * «of.others») / of.total",
+        "of.total",
+        "test_focal.py -k distributions",
+    ),
     Fault("kernels/pairwise_values.inc", "if («kept») inside &=", "0", PAIR_MASKS),
     Fault(
         "kernels/pairwise_values.inc",

@@ -108,7 +108,11 @@ def poly1_cross_entropy(logits: Numbers, target: Numbers, *, epsilon: float = 2.
 
 @rowwise("probs")
 def generalized_cross_entropy(probs: Numbers, target: Numbers, *, q: float = 0.5) -> Terms:
-    """(1 - p_y^q) / q (Keras)."""
+    """(1 - p_y^q) / q (Keras), or its mean under a distribution of classes."""
+    if target.ndim == probs.ndim:
+        p = np.where(target == 0, 1.0, probs)
+        terms = target * ((1 - np.power(p, q)) / q)
+        return Terms(terms.sum(axis=-1), (-target * np.power(p, q - 1),))
     right = one_hot(target, probs.shape[-1])
     p = at_index(probs, target)
     value = (1 - np.power(p, q)) / q

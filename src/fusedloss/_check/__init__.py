@@ -18,6 +18,7 @@ from fusedloss._check.images import (
 )
 from fusedloss._check.labels import (
     NOTHING_IGNORED,
+    are_shares,
     class_indices,
     class_labels,
     classes,
@@ -62,6 +63,7 @@ from fusedloss._check.options import (
     MOST_SCALES,
     checked_extras,
     count,
+    expect_none_of,
     finite,
     flag,
     generator,
@@ -138,6 +140,7 @@ __all__ = [
     "Shard",
     "activation_of",
     "angle",
+    "are_shares",
     "arrays",
     "as_array",
     "as_output",
@@ -160,6 +163,7 @@ __all__ = [
     "distances",
     "distillation",
     "embeddings_of_classes",
+    "expect_none_of",
     "factor",
     "finite",
     "flag",

@@ -102,6 +102,14 @@ def weight_of_samples(weight: Any, logits: Array, positions: tuple[int, ...]) ->
     return as_plain(array, None if exact else logits.dtype)
 
 
+def are_shares(logits: Any, target: Any) -> bool:
+    """Whether a target is one of probabilities: of floats, with the logits' axes."""
+    if type(target) is np.ndarray and target.dtype.kind in "iu":
+        return False
+    array = as_array("target", target)
+    return array.dtype.kind not in "iub" and array.ndim == as_array("logits", logits).ndim
+
+
 def mask(where: Any, shape: tuple[int, ...], each: str = "position") -> Array:
     """Return a mask of positions, or of what `each` names, as the kernels take it."""
     array = bools("where", where)

@@ -154,6 +154,17 @@ def outputs_of(names: tuple[str, ...], has_classes: bool) -> tuple[str, ...]:
     return names
 
 
+def expect_none_of(options: dict[str, float | None], names: tuple[str, ...]) -> None:
+    """Raise ValueError for an option that losses of probabilities do not take."""
+    for name, x in options.items():
+        if x is not None and x != 0:
+            raise ValueError(f"{name} is {x!r}: expected class indices, target has probabilities")
+    if names:
+        raise ValueError(
+            f"outputs holds {names[0]!r}: expected class indices, target has probabilities"
+        )
+
+
 def checked_extras(extras: Extras, logits: Any) -> Extras:
     """Return the less common options, checked."""
     return extras._replace(

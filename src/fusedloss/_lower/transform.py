@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fusedloss import _core
 from fusedloss._lower.loss import Loss, lookup
 
 if TYPE_CHECKING:
@@ -141,4 +142,6 @@ class GradAndHess(_Transform):
                 " or None"
             )
         kernel, arguments = self._lower(*args, reduction="sum", **options)
+        if kernel is _core.rowwise:
+            raise ValueError(f"{self._record.name} of probabilities has no Hessian")
         return kernel(*arguments, True, None, out, True)

@@ -128,7 +128,7 @@ def own_row_loss(
     losses = partial(formula, **options)
     call = Rowwise(
         lowered.name,
-        partial(_by_formula, losses, _check.reduction(reduction), lowered.axis),
+        partial(by_formula, losses, _check.reduction(reduction), lowered.axis),
         reduction,
         lowered.roles,
         lowered.parameters,
@@ -198,7 +198,7 @@ def _replace_silent_rows(x: Tensor | None, silent: Tensor, axis: int | None) -> 
     return replace_silent(x, silent)
 
 
-def _by_formula(
+def by_formula(
     formula: Callable[..., Tensor],
     reduction: str,
     axis: int | None,

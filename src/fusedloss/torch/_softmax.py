@@ -230,6 +230,20 @@ def focal(call: Softmax, z: Tensor, axis: int, target: Tensor, weight: Tensor | 
     return rest ** (call.extras or NO_EXTRAS).gamma * losses
 
 
+def focal_of_shares(
+    logits: Tensor, target: Tensor, gamma: float, weight: Tensor | None = None
+) -> Tensor:
+    """Return the focal losses of distributions of classes."""
+    expect_shape("target", target, logits.shape)
+    axis = _class_axis(logits)
+    log_p = functional.log_softmax(logits, axis)
+    rest = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
+    shares = target
+    if weight is not None:
+        shares = (target.movedim(axis, -1) * weight).movedim(-1, axis)
+    return _expectation(shares, -log_p.masked_fill(shares == 0, 0) * rest**gamma, axis)
+
+
 def categorical(
     call: Softmax, probs: Tensor, axis: int, target: Tensor, weight: Tensor | None
 ) -> Tensor:

@@ -141,8 +141,18 @@ def _poly1(z: Any, t: Any, epsilon: float) -> Any:
     return entropy + epsilon * rest
 
 
-def _generalized_cross_entropy(p: Any, y: Any, q: float) -> Any:
-    return (1 - _at(p, y)[..., 0] ** q) / q
+def _generalized_cross_entropy(p: Any, t: Any, q: float) -> Any:
+    if t.ndim < p.ndim:
+        return (1 - _at(p, t)[..., 0] ** q) / q
+    return (t * (1 - jnp.where(t == 0, 1, p) ** q)).sum(-1) / q
+
+
+def _focal_of_shares(z: Any, t: Any, gamma: float, weight: Any = None) -> Any:
+    log_p = jax.nn.log_softmax(z, -1)
+    # 1 - p, and not quite 0: a power below 1 has no derivative there.
+    rest = jnp.maximum(-jnp.expm1(log_p), jnp.finfo(z.dtype).tiny)
+    shares = t if weight is None else weight * t
+    return product(shares, rest**gamma * -jnp.where(shares == 0, 0, log_p)).sum(-1)
 
 
 def _sparsemax(x: Any, y: Any) -> Any:
@@ -247,6 +257,7 @@ ROWS: dict[str, Callable[..., Any]] = {
     "cosine_embedding_loss": _cosine_embedding,
     "cosine_similarity_loss": _cosine_similarity,
     "distance_box_iou_loss": _distance_box_iou,
+    "focal_loss_of_shares": _focal_of_shares,
     "generalized_box_iou_loss": _generalized_box_iou,
     "generalized_cross_entropy": _generalized_cross_entropy,
     "multi_margin_loss": _multi_margin,

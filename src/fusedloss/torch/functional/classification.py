@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast, overload
 
 import torch
@@ -20,6 +21,7 @@ from fusedloss.torch._autograd import (
     fused,
 )
 from fusedloss.torch._operators.calls import operate, operated
+from fusedloss.torch._rowwise import Rowwise, by_formula
 from fusedloss.torch._softmax import Distillation, Softmax, positions_of, silenced, without_masked
 from fusedloss.torch.functional._types import Loss, Outputs
 
@@ -411,8 +413,8 @@ def focal_loss(
     ----------
     logits : Tensor of floats, shape (C,), (N, C) or (N, C, d1, ...)
         Unnormalised log-probabilities.
-    target : Tensor of integers, shape (), (N,) or (N, d1, ...)
-        Class indices in [0, C).
+    target : Tensor
+        Class indices, shape (), (N,) or (N, d1, ...), or probabilities, of the shape of `logits`.
     alpha : float or Tensor of floats of shape (C,), optional
         A weight for all classes, or one per class; 1 if absent.
     gamma : float, default 2
@@ -421,8 +423,10 @@ def focal_loss(
         Positions with this class index are ignored.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of positions that count, or the sum of their sample weights.
-    sample_weight, where, softcap, z_loss, entropy_bonus, outputs
+    sample_weight, where
         As in `cross_entropy`.
+    softcap, z_loss, entropy_bonus, outputs
+        As in `cross_entropy`; of class indices alone.
 
     Returns
     -------
@@ -457,6 +461,12 @@ def focal_loss(
         )
         return result
     weight = None if alpha is None else _softmax.weight_of_classes(alpha, logits)
+    if target.is_floating_point():
+        _check.expect_none_of(
+            {"softcap": softcap, "z_loss": z_loss, "entropy_bonus": entropy_bonus},
+            _check.outputs(outputs),
+        )
+        return _focal_of_shares(logits, target, weight, gamma, reduction, sample_weight)
     call = Softmax(
         _softmax.focal,
         _core.INDEX_TARGET,
@@ -475,6 +485,28 @@ def focal_loss(
         reduction == "none",
     )
     loss: Loss = evaluate(call.checked(logits), logits, target, weight, sample_weight)
+    return loss
+
+
+def _focal_of_shares(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    gamma: float,
+    reduction: str,
+    sample_weight: Tensor | None,
+) -> Tensor:
+    """Compute the focal loss of distributions of classes."""
+    focusing = _check.in_range("gamma", gamma, 0, _check.MOST_GAMMA)
+    losses = partial(_softmax.focal_of_shares, gamma=focusing)
+    call = Rowwise(
+        "focal_loss_of_shares",
+        partial(by_formula, losses, _check.reduction(reduction), None),
+        reduction,
+        (_check.INDICES_OR_ROWS,),
+        (focusing,),
+    )
+    loss: Tensor = evaluate(call, logits, target, weight, sample_weight)
     return loss
 
 

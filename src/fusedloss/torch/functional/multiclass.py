@@ -355,8 +355,8 @@ def generalized_cross_entropy(
     ----------
     probs : Tensor of floats, shape (C,), (N, C) or (N, C, d1, ...)
         Probabilities p, taken as they are.
-    target : Tensor of integers, shape (), (N,) or (N, d1, ...)
-        Class indices y.
+    target : Tensor
+        Class indices, shape (), (N,) or (N, d1, ...), or probabilities, of the shape of `probs`.
     q : float, default 0.5
         From above 0, towards cross-entropy, to 1, half the absolute error.
     sample_weight : Tensor, one number per row, optional
@@ -442,7 +442,8 @@ def _poly1(logits: Tensor, target: Tensor, epsilon: float) -> Tensor:
 
 def _generalized(probs: Tensor, target: Tensor, q: float) -> Tensor:
     p, t = _classes_last(probs, target)
-    return (1 - (t * p).sum(-1) ** q) / q
+    # The slope at a probability of 0 is infinite; that of a class without a share is 0.
+    return (t * (1 - p.masked_fill(t == 0, 1) ** q)).sum(-1) / q
 
 
 def _sparsemax(scores: Tensor, target: Tensor) -> Tensor:
