@@ -344,12 +344,12 @@ LONG_CALLS = {
     "linear": "fl.linear_cross_entropy(z(32_768, 512), z(20_000, 512), y(32_768))",
     "pairs": "fl.circle_loss(z(65_536, 64), y(65_536))",
     "images": "fl.dice_loss(z(16, 100, 2000, 2000), y(16, 2000, 2000))",
-    # tasks that take longer than all of that: one sequence, and heads of a million classes
+    # tasks that take longer than all of that: one sequence, and heads of ten million classes
     "ctc": "fl.ctc_loss(z(100_000, 1, 50), y(1, 20_000), y(1) * 100_000, y(1) * 20_000)",
     "ctc gradient": "grad(fl.ctc_loss)(z(12_000, 1, 50), y(1, 4000), y(1) * 12_000, y(1) * 4000)",
-    "classes": "fl.linear_cross_entropy(z(512, 256), z(1_000_000, 256), y(512))",
-    "classes gradient": "grad(fl.linear_cross_entropy)(z(512, 256), z(1_000_000, 256), y(512))",
-    "head": "fl.arcface_loss(z(512, 256), z(1_000_000, 256), y(512))",
+    "classes": "fl.linear_cross_entropy(z(512, 256), z(10_000_000, 256), y(512))",
+    "classes gradient": "grad(fl.linear_cross_entropy)(z(512, 256), z(10_000_000, 256), y(512))",
+    "head": "fl.arcface_loss(z(512, 256), z(10_000_000, 256), y(512))",
 }
 
 INTERRUPT = """

@@ -665,6 +665,21 @@ def test_bits_do_not_depend_on_threads(
     assert len(results) == 1
 
 
+@pytest.mark.parametrize("loss", EVERY)
+def test_groups_of_anchors_add_up(
+    loss: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above: many groups have the answer of one, but for the order of sums in float64."""
+    e, y = rng.standard_normal((700, 33)), rng.integers(0, 60, 700)
+    results = []
+    for workspace in (0, 2 * 700 * 700):
+        monkeypatch.setattr(PairCall, "workspace", workspace)
+        results.append(fl.value_and_grad(getattr(fl, loss))(e, y, **EVERY[loss]))
+    (value, gradient), (again, in_groups) = results
+    np.testing.assert_allclose(again, value, rtol=1e-12)
+    np.testing.assert_allclose(in_groups, gradient, rtol=1e-10, atol=1e-12 * abs(gradient).max())
+
+
 def test_bits_of_towers_do_not_depend_on_threads(rng: np.random.Generator) -> None:
     a, b = rng.standard_normal((2, 500, 20)).astype(np.float32)
     function = fl.value_and_grad(fl.clip_loss, argnums=(0, 1, 2))

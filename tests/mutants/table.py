@@ -31,7 +31,7 @@ SEGMENTATION = "test_fixtures.py test_segmentation.py"
 #: All of test_metric.py takes minutes.
 METRIC = (
     "test_fixtures.py test_metric.py -k 'fixtures or value_and_gradient or reference or triplets "
-    "or towers or anchors or nothing or threads'"
+    "or towers or anchors or nothing or threads or groups'"
 )
 PAIR_MASKS = "test_where_pairs.py -k masked"
 HEADS = "test_fixtures.py test_margin.py"
