@@ -342,6 +342,16 @@ def test_what_is_returned_is_bounded(name: str) -> None:
             )
             for name in ("mine_hard", "mine_hardest_share", "mine_uniform_histogram")
         ),
+        *(
+            (
+                functools.partial(
+                    fl.mine_uniform_histogram, np.ones((3, 2)), [0, 0, 1], **{name: 2**63 - 1}
+                ),
+                ValueError,
+                "there are more than 16777216 pairs: expected no more than limit",
+            )
+            for name in ("pos_per_bin", "neg_per_bin")
+        ),
     ],
 )
 def test_errors_say_what_is_wrong(

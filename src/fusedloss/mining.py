@@ -1066,10 +1066,10 @@ def mine_uniform_histogram(
     for kinds in _kinds(batch):
         for kind, found in enumerate(kinds):
             counts[kind] += np.bincount(bins_of(kind, found), minlength=bins)
+    if any(np.count_nonzero(n) * k > most for n, k in zip(counts, draws, strict=True)):
+        raise ValueError(f"there are more than {most} pairs: expected no more than limit")
     # Which pair of its bin each draw is.
     drawn = [rng.integers(0, np.repeat(n[n > 0], k)) for n, k in zip(counts, draws, strict=True)]
-    if max(map(len, drawn)) > most:
-        raise ValueError(f"there are more than {most} pairs: expected no more than limit")
     wanted = [
         np.repeat((np.cumsum(n) - n)[n > 0], k) + x
         for n, k, x in zip(counts, draws, drawn, strict=True)
