@@ -5,6 +5,7 @@ One loop serves them all, so that a few losses stand for every kind of call: `KI
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,19 @@ def test_broadcasting(
     arrays[0] = draw(case, first, dtype, rng)[0]
     weights = np.asarray(rng.uniform(0.1, 2, size=weight)).astype(dtype)
     assert_right(case, arrays, weight=weights)
+
+
+def test_infinite_gradients_of_what_is_broadcast_have_no_sum() -> None:
+    """NaN, as the mean of inf and -inf is, and no warning of NumPy's."""
+    target = np.array([np.inf, -np.inf])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, gradient = fl.value_and_grad(fl.mse_loss)(np.zeros(1), target)
+        _, by_row = fl.value_and_grad(fl.triplet_margin_loss)(
+            *(np.full((n, 2), x) for n, x in ((1, 0.0), (2, np.inf), (2, 0.0)))
+        )
+    assert np.isnan(gradient).all()
+    assert by_row.shape == (1, 2)
 
 
 # ---- Dtypes ------------------------------------------------------------------------------------

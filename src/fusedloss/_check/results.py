@@ -179,7 +179,8 @@ def delivered(
     for whole, operand, place in zip(made, operands, places, strict=True):
         own = operand.dtype.newbyteorder("=") if is_real(operand.dtype) else dtype
         gradient = _core.new_array(operand.shape, own) if place is None else place
-        with np.errstate(over="ignore"):  # too large for its dtype is inf
+        # too large for its dtype is inf, and infinities of both signs have no sum
+        with np.errstate(over="ignore", invalid="ignore"):
             np.copyto(gradient, _summed_to(whole, operand.shape), casting="unsafe")
         gradients.append(gradient)
     return tuple(gradients)
