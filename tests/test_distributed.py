@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,7 @@ from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 
 import fusedloss as fl  # noqa: E402
 import fusedloss.torch  # noqa: E402
+from conftest import REPOSITORY  # noqa: E402
 from fusedloss.torch import distributed  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
 from fusedloss.torch.distributed import (  # noqa: E402
@@ -785,6 +790,32 @@ def test_traffic_is_what_the_page_says(ranks: Ranks) -> None:
         assert sent["all_gather"] == n * (4 * FEATURES + 8) + 80  # rows, targets, facts
         assert sent["all_reduce"] == size * n * (1 + 3) * 8  # the maximum, and three sums
         assert sent["reduce_scatter"] == size * n * 4 * FEATURES
+
+
+PAGE = REPOSITORY / "docs" / "distributed.md"
+
+#: What the page's code finds there: a network and a batch.
+FOUND = """
+import torch
+network, images = torch.nn.Linear(8, 512), torch.randn(4, 8)
+labels = torch.randint(9_000, (4,))
+"""
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="this copy has no documentation")
+def test_code_of_the_page_runs(tmp_path: Path) -> None:
+    """In a group of one process, as torchrun would start it, with fewer classes."""
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    program = tmp_path / "page.py"
+    program.write_text(FOUND + "\n".join(blocks).replace("10_000_000", "9_000"))
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", str(program)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 # ---- What goes wrong ---------------------------------------------------------------------------
