@@ -181,7 +181,8 @@ def quantity_tolerance(quantity: Quantity, dtype: DTypeLike, ulps: float, terms:
     rounded = ulps * ulp(size, arithmetic) + eps(arithmetic) * moved
     # a probability below tiny may be 0, times weights, a grad_output, and gamma log p of up to 400
     flushed = 4096 * float(np.finfo(arithmetic).tiny)
-    stored_at = storage_rounding(quantity.exact, dtype)
+    # of what may be stored instead of the exact result
+    stored_at = storage_rounding(np.abs(quantity.exact) + eps(arithmetic) * moved, dtype)
     return rounded + flushed + double_summation(terms) * size + stored_at
 
 

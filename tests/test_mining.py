@@ -343,14 +343,15 @@ def test_what_is_returned_is_bounded(name: str) -> None:
             for name in ("mine_hard", "mine_hardest_share", "mine_uniform_histogram")
         ),
         *(
-            (
-                functools.partial(
-                    fl.mine_uniform_histogram, np.ones((3, 2)), [0, 0, 1], **{name: 2**63 - 1}
+            (call, ValueError, "there are more than 16777216 pairs: expected no more than limit")
+            for call in (
+                lambda: fl.mine_uniform_histogram(
+                    np.ones((3, 2)), [0, 0, 1], pos_per_bin=2**63 - 1
                 ),
-                ValueError,
-                "there are more than 16777216 pairs: expected no more than limit",
+                lambda: fl.mine_uniform_histogram(
+                    np.ones((3, 2)), [0, 0, 1], neg_per_bin=2**63 - 1
+                ),
             )
-            for name in ("pos_per_bin", "neg_per_bin")
         ),
     ],
 )
