@@ -669,10 +669,10 @@ def test_bits_do_not_depend_on_threads(
 def test_groups_of_anchors_add_up(
     loss: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As above: many groups have the answer of one, but for the order of sums in float64."""
+    """As above: groups have the answer of one, but for the order of sums in float64."""
     e, y = rng.standard_normal((700, 33)), rng.integers(0, 60, 700)
     results = []
-    for workspace in (0, 2 * 700 * 700):
+    for workspace in (0, 4 * 700 * 700):
         monkeypatch.setattr(PairCall, "workspace", workspace)
         results.append(fl.value_and_grad(getattr(fl, loss))(e, y, **EVERY[loss]))
     (value, gradient), (again, in_groups) = results
