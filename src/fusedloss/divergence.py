@@ -145,6 +145,10 @@ def js_div(
     Liger's ``liger_jsd``; in torch ``m = torch.log(beta * p + (1 - beta) * q)`` and ``(beta * p *
     (p.log() - m) + (1 - beta) * q * (q.log() - m)).mean()``.
 
+    A target here is a distribution, not a class index, and so there is no `ignore_index`: a mask of
+    rows, which is broadcast, leaves those of an index out, as in
+    ``where=(labels != -100)[:, None]``. "mean" then divides by the elements that are left.
+
     References
     ----------
     J. Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information
@@ -155,6 +159,9 @@ def js_div(
     >>> import fusedloss as fl
     >>> import numpy as np
     >>> round(fl.js_div(np.log([0.5, 0.5]), np.log([0.25, 0.75]), reduction="sum"), 4)
+    0.0338
+    >>> q, p, labels = np.log([[0.5, 0.5]] * 2), np.log([[0.25, 0.75]] * 2), np.array([1, -100])
+    >>> round(fl.js_div(q, p, where=(labels != -100)[:, None], reduction="sum"), 4)
     0.0338
     """
     operands = {"log_probs": log_probs, "log_target": log_target}
@@ -212,6 +219,10 @@ def total_variation_loss(
     -----
     Summed over a distribution's elements it is the largest difference of the probabilities of any
     event. At :math:`p = q` the subgradient is 0. In torch ``0.5 * (probs - target).abs().mean()``.
+
+    A target here is a distribution, not a class index, and so there is no `ignore_index`: a mask of
+    rows, which is broadcast, leaves those of an index out, as in
+    ``where=(labels != -100)[:, None]``. "mean" then divides by the elements that are left.
 
     Examples
     --------
