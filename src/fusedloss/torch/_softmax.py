@@ -327,7 +327,7 @@ class Distillation(NamedTuple):
         if target is not None and target.shape == positions:
             silent = silent | (target == self.ignore_index)
         z = z.masked_fill(silent.unsqueeze(axis), 1)
-        if teacher[-1].dim() == z.dim():
+        if teacher[-1].dim() == z.dim() and positions_of(teacher[-1]) == positions:
             teacher = (*teacher[:-1], teacher[-1].masked_fill(silent.unsqueeze(axis), 1))
         log_p = functional.log_softmax(z / self.temperature, axis)
         log_q = _wide(teacher[-1])
@@ -410,6 +410,22 @@ def without_masked(
     if target.dtype is not torch.int64 and not target.is_complex():
         target = target.long()  # which holds any ignore_index
     return target.masked_fill(~where, ignore_index), sample_weight
+
+
+def classes_second(axis: int | None, *tensors: Tensor | None) -> tuple[Any, ...]:
+    """Return views of tensors whose classes are where torch has them, on the second axis.
+
+    axis: where they are; None means that they are there already. Of the tensors, the first of which
+    is the prediction, those of fewer axes have none of classes.
+    """
+    first = tensors[0]
+    if axis is None or first is None:
+        return tensors
+    at = _check.integer("axis", axis)
+    to = _class_axis(first)
+    return tuple(
+        x.movedim(at, to) if x is not None and x.dim() == first.dim() else x for x in tensors
+    )
 
 
 def silenced(result: Any, where: Tensor | None) -> Any:

@@ -97,7 +97,8 @@ def operate(name: str, **given: Any) -> Any:
 
     operator = OPERATORS[name]
     tensors = [x.encoded(given.get(x.name)) for x in operator.tensors]
-    options = {x.name: x.encoded(given[x.name]) for x in operator.options}
+    # views have the classes where `axis` says, so that it is not passed on
+    options = {x.name: x.encoded(given[x.name]) for x in operator.options if x.name in given}
     made = operator.of_loss(*as_autocast(*tensors), **options)
     if isinstance(made, Tensor):
         return made

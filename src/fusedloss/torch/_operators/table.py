@@ -20,9 +20,10 @@ def _first(given: dict[str, Any]) -> Any:
 
 
 def _positions(given: dict[str, Any]) -> Any:
-    """Return the shape of scores without that of classes, on the second axis."""
-    shape = _first(given)
-    return [*shape[:1], *shape[2:]] if len(shape) > 1 else []
+    """Return the shape of scores without that of classes, on the second axis or another one."""
+    shape, axis = _first(given), given.get("axis")
+    at = (1 if axis is None else axis) % max(len(shape), 1) if len(shape) > 1 else 0
+    return [*shape[:at], *shape[at + 1 :]]
 
 
 def _at_axis(given: dict[str, Any]) -> Any:

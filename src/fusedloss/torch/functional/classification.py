@@ -22,7 +22,14 @@ from fusedloss.torch._autograd import (
 )
 from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._rowwise import Rowwise, by_formula
-from fusedloss.torch._softmax import Distillation, Softmax, positions_of, silenced, without_masked
+from fusedloss.torch._softmax import (
+    Distillation,
+    Softmax,
+    classes_second,
+    positions_of,
+    silenced,
+    without_masked,
+)
 from fusedloss.torch.functional._types import Loss, Outputs
 
 _LOG_PROBABILITIES = Extras(prediction=_core.LOG_PROBABILITIES)
@@ -56,6 +63,7 @@ def cross_entropy(
     *,
     sample_weight: Tensor | None = None,
     where: Tensor | None = None,
+    axis: int | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
     entropy_bonus: float = 0.0,
@@ -74,6 +82,7 @@ def cross_entropy(
     *,
     sample_weight: Tensor | None = None,
     where: Tensor | None = None,
+    axis: int | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
     entropy_bonus: float = 0.0,
@@ -91,12 +100,13 @@ def cross_entropy(
     *,
     sample_weight: Tensor | None = None,
     where: Tensor | None = None,
+    axis: int | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
     entropy_bonus: float = 0.0,
     outputs: Outputs = (),
 ) -> Loss:
-    """Softmax cross-entropy: `torch.nn.functional.cross_entropy` with six options more.
+    """Softmax cross-entropy: `torch.nn.functional.cross_entropy` with seven options more.
 
     The formula is that of `fusedloss.cross_entropy`.
 
@@ -108,6 +118,9 @@ def cross_entropy(
         A weight per position; ones if absent. A mean divides by its sum.
     where : Tensor of bools, one per position, optional
         Which positions take part; all do if absent. The others are ignored, whatever they hold.
+    axis : int, optional
+        The axis of the classes, which a view then has second; no copy is made. If absent the
+        second one, or the only one.
     softcap : float, optional
         Logits z are first capped to softcap * tanh(z / softcap).
     z_loss : float, default 0
@@ -147,6 +160,9 @@ def cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
+    if axis is not None:
+        expect_given(input=input, target=target)
+        input, target = classes_second(axis, input, target)
     if where is not None:
         expect_given(input=input, target=target)
         target, sample_weight = without_masked(
@@ -371,6 +387,7 @@ def focal_loss(
     reduction: Reduction = "mean",
     sample_weight: Tensor | None = None,
     where: Tensor | None = None,
+    axis: int | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
     entropy_bonus: float = 0.0,
@@ -387,6 +404,7 @@ def focal_loss(
     reduction: Reduction = "mean",
     sample_weight: Tensor | None = None,
     where: Tensor | None = None,
+    axis: int | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
     entropy_bonus: float = 0.0,
@@ -402,6 +420,7 @@ def focal_loss(
     reduction: Reduction = "mean",
     sample_weight: Tensor | None = None,
     where: Tensor | None = None,
+    axis: int | None = None,
     softcap: float | None = None,
     z_loss: float = 0.0,
     entropy_bonus: float = 0.0,
@@ -425,6 +444,9 @@ def focal_loss(
         "mean" divides by the number of positions that count, or the sum of their sample weights.
     sample_weight, where
         As in `cross_entropy`.
+    axis : int, optional
+        The axis of the classes, which a view then has second; no copy is made. If absent the
+        second one, or the only one.
     softcap, z_loss, entropy_bonus, outputs
         As in `cross_entropy`; of class indices alone.
 
@@ -441,6 +463,7 @@ def focal_loss(
     tensor(0.0875)
     """
     expect_arguments(classification.focal_loss, logits, target)
+    logits, target = classes_second(axis, logits, target)
     if where is not None:
         shape = positions_of(logits)
         target, sample_weight = without_masked(where, shape, target, sample_weight, ignore_index)
@@ -518,6 +541,7 @@ def soft_cross_entropy(
     reduction: Reduction = "mean",
     sample_weight: Tensor | None = None,
     where: Tensor | None = None,
+    axis: int | None = None,
 ) -> Tensor:
     """Cross-entropy between two softmaxes; `fusedloss.soft_cross_entropy`.
 
@@ -537,6 +561,9 @@ def soft_cross_entropy(
         A weight per position; ones if absent.
     where : Tensor of bools, one per position, optional
         Which positions take part; all do if absent. The others are ignored, whatever they hold.
+    axis : int, optional
+        The axis of the classes, which a view then has second; no copy is made. If absent the
+        second one, or the only one.
 
     Returns
     -------
@@ -551,6 +578,7 @@ def soft_cross_entropy(
     tensor(0.4325)
     """
     expect_arguments(classification.soft_cross_entropy, logits, target_logits)
+    logits, target_logits = classes_second(axis, logits, target_logits)
     if where is not None:
         sample_weight = without_masked(where, positions_of(logits), logits, sample_weight, -100)[1]
     if operated(logits, target_logits, sample_weight):
@@ -579,6 +607,7 @@ def distillation_loss(
     reduction: Reduction = "mean",
     sample_weight: Tensor | None = None,
     where: Tensor | None = None,
+    axis: int | None = None,
 ) -> Tensor:
     """Divergence from a teacher and cross-entropy against labels; `fusedloss.distillation_loss`.
 
@@ -605,6 +634,9 @@ def distillation_loss(
         A weight per position; ones if absent.
     where : Tensor of bools, one per position, optional
         Which positions take part; all do if absent. The others are ignored, whatever they hold.
+    axis : int, optional
+        The axis of the classes, which a view then has second; no copy is made. If absent the
+        second one, or the only one.
 
     Returns
     -------
@@ -619,8 +651,10 @@ def distillation_loss(
     >>> F.distillation_loss(z, t, torch.tensor([0]), temperature=2.0)
     tensor(0.2093)
     """
-    teacher = teacher_logits if isinstance(teacher_logits, tuple) else (teacher_logits,)
-    expect_arguments(classification.distillation_loss, student_logits, *teacher[:1])
+    given = teacher_logits if isinstance(teacher_logits, tuple) else (teacher_logits,)
+    expect_arguments(classification.distillation_loss, student_logits, *given[:1])
+    teacher: list[Tensor]
+    student_logits, *teacher = classes_second(axis, student_logits, *given)
     if where is not None:
         shape = positions_of(student_logits)
         # As against probabilities: what the teacher has is masked by weights.
@@ -628,14 +662,13 @@ def distillation_loss(
         if target is not None:
             target, _ = without_masked(where, shape, target, None, ignore_index)
         if len(teacher) == 2:
-            axis = 1 if student_logits.dim() > 1 else 0
-            teacher = (teacher[0].masked_fill(~where.unsqueeze(axis), 0), teacher[1])
-            teacher_logits = teacher
+            at = 1 if student_logits.dim() > 1 else 0
+            teacher[0] = teacher[0].masked_fill(~where.unsqueeze(at), 0)
     if operated(student_logits, *teacher, target, sample_weight):
         result: Tensor = operate(
             "distillation_loss",
             student_logits=student_logits,
-            teacher_logits=teacher_logits,
+            teacher_logits=tuple(teacher) if len(teacher) > 1 else teacher[0],
             target=target,
             temperature=temperature,
             alpha=alpha,

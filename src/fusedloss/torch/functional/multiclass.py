@@ -9,9 +9,10 @@ from torch.compiler import is_compiling
 from fusedloss import _check, multiclass
 from fusedloss._types import Reduction
 from fusedloss.torch import _original as functional
-from fusedloss.torch._autograd import as_autocast, fused
+from fusedloss.torch._autograd import as_autocast, expect_arguments, fused
 from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._rowwise import Rowwise, masked_rows, own_row_loss
+from fusedloss.torch._softmax import classes_second
 from fusedloss.torch.functional._recognition import is_number, recognised_rows
 
 # ---- Losses of torch -----------------------------------------------------------------------------
@@ -347,6 +348,7 @@ def generalized_cross_entropy(
     q: float = 0.5,
     sample_weight: Tensor | None = None,
     where: Tensor | None = None,
+    axis: int | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Loss for labels that may be wrong; `fusedloss.generalized_cross_entropy`.
@@ -363,6 +365,9 @@ def generalized_cross_entropy(
         A weight per row; ones if absent.
     where : Tensor of bools, one per row, optional
         Which rows take part; all do if absent. The others are ignored, whatever they hold.
+    axis : int, optional
+        The axis of the classes, which a view then has second; no copy is made. If absent the
+        second one, or the only one.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of rows, or by the sum of `sample_weight`.
 
@@ -378,7 +383,9 @@ def generalized_cross_entropy(
     >>> F.generalized_cross_entropy(torch.tensor([[0.75, 0.25]]), torch.tensor([1]))
     tensor(1.)
     """
-    loss, operands = multiclass.generalized_cross_entropy, (probs, target)
+    loss = multiclass.generalized_cross_entropy
+    expect_arguments(loss, probs, target)
+    operands = classes_second(axis, probs, target)
     return own_row_loss(loss, _generalized, operands, sample_weight, reduction, where=where, q=q)
 
 

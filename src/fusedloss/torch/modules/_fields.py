@@ -106,7 +106,8 @@ class Module(nn.Module):
             if name not in self.of_input and not (isinstance(option, Tensor) and option.ndim)
         }
         for name in self.of_input:
-            _check.integer(name, getattr(self, name))
+            if getattr(self, name) is not None:
+                _check.integer(name, getattr(self, name))
         with torch.no_grad(), torch.autocast("cpu", enabled=False), catch_warnings():
             simplefilter("ignore")
             self.function(*self.trial, **self.with_trial(), **options)

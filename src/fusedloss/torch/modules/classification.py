@@ -15,13 +15,13 @@ from fusedloss.torch.modules._fields import Module, labels, of_torch, ones, with
 
 @with_options
 class CrossEntropyLoss(Module, nn.CrossEntropyLoss):
-    """`torch.nn.CrossEntropyLoss` with four options more.
+    """`torch.nn.CrossEntropyLoss` with five options more.
 
     Parameters
     ----------
     weight, size_average, ignore_index, reduce, reduction, label_smoothing
         As in `torch.nn.CrossEntropyLoss`.
-    softcap, z_loss, entropy_bonus, outputs
+    softcap, z_loss, entropy_bonus, outputs, axis
         As in `fusedloss.torch.functional.cross_entropy`.
 
     Examples
@@ -34,6 +34,7 @@ class CrossEntropyLoss(Module, nn.CrossEntropyLoss):
     """
 
     function = staticmethod(functional.cross_entropy)
+    of_input = ("axis",)
     trial = (ones(1, 2), labels(1))
 
     weight: Tensor | None = None
@@ -47,6 +48,7 @@ class CrossEntropyLoss(Module, nn.CrossEntropyLoss):
     z_loss: float = 0.0
     entropy_bonus: float = 0.0
     outputs: Outputs = ()
+    axis: int | None = None
 
     def __post_init__(self, size_average: bool | None, reduce: bool | None) -> None:
         """Take torch's former names of reductions, too."""
@@ -74,6 +76,7 @@ class CrossEntropyLoss(Module, nn.CrossEntropyLoss):
             z_loss=self.z_loss,
             entropy_bonus=self.entropy_bonus,
             outputs=self.outputs,
+            axis=self.axis,
             where=where,
         )
 
@@ -162,7 +165,7 @@ class FocalLoss(Module):
 
     Parameters
     ----------
-    alpha, gamma, ignore_index, reduction, softcap, z_loss, entropy_bonus, outputs
+    alpha, gamma, ignore_index, reduction, softcap, z_loss, entropy_bonus, outputs, axis
         As in the function. A tensor of `alpha` is a buffer of the module.
 
     Examples
@@ -174,6 +177,7 @@ class FocalLoss(Module):
     """
 
     function = staticmethod(functional.focal_loss)
+    of_input = ("axis",)
     trial = (ones(1, 2), labels(1))
 
     alpha: float | Tensor | None = None
@@ -185,6 +189,7 @@ class FocalLoss(Module):
     z_loss: float = 0.0
     entropy_bonus: float = 0.0
     outputs: Outputs = ()
+    axis: int | None = None
 
     def forward(
         self,
@@ -203,7 +208,7 @@ class SoftCrossEntropyLoss(Module):
 
     Parameters
     ----------
-    temperature, reduction
+    temperature, reduction, axis
         As in the function.
 
     Examples
@@ -215,11 +220,13 @@ class SoftCrossEntropyLoss(Module):
     """
 
     function = staticmethod(functional.soft_cross_entropy)
+    of_input = ("axis",)
     trial = (ones(1, 2), ones(1, 2))
 
     temperature: float = 1.0
     _: KW_ONLY
     reduction: Reduction = "mean"
+    axis: int | None = None
 
     def forward(
         self,
@@ -238,7 +245,7 @@ class DistillationLoss(Module):
 
     Parameters
     ----------
-    temperature, alpha, ignore_index, reduction
+    temperature, alpha, ignore_index, reduction, axis
         As in the function.
 
     Examples
@@ -251,6 +258,7 @@ class DistillationLoss(Module):
     """
 
     function = staticmethod(functional.distillation_loss)
+    of_input = ("axis",)
     trial = (ones(1, 2), ones(1, 2), labels(1))
 
     temperature: float = 1.0
@@ -258,6 +266,7 @@ class DistillationLoss(Module):
     _: KW_ONLY
     ignore_index: int = -100
     reduction: Reduction = "mean"
+    axis: int | None = None
 
     def forward(
         self,

@@ -174,7 +174,7 @@ class GeneralizedCrossEntropyLoss(Module):
 
     Parameters
     ----------
-    q, reduction
+    q, reduction, axis
         As in the function.
 
     Examples
@@ -186,11 +186,13 @@ class GeneralizedCrossEntropyLoss(Module):
     """
 
     function = staticmethod(functional.generalized_cross_entropy)
+    of_input = ("axis",)
     trial = (ones(1, 2), labels(1))
 
     q: float = 0.5
     _: KW_ONLY
     reduction: Reduction = "mean"
+    axis: int | None = None
 
     def forward(
         self,
