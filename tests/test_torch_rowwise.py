@@ -9,13 +9,16 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import fusedloss.torch as front
+import rowwise_cases
 from fusedloss.torch import functional as F
 from test_torch_pointwise import UNUSUAL, fraction, leaf, option, positive, real
 from torch_parts import (
@@ -215,6 +218,57 @@ def test_cosines_are_differentiable_in_both_arguments() -> None:
         assert by_kernel(loss(*inputs))
         assert torch.autograd.gradcheck(loss, inputs)
         assert torch.autograd.gradgradcheck(loss, inputs)
+
+
+# ---- Losses that torch lacks -------------------------------------------------------------------
+
+#: Their formulas are those of the tests of NumPy's front.
+OWN = [case for case in rowwise_cases.CASES if case.loss.formula]
+
+every_own_case = pytest.mark.parametrize("case", OWN, ids=str)
+
+
+def tensors_of(case: rowwise_cases.Case, shape: tuple[int, ...], dtype: torch.dtype) -> Any:
+    """Arguments, leaves among them, and options."""
+    arrays, options = case.draw(shape, np.float64, np.random.default_rng(0))
+    tensors = [torch.tensor(x) for x in arrays]
+    tensors = [x.to(dtype) if x.is_floating_point() else x for x in tensors]
+    return [leaf(x) if k in case.argnums else x for k, x in enumerate(tensors)], options
+
+
+@every_dtype
+@every_reduction
+@every_own_case
+def test_own_losses(case: rowwise_cases.Case, reduction: str, dtype: torch.dtype) -> None:
+    """The formula's numbers in float64, and its gradients by every argument that has one."""
+    given, options = tensors_of(case, (37, 11), dtype)
+    exact = [leaf(same_numbers(x)) if x.requires_grad else same_numbers(x) for x in given]
+    loss = getattr(F, case.name)(*given, **options, reduction=reduction)
+    assert case.loss.formula is not None
+    truth = case.loss.formula(*exact, **options)
+    truth = truth if reduction == "none" else getattr(truth, reduction)()
+    assert by_kernel(loss)
+    assert loss.dtype is dtype
+    assert_close(loss.detach(), truth.detach(), 4 + float(truth.detach().abs().max()))
+    scale = torch.linspace(0.5, 2, loss.numel()).to(dtype).reshape(loss.shape)
+    gradients, truths = (
+        torch.autograd.grad(y, [x for x in inputs if x.requires_grad], g)
+        for y, inputs, g in ((loss, given, scale), (truth, exact, scale.double()))
+    )
+    for gradient, expected in zip(gradients, truths, strict=True):
+        assert gradient.dtype is dtype
+        assert_close(gradient, expected, float(expected.abs().max()))
+
+
+@every_reduction
+@pytest.mark.parametrize(
+    "case", [case for case in OWN if case.name not in rowwise_cases.CONSTANT_FACTOR], ids=str
+)
+def test_own_second_derivatives(case: rowwise_cases.Case, reduction: str) -> None:
+    given, options = tensors_of(case, (5, 3), torch.float64)
+    loss = partial(getattr(F, case.name), **options, reduction=reduction)
+    assert torch.autograd.gradcheck(loss, given)
+    assert torch.autograd.gradgradcheck(loss, given)
 
 
 # ---- Dice and cross-entropy, which have no losses without a reduction --------------------------
