@@ -3,8 +3,8 @@
     python benchmarks/report.py benchmarks/results/results.json [--readme README.md]
 
 prints the table of ratios and writes, beside the file, report.md with all the tables and the plots:
-ratios.png, options.png, dtypes.png, sizes.png. --readme puts what concerns cross_entropy itself
-between the markers in that file.
+ratios.png, options.png, dtypes.png, sizes.png, peers.png. --readme puts what concerns cross_entropy
+itself between the markers in that file.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ that one, unless it names another: its time over others', or in microseconds."""
 MET, SHORT = "met", "short"
 #: Yardsticks that are written in other words than their names.
 IN_WORDS = {COPY: "copies of the logits"}
+#: Sections whose yardstick is another package.
+BESIDE_PEERS = ("steps", "inside jax.jit", "boosting", "policies")
 #: What the README shows, with a gradient.
 README_SECTIONS = (FLOAT32, DTYPES, *dict.fromkeys(case.section for case in COMPARISONS))
 
@@ -385,6 +387,7 @@ def draw_plots(groups: Sequence[Group], folder: Path, num_threads: int) -> list[
             folder / "sizes.png",
             f"cross_entropy, float32, {machine}",
         ),
+        _draw_beside_peers(groups, folder / "peers.png", f"beside others, {machine}"),
     ]
     return [path for path in paths if path]
 
@@ -408,6 +411,31 @@ def _draw_ratios(entries: Sequence[Entry], path: Path, title: str, axis_label: s
     _plot.draw_ratios(
         panels, path, title=title, axis_label=axis_label, colours=COLOURS, targets=marks
     )
+    return path
+
+
+def _draw_beside_peers(groups: Sequence[Group], path: Path, title: str) -> Path | None:
+    """Draw the time of whole steps and of single losses in that of their peers."""
+    bars = [
+        (
+            f"{group.case.label}, over {group.case.yardstick}",
+            ratio(group.samples, next(iter(group.samples)), group.case.yardstick),
+        )
+        for group in groups
+        if group.case.section in BESIDE_PEERS
+    ]
+    if not bars:
+        return None
+    with _plot.style():
+        figure = _plot.new_figure(10, 1.4 + 0.34 * len(bars))
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        axes = figure.subplots()
+        drawn = axes.barh(*zip(*bars, strict=True), height=0.6, color=_plot.BLUE)
+        axes.bar_label(drawn, fmt="%.2f", padding=4)
+        axes.axvline(1, color="black", linewidth=1)
+        axes.invert_yaxis()
+        axes.set_xlabel("time in that of the peer; the line at 1 is the peer's own")
+        _plot.save(figure, path)
     return path
 
 
