@@ -176,7 +176,7 @@ def rows() -> list[Row]:
                 name,
                 summary(function or tensors[name]),
                 f"fusedloss.{name}" if function else "",
-                record.differentiable if record else (),
+                (*record.differentiable, *record.by_targets) if record else (),
                 record is not None and record.hessian,
                 dtypes(function, record) if function and record else [],
                 f"fusedloss.torch.functional.{name}" if name in tensors else "",

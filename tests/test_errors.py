@@ -403,7 +403,7 @@ def test_what_is_no_loss(loss: Any) -> None:
         fl.value_and_grad(loss)
 
 
-@pytest.mark.parametrize("argnums", [1, 2, -5, 100, (0, 1), (0, 0), ()], ids=repr)
+@pytest.mark.parametrize("argnums", [2, -5, 100, (0, 2), (0, 0), ()], ids=repr)
 def test_argnums_that_cannot_be_differentiated(argnums: Any) -> None:
     with pytest.raises(ValueError, match="argnums"):
         fl.value_and_grad(fl.cross_entropy, argnums=argnums)

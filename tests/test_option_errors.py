@@ -413,5 +413,7 @@ def test_hessian_takes_no_such_option(option: str) -> None:
 @pytest.mark.parametrize("loss", VALID)
 @pytest.mark.parametrize("argnums", [1, 2, -1, (0, 1)], ids=repr)
 def test_argnums_that_cannot_be_differentiated(loss: str, argnums: Any) -> None:
+    if argnums in (1, (0, 1)) and getattr(fl, loss).__fusedloss__.by_targets:
+        return  # probabilities and teachers can be
     with pytest.raises(ValueError, match="argnums"):
         fl.value_and_grad(getattr(fl, loss), argnums=argnums)

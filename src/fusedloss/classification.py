@@ -15,7 +15,7 @@ from fusedloss._lower.rowwise import rowwise
 from fusedloss._types import Call, Extras, Output, Reduction
 
 
-@loss("logits", hessian=True)
+@loss("logits", hessian=True, by_targets=("target",))
 def cross_entropy(
     logits: ArrayLike,
     target: ArrayLike,
@@ -54,7 +54,8 @@ def cross_entropy(
         out.
     target : array
         Class indices in [0, C): any integer dtype, shape (), (N,) or (N, d1, ...); or
-        probabilities: any float dtype, the shape of `logits`. They need not sum to 1.
+        probabilities: any float dtype, the shape of `logits`. They need not sum to 1;
+        `value_and_grad` differentiates in them, too, in float64.
     weight : array of floats, shape (C,), optional
         A weight per class; ones if absent.
         Without label smoothing, a position whose target class has weight 0 is ignored,
@@ -462,7 +463,7 @@ def focal_loss(
     return _core.softmax, (call,)
 
 
-@loss("logits")
+@loss("logits", by_targets=("target_logits",))
 def soft_cross_entropy(
     logits: ArrayLike,
     target_logits: ArrayLike,
@@ -482,7 +483,8 @@ def soft_cross_entropy(
     logits : array of floats, shape (C,), (N, C) or (N, C, d1, ...)
         Unnormalised log-probabilities z: float16, bfloat16, float32 or float64.
     target_logits : array of floats, the shape of `logits`
-        The teacher's t, of any of these dtypes. Not differentiated.
+        The teacher's t, of any of these dtypes. `value_and_grad` differentiates in it, too, in
+        float64.
     temperature : float, default 1
         T. The factor of its square keeps the gradient's scale.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -530,7 +532,7 @@ def soft_cross_entropy(
     return distillation, (logits, target_logits, *options, num_threads)
 
 
-@loss("student_logits")
+@loss("student_logits", by_targets=("teacher_logits",))
 def distillation_loss(
     student_logits: ArrayLike,
     teacher_logits: ArrayLike | tuple[ArrayLike, ArrayLike],
@@ -559,7 +561,7 @@ def distillation_loss(
     teacher_logits : array of floats, the shape of `student_logits`, or a tuple of two arrays
         The teacher's t, of any of these dtypes; or ``(indices, log_probs)`` of its k likeliest
         classes, both of that shape with k for C: log q, used as it is, for the classes listed.
-        Not differentiated.
+        `value_and_grad` differentiates in logits of all classes, too, in float64.
     target : array of integers, shape (), (N,) or (N, d1, ...), optional
         Class indices in [0, C). Without them alpha is 1.
     temperature : float, default 1

@@ -37,6 +37,7 @@ class Loss(NamedTuple):
     parameters: tuple[str, ...]
     differentiable: tuple[str, ...]
     hessian: bool
+    by_targets: tuple[str, ...] = ()  # differentiable, too, but not by a kernel: see targets.py
 
 
 @overload
@@ -45,10 +46,16 @@ def loss(
 ) -> Callable[[Callable[P, Call]], Callable[P, Array]]: ...
 @overload
 def loss(
-    *differentiable: str, returns: Literal["float", "float | np.ndarray"] = ..., hessian: bool = ...
+    *differentiable: str,
+    returns: Literal["float", "float | np.ndarray"] = ...,
+    hessian: bool = ...,
+    by_targets: tuple[str, ...] = ...,
 ) -> Callable[[Callable[P, Call]], LossFunction[P]]: ...
 def loss(
-    *differentiable: str, returns: str = "float | np.ndarray", hessian: bool = False
+    *differentiable: str,
+    returns: str = "float | np.ndarray",
+    hessian: bool = False,
+    by_targets: tuple[str, ...] = (),
 ) -> Callable[[Callable[P, Call]], Any]:
     """Turn a function that lowers its arguments to a kernel call into a public loss."""
 
@@ -58,7 +65,9 @@ def loss(
             kernel, arguments = lower(*args, **options)
             return kernel(*arguments)
 
-        record = Loss(lower.__name__, lower, parameters_of(lower), differentiable, hessian)
+        record = Loss(
+            lower.__name__, lower, parameters_of(lower), differentiable, hessian, by_targets
+        )
         value.__annotations__["return"] = returns
         value.__fusedloss__ = record  # type: ignore[attr-defined]
         return value

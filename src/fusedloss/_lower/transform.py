@@ -6,7 +6,10 @@ import operator
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fusedloss import _core
+import numpy as np
+
+from fusedloss import _check, _core
+from fusedloss._lower import targets
 from fusedloss._lower.loss import Loss, lookup
 
 if TYPE_CHECKING:
@@ -19,7 +22,8 @@ OF_THE_VALUE = frozenset(("reduction", "outputs"))
 def _argument_numbers(record: Loss, argnums: int | Sequence[int]) -> tuple[int, ...]:
     """Return argnums as a tuple of positions; the loss must be differentiable in each."""
     numbers = tuple(map(operator.index, argnums if isinstance(argnums, Sequence) else (argnums,)))
-    choices = {record.parameters.index(name): name for name in record.differentiable}
+    names = (*record.differentiable, *record.by_targets)
+    choices = {record.parameters.index(name): name for name in names}
     for number in numbers:
         if number not in choices:
             listed = ", ".join(f"{n} ({name})" for n, name in choices.items())
@@ -67,6 +71,7 @@ class ValueAndGrad(_Transform):
         self._names = tuple(record.parameters[number] for number in numbers)
         self._several = isinstance(argnums, Sequence)
         # A loss of several differentiable arguments takes the numbers of those that are wanted.
+        self._by_targets = not set(record.by_targets).isdisjoint(self._names)
         is_plain = len(record.differentiable) == 1 or argnums == 0
         self._wanted: Any = is_plain or tuple(map(record.differentiable.index, self._names))
         # The usual call asks for one gradient, which the kernel returns outside a tuple.
@@ -87,6 +92,8 @@ class ValueAndGrad(_Transform):
 
     def __call__(self, *args: Any, grad_output: Any = None, out: Any = None, **options: Any) -> Any:
         """Return the value and the gradient."""
+        if self._by_targets:
+            return self._with_targets(args, options, grad_output, out)
         kernel, arguments = self._lower(*args, **options)
         if self._direct:
             return kernel(*arguments, True, grad_output, out)
@@ -100,6 +107,39 @@ class ValueAndGrad(_Transform):
         out = None if out is None else (out,)
         value, gradients = kernel(*arguments, self._wanted, grad_output, out)
         return value, gradients[0]
+
+    def _with_targets(
+        self, args: tuple[Any, ...], options: dict[str, Any], grad_output: Any, out: Any
+    ) -> Any:
+        """Return the value and gradients, some by targets, which no kernel has."""
+        import inspect  # slow to import
+
+        record = self._record
+        bound = inspect.signature(self._lower).bind(*args, **options)
+        bound.apply_defaults()
+        given = dict(bound.arguments)
+        places = self._places(out) if self._several else (out,)
+        kernel, arguments = self._lower(*args, **options)
+        value = kernel(*arguments)  # which checks all arguments
+        gradients: list[Any] = [None] * len(places)
+        for k, (name, place) in enumerate(zip(self._names, places, strict=True)):
+            if name not in record.by_targets:
+                continue
+            gradients[k] = targets.by_target(record.name, name, given, grad_output)
+            if place is not None:
+                others = {n: x for n, x in given.items() if n != name} | {
+                    f"out[{i}]": x for i, x in enumerate(places) if i != k
+                }
+                others["grad_output"] = grad_output
+                own = f"out[{k}]" if self._several else "out"
+                _check.as_output(own, place, name, np.asarray(given[name]), others)
+        for k, (name, place) in enumerate(zip(self._names, places, strict=True)):
+            if name not in record.by_targets:
+                value, gradients[k] = kernel(*arguments, True, grad_output, place)
+            elif place is not None:
+                np.copyto(place, gradients[k])
+                gradients[k] = place
+        return value, tuple(gradients) if self._several else gradients[0]
 
     def _places(self, out: Any) -> tuple[Any, ...]:
         if out is None:
