@@ -347,6 +347,11 @@ typedef struct fl_shard {
  * Classes may be shared out, each caller having the weights of some: a first call gives the sums of its
  * shard, the callers combine theirs, and a second call takes those of all shards for the loss and the
  * gradients by its own weights; what it has of the input's gradient is to be added up. See fl_shard.
+ *
+ * For other losses of a linear layer only its products are computed, for some positions at a time: with
+ * `logits`, these are written and nothing else is done; with `logits_gradient`, the gradients by input and
+ * weight are those of a loss with that gradient. softmax.kind is FL_LOGSUMEXP then, the reduction no mean,
+ * and positions of sample weight 0 count nothing. There is no margin, no shard and no gradient by the bias.
  */
 typedef struct fl_linear_args {
     /* inputs: float16, bfloat16, float32 (computed in float) or float64 (in double), of one dtype */
@@ -360,11 +365,15 @@ typedef struct fl_linear_args {
                                they are rounded, 2: sums of two, each product being three */
     fl_margin margin;       /* without bias, softcap and accuracy, on index targets */
     fl_shard shard;
-    double filter_eps; /* what a logit's gradient must exceed, relative to its position's factor, to be
-                          sure to enter those of input and weight; 0: all do */
+    double filter_eps;        /* what a logit's gradient must exceed, relative to its position's factor, to be
+                                 sure to enter those of input and weight; 0: all do */
+    fl_input logits_gradient; /* by position and class, of any float dtype: its products are wanted */
+    int32_t accumulate;       /* its products are added to what the gradients hold */
     fl_softmax_args softmax;
-    /* outputs of the inputs' dtype; no overlap with anything is allowed */
+    /* outputs of the inputs' dtype; no overlap with anything is allowed. Products of logits_gradient may have
+     * the type that they are computed in; those by the weights must, and a class_stride of 1. */
     fl_output input_gradient, weight_gradient, bias_gradient;
+    fl_output logits; /* by position and class, of any float dtype */
     /* set by fl_linear_program and its stages; not for the caller */
     struct {
         char *shared;                   /* memory of all tasks; below, places in it, in bytes */

@@ -109,6 +109,20 @@ def _distillation(rng: Rng, shape: Shape, dtype: DTypeLike) -> Call:
     return Call(arrays, {"temperature": 2.0, "alpha": 0.3})
 
 
+def _distilled_layer(divergence: str) -> Callable[[Rng, Shape, DTypeLike], Call]:
+    def make(rng: Rng, shape: Shape, dtype: DTypeLike) -> Call:
+        arrays = {
+            "student": _normal(rng, shape[0], 5).astype(dtype),
+            "student_weight": _normal(rng, shape[1], 5).astype(dtype),
+            "teacher": _normal(rng, shape[0], 3).astype(dtype),
+            "teacher_weight": _normal(rng, shape[1], 3).astype(dtype),
+            "target": _labels(rng, shape),
+        }
+        return Call(arrays, {"temperature": 2.0, "alpha": 0.3, "divergence": divergence})
+
+    return make
+
+
 def _linear(bias: bool, **options: Any) -> Callable[[Rng, Shape, DTypeLike], Call]:
     def make(rng: Rng, shape: Shape, dtype: DTypeLike) -> Call:
         arrays = {
@@ -320,6 +334,10 @@ CASES: tuple[Case, ...] = (
         ("logits", "target_logits"),
     ),
     Case("distillation_loss", _distillation, ("student_logits", "teacher_logits")),
+    *(
+        Case("linear_distillation_loss", _distilled_layer(name), ("student", "teacher"), name)
+        for name in ("forward", "reverse", "js")
+    ),
     *(
         Case(
             "linear_cross_entropy",

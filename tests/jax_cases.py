@@ -116,6 +116,12 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
     lambda: (normal(N, C), normal(N, C), signs(N, C)): "margin_ranking_loss",
     lambda: (shares(N, C), labels(N)): "margin_cross_entropy",
     lambda: (normal(N, C), normal(N, C), labels(N)): "distillation_loss",
+    lambda: (normal(N, D), normal(C, D), normal(N, 3), normal(C, 3)): "linear_distillation_loss",
+    lambda: (
+        normal(N, D),
+        normal(C, D),
+        np.array([[0, 2], [1, -1]] * N, np.int32)[:N],
+    ): "linear_binary_cross_entropy",
     lambda: (normal(N, C), np.array([[0, 2, -1, 0, 0]] * N, np.int32)): "multilabel_margin_loss",
     lambda: (
         log_softmax(normal(7, 3, C)),

@@ -13,6 +13,7 @@ W = torch.tensor([0.5, 1.0, 2.0])
 V = torch.tensor([1.0, 0.5, 0.0, 2.0])
 P = Z.softmax(1)
 SIGNS = Z.sign()
+HEAD = torch.linspace(-2, 2, 15).sin().reshape(5, 3)
 
 
 #: (module, the function, their inputs and options)
@@ -302,6 +303,37 @@ MODULES: list[tuple[str, dict[str, Any], tuple[Any, ...], str, dict[str, Any]]] 
         },
     ),
     ("DistillationLoss", {}, (Z, Z.flip(0)), "distillation_loss", {}),
+    (
+        "LinearDistillationLoss",
+        {
+            "temperature": 2.0,
+            "alpha": 0.25,
+            "divergence": "reverse",
+            "ignore_index": 1,
+            "reduction": "none",
+            "workspace": 1,
+        },
+        (Z, HEAD, Z.flip(0), HEAD.flip(1), Y, V),
+        "linear_distillation_loss",
+        {
+            "temperature": 2.0,
+            "alpha": 0.25,
+            "divergence": "reverse",
+            "ignore_index": 1,
+            "reduction": "none",
+            "workspace": 1,
+            "target": Y,
+            "sample_weight": V,
+        },
+    ),
+    ("LinearDistillationLoss", {}, (Z, HEAD, P, HEAD), "linear_distillation_loss", {}),
+    (
+        "LinearBinaryCrossEntropyLoss",
+        {"reduction": "sum", "workspace": 1},
+        (Z, HEAD, LABELS),
+        "linear_binary_cross_entropy",
+        {"reduction": "sum", "workspace": 1},
+    ),
     *[
         (name, options, inputs, function, options)
         for name, function, inputs, options in POINTWISE + EMBEDDINGS

@@ -393,6 +393,28 @@ def test_gradients_by_weights_are_the_formulas() -> None:
     close(gradient, fl.cross_entropy(z, y, reduction="none"), 1e-5)
 
 
+@pytest.mark.parametrize(
+    "name", ["distillation_loss", "soft_cross_entropy", "linear_distillation_loss"]
+)
+def test_a_traced_temperature_is_differentiable(name: str) -> None:
+    given, _ = arguments(name)
+
+    def loss(temperature: Any) -> Any:
+        return getattr(fj, name)(*given, temperature=temperature)
+
+    value, slope = jax.jit(jax.value_and_grad(loss))(2.0)
+    wide = [x.astype(np.float64) if x.dtype == np.float32 else x for x in given]
+    function = getattr(fl, name)
+    h = 1e-4
+    around = [function(*wide, temperature=2 + step) for step in (-h, h)]
+    close(value, function(*wide, temperature=2.0), 2e-5)
+    close(slope, np.diff(around)[0] / (2 * h), 1e-4)  # of float32, with differences of logits
+    by_first = jax.jit(
+        jax.grad(jax.grad(lambda z, t: getattr(fj, name)(z, *given[1:], temperature=t).sum(), 1))
+    )(given[0], 2.0)
+    assert np.abs(by_first).max() > 0
+
+
 def test_a_traced_option_is_named() -> None:
     z, y = arguments("cross_entropy")[0]
     with pytest.raises(TypeError, match="label_smoothing is traced"):

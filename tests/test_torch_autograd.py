@@ -41,6 +41,7 @@ V = torch.tensor([1.0, 0.5, 0.0, 2.0], dtype=torch.float64)
 P = logits(4, 3, seed=2).detach().softmax(1)
 TEACHER = logits(4, 3, seed=3).detach()
 SIGNS = TEACHER.sign()
+SETS = torch.tensor([[0, 3], [1, -1], [-1, -1], [2, 2]])
 TOP = (torch.tensor([[0, 1], [2, 0], [1, 2], [0, 2]]), P[:, :2].log())
 
 #: Losses of (4, 3) predictions.
@@ -63,6 +64,16 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
         z, TEACHER, Y - 1, linear_bias=V, label_smoothing=0.1, ignore_index=-1, **r
     ),
     "linear, capped": lambda z, **r: F.linear_cross_entropy(z, TEACHER, Y, softcap=2.0, **r),
+    "linear, from a teacher": lambda z, **r: F.linear_distillation_loss(
+        z, TEACHER, P, P, target=IGNORED, alpha=0.25, sample_weight=V + 1, **r
+    ),
+    "linear, reverse": lambda z, **r: F.linear_distillation_loss(
+        z, TEACHER, P, P, temperature=2.0, divergence="reverse", **r
+    ),
+    "linear, Jensen-Shannon": lambda z, **r: F.linear_distillation_loss(
+        TEACHER, z, P, P, divergence="js", **r
+    ),
+    "linear, labels": lambda z, **r: F.linear_binary_cross_entropy(z, TEACHER, SETS, **r),
     "squared error": lambda z, **r: F.mse_loss(z, TEACHER, weight=P, **r),
     "Huber": lambda z, **r: F.huber_loss(z, TEACHER, delta=0.5, weight=P, **r),
     "Poisson": lambda z, **r: F.poisson_nll_loss(z, P, full=True, **r),
@@ -467,6 +478,8 @@ def test_dispatch_modes_see_operations() -> None:
         "focal",
         "linear",
         "linear, capped",
+        "linear, from a teacher",
+        "linear, labels",
         "distillation",
         "Huber",
         "sigmoid focal",

@@ -72,10 +72,34 @@ static int shard_fits(const fl_linear_args *args) {
     return !(shard->sums && (has_gradient || softmax->loss.data || softmax->lse.data));
 }
 
+/* Whether products are asked for, instead of a loss. */
+static int is_product(const fl_linear_args *args) { return args->logits.data || args->logits_gradient.data; }
+
+/* The arguments of products fit together. */
+static fl_status check_product(const fl_linear_args *args) {
+    const fl_softmax_args *softmax = &args->softmax;
+    const fl_output *input = &args->input_gradient, *weight = &args->weight_gradient;
+    const fl_dtype real = fl_compute_dtype(args->input.dtype);
+    const int has_gradient = input->data || weight->data;
+    if (!args->logits.data == !args->logits_gradient.data || !args->logits.data != has_gradient)
+        return FL_BAD_ARGUMENT;
+    if (args->margin.kind != 0 || args->shard.classes != 0 || args->bias_gradient.data || !args->weight.data)
+        return FL_BAD_ARGUMENT;
+    if (softmax->kind != FL_LOGSUMEXP || softmax->reduction == FL_MEAN || args->filter_eps != 0)
+        return FL_BAD_ARGUMENT;
+    if (weight->data && weight->class_stride != 1) return FL_BAD_ARGUMENT;
+    if (!fl_is_real(args->logits.data ? args->logits.dtype : args->logits_gradient.dtype))
+        return FL_BAD_DTYPE;
+    const int of_inputs = fits(input->data, input->dtype, args->input.dtype) && !args->accumulate;
+    if (!of_inputs && !fits(input->data, input->dtype, real)) return FL_BAD_DTYPE;
+    return fits(weight->data, weight->dtype, real) ? FL_OK : FL_BAD_DTYPE;
+}
+
 static fl_status check_arguments(const fl_linear_args *args) {
     const fl_softmax_args *softmax = &args->softmax;
     const fl_dtype dtype = args->input.dtype;
-    const int has_target = softmax->kind == FL_INDEX_TARGET || softmax->kind == FL_PROBABILITY_TARGET;
+    const int has_target =
+        is_product(args) || softmax->kind == FL_INDEX_TARGET || softmax->kind == FL_PROBABILITY_TARGET;
     if (!args->input.data || args->features < 1 || !(args->filter_eps >= 0)) return FL_BAD_ARGUMENT;
     if (args->bfloat16_parts < 0 || args->bfloat16_parts > 2) return FL_BAD_ARGUMENT;
     if (!args->weight.data && (args->margin.kind == 0 || args->weight_gradient.data)) return FL_BAD_ARGUMENT;
@@ -83,8 +107,13 @@ static fl_status check_arguments(const fl_linear_args *args) {
         softmax->temperature != 0 || softmax->entropy_bonus != 0)
         return FL_BAD_ARGUMENT;
     if (softmax->logits.dtype != dtype || !fits(args->weight.data, args->weight.dtype, dtype) ||
-        !fits(args->bias.data, args->bias.dtype, dtype) ||
-        !fits(args->input_gradient.data, args->input_gradient.dtype, dtype) ||
+        !fits(args->bias.data, args->bias.dtype, dtype))
+        return FL_BAD_DTYPE;
+    if (is_product(args)) {
+        const fl_status status = check_product(args);
+        return status == FL_OK ? fl_softmax_check(softmax) : status;
+    }
+    if (!fits(args->input_gradient.data, args->input_gradient.dtype, dtype) ||
         !fits(args->weight_gradient.data, args->weight_gradient.dtype, dtype) ||
         !fits(args->bias_gradient.data, args->bias_gradient.dtype, dtype))
         return FL_BAD_DTYPE;
@@ -193,7 +222,7 @@ static void plan_chunks(fl_linear_args *args, const fl_kernels *kernels, int64_t
     int64_t rows = fitting_rows(limit, needs->kept_row, panel);
     if (rows < positions) rows = fitting_rows(limit - accumulated, needs->kept_row, panel);
     const int few = rows < positions && rows < FEWEST_ROWS && needs->kept_row > needs->row;
-    args->plan.recompute = few || args->shard.sums_of_all;
+    args->plan.recompute = few || args->shard.sums_of_all || is_product(args);
     args->plan.group = classes;
     if (args->plan.recompute) {
         const int64_t maxima = maxima_bytes(args, positions + panel, panel);
@@ -201,7 +230,8 @@ static void plan_chunks(fl_linear_args *args, const fl_kernels *kernels, int64_t
         if (args->plan.maxima) limit -= maxima;
         /* Those of the input's gradient over groups of classes. */
         const int64_t sums = accumulated ? (positions + panel) * class_bytes : 0;
-        const int second = args->input_gradient.data && (weight->data || args->bias_gradient.data);
+        const int second =
+            !is_product(args) && args->input_gradient.data && (weight->data || args->bias_gradient.data);
         args->plan.input_second = second && sums < limit / 4;
         const int64_t free = args->plan.input_second ? limit - sums : limit;
         rows = fitting_rows(accumulated ? free / 2 : free, needs->row, panel);
@@ -312,6 +342,13 @@ fl_status fl_linear_program(fl_linear_args *args, fl_program *program) {
     if (has_check && !args->shard.classes) add_stage(program, kernels->linear_check, checks, combine_check);
     args->plan.first_stage = program->stages;
     add_stage(program, kernels->linear_pack, panels, combine_nothing);
+    if (is_product(args)) {
+        const fl_task task = args->logits.data ? kernels->linear_logits : kernels->linear_gradient;
+        add_stage(program, task, splits, combine_nothing);
+        if (of_input) add_stage(program, kernels->linear_input, panels, combine_nothing);
+        args->plan.second_stage = args->plan.stages = program->stages;
+        return FL_OK;
+    }
     if (!args->shard.sums_of_all) add_stage(program, kernels->linear_logits, splits, combine_nothing);
     add_stage(program, kernels->linear_finish, panels, combine_finish);
     const int32_t input_second = args->plan.input_second;

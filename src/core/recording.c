@@ -60,6 +60,8 @@ static const size_t linear_pointers[] = {
     AT(linear, input_gradient.data),
     AT(linear, weight_gradient.data),
     AT(linear, bias_gradient.data),
+    AT(linear, logits.data),
+    AT(linear, logits_gradient.data),
     SIZE_MAX,
 };
 static const size_t pairwise_pointers[] = {

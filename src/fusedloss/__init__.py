@@ -50,7 +50,11 @@ from fusedloss.layers import (
     l2_penalty,
     perceptual_loss,
 )
-from fusedloss.linear import linear_cross_entropy
+from fusedloss.linear import (
+    linear_binary_cross_entropy,
+    linear_cross_entropy,
+    linear_distillation_loss,
+)
 from fusedloss.margin import (
     a_softmax_loss,
     adaface_loss,
@@ -226,7 +230,9 @@ __all__ = [
     "l2_softmax_loss",
     "l_softmax_loss",
     "lifted_structure_loss",
+    "linear_binary_cross_entropy",
     "linear_cross_entropy",
+    "linear_distillation_loss",
     "log_cosh_loss",
     "log_softmax",
     "logistic_loss",

@@ -164,6 +164,21 @@ def rowwise_plain(
     bits: bool = False,
 ) -> Any: ...
 def bends_others(margin: str) -> bool: ...
+def linear_product(
+    x: Array,
+    weight: Array,
+    logits: Array,
+    counts: Array | None = None,
+    input_gradient: Array | None = None,
+    weight_gradient: Array | None = None,
+    *,
+    wanted: bool = False,
+    accumulate: bool = False,
+    precision: str = "highest",
+    workspace: int = 0,
+    num_threads: int | None = None,
+    bits: bool = False,
+) -> None: ...
 def linear_cross_entropy(
     call: LinearCall,
     gradient: bool | tuple[int, ...] = False,

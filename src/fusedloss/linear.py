@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core
+from fusedloss._lower import linear as lowered
 from fusedloss._lower.loss import loss
 from fusedloss._types import Call, Extras, Output, Precision, Reduction
 
@@ -163,3 +165,209 @@ def linear_cross_entropy(
         num_threads,
     )
     return _core.linear_cross_entropy, (call,)
+
+
+@loss("student", "student_weight")
+def linear_distillation_loss(
+    student: ArrayLike,
+    student_weight: ArrayLike,
+    teacher: ArrayLike,
+    teacher_weight: ArrayLike,
+    *,
+    target: ArrayLike | None = None,
+    temperature: float = 1.0,
+    alpha: float = 1.0,
+    divergence: Literal["forward", "reverse", "js"] = "forward",
+    ignore_index: int = -100,
+    sample_weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    workspace: int | None = None,
+    num_threads: int | None = None,
+) -> Call:
+    r"""Distillation from the linear layer of a teacher, without holding the outputs of either.
+
+    `distillation_loss` of the logits :math:`z = W x` of the student and :math:`t = V y` of the
+    teacher: with :math:`p = \mathrm{softmax}(z / T)` and :math:`q = \mathrm{softmax}(t / T)`,
+
+    .. math:: \ell = \alpha T^2 D(p, q) - (1 - \alpha) \log \mathrm{softmax}(z)_y
+
+    where D is :math:`\sum_c q_c \log (q_c / p_c)`, "forward"; with p and q exchanged, "reverse"; or
+    the mean of both divergences from :math:`m = (p + q) / 2`, that is
+    :math:`\frac 1 2 \sum_c p_c \log (p_c / m_c) + q_c \log (q_c / m_c)`, "js".
+
+    Parameters
+    ----------
+    student : array of floats, shape (..., D)
+        The inputs x of the student's last layer, one per position: float16, bfloat16, float32 or
+        float64.
+    student_weight : array of floats of the same dtype, shape (C, D)
+        The student's weights W.
+    teacher : array of floats, shape (..., E)
+        The inputs y of the teacher's last layer: of any of these dtypes, and as many features as
+        the teacher has. Not differentiated.
+    teacher_weight : array of floats of the teacher's dtype, shape (C, E)
+        The teacher's weights V. Not differentiated.
+    target : array of integers, shape (...), optional
+        Class indices in [0, C). Without them alpha is 1.
+    temperature : float, default 1
+        T.
+    alpha : float in [0, 1], default 1
+        The share of the divergence.
+    divergence : {"forward", "reverse", "js"}, default "forward"
+        D: Kullback-Leibler from the student to the teacher, which covers all that the teacher does;
+        the other way, which covers what the student does; or that of Jensen and Shannon.
+    ignore_index : int, default -100
+        Positions with this class index are ignored in both parts.
+    sample_weight : array of floats, shape (...), optional
+        A weight per position; ones if absent.
+        A position of weight 0 is ignored, whatever it holds.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of positions that count, or the sum of their sample weights.
+    workspace : int, optional
+        About how many bytes may be used besides inputs and gradients; 64 MiB if absent. See Notes.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the student's dtype and the positions'
+        shape for "none".
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+    IndexError
+        For a class index that is out of range and not `ignore_index`.
+
+    Notes
+    -----
+    The logits of both exist for as many rows at a time as the workspace has room for, in float32 or
+    float64; the gradient takes the student's place. With fewer than some 64 rows, which take
+    ``64 * 8 * C`` bytes in float32, the weights take longer to read than to multiply: a larger
+    workspace pays. The gradient by 16-bit weights is summed in a float32 array of their shape
+    beside the workspace. The same bits for any number of threads.
+
+    The same in torch, of divergence "forward" without a target: ``T**2 * kl_div(log_softmax(
+    linear(student, student_weight) / T, -1), log_softmax(linear(teacher, teacher_weight) / T, -1),
+    log_target=True, reduction="batchmean")``.
+
+    References
+    ----------
+    .. [1] G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015.
+    .. [2] R. Agarwal et al., "On-Policy Distillation of Language Models: Learning from
+       Self-Generated Mistakes", 2024.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fusedloss as fl
+    >>> x, w = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[2.0, 0.0], [0.0, 0.0]])
+    >>> y, v = np.array([[1.0], [2.0]]), np.array([[1.0], [0.0]])
+    >>> value, (dx, dw) = fl.value_and_grad(fl.linear_distillation_loss, argnums=(0, 1))(x, w, y, v)
+    >>> round(value, 4)
+    0.2052
+    >>> dw.round(4)
+    array([[ 0.0749, -0.1904],
+           [-0.0749,  0.1904]])
+    """
+    return lowered.linear_distillation, (
+        student,
+        student_weight,
+        teacher,
+        teacher_weight,
+        target,
+        temperature,
+        alpha,
+        ignore_index,
+        divergence,
+        reduction,
+        sample_weight,
+        workspace,
+        num_threads,
+    )
+
+
+@loss("input", "linear_weight")
+def linear_binary_cross_entropy(
+    input: ArrayLike,
+    linear_weight: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+    workspace: int | None = None,
+    num_threads: int | None = None,
+) -> Call:
+    r"""Sigmoid cross-entropy of a linear layer with very many labels, without holding its outputs.
+
+    Of the logits :math:`z = W x` and the set Y of a position's labels,
+
+    .. math:: \ell = -\frac 1 C \Big(\sum_{c \in Y} \log \sigma(z_c)
+              + \sum_{c \notin Y} \log \sigma(-z_c)\Big)
+
+    Parameters
+    ----------
+    input : array of floats, shape (..., D)
+        The layer's inputs x, one per position: float16, bfloat16, float32 or float64.
+    linear_weight : array of floats of the same dtype, shape (C, D)
+        The layer's weights W.
+    target : array of integers, shape (..., K)
+        The labels of each position: class indices in [0, C), in any order, a repeated one counting
+        once; rows of fewer than K labels are filled up with -1.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of positions: it is the mean over all positions and classes.
+    workspace : int, optional
+        About how many bytes may be used besides inputs and gradients; 64 MiB if absent. See Notes.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the input's dtype and the positions'
+        shape for "none". The mean over no position is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+    IndexError
+        For a class index that is out of range and not -1.
+
+    Notes
+    -----
+    Logits exist for a group of classes, and where positions are many for some of them, at a time;
+    weights and their gradient are read and written once. 1 - p is never formed by subtraction.
+    float16 and bfloat16 are computed in float32; the gradient by such inputs is summed in a float32
+    array of their shape beside the workspace. The same bits for any number of threads.
+
+    The same in torch, y being the labels in an array of zeros and ones:
+    ``torch.nn.functional.binary_cross_entropy_with_logits(linear(input, linear_weight), y)``.
+
+    References
+    ----------
+    .. [1] R. Babbar, B. Schölkopf, "DiSMEC: Distributed Sparse Machines for Extreme Multi-label
+       Classification", 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fusedloss as fl
+    >>> x, w = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[2.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    >>> labels = np.array([[0, 2], [1, -1]])
+    >>> round(fl.linear_binary_cross_entropy(x, w, labels), 4)
+    0.7021
+    """
+    return lowered.linear_binary_cross_entropy, (
+        input,
+        linear_weight,
+        target,
+        reduction,
+        workspace,
+        num_threads,
+    )

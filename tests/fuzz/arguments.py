@@ -312,8 +312,10 @@ def linear(draw: Draw) -> dict[str, Any]:
     result: dict[str, Any] = {
         "input": draw.place(draw.floats((n, d))),
         "linear_weight": draw.place(draw.floats((c, d), 1 / np.sqrt(d))),
-        "target": draw.place(draw.index((n,), c, -100)),
     }
+    if draw.name == "linear_binary_cross_entropy":
+        return result | {"target": draw.place(draw.index((n, draw.size(6)), c, -1))}
+    result["target"] = draw.place(draw.index((n,), c, -100))
     if draw.option("linear_bias"):
         result["linear_bias"] = draw.place(draw.floats((c,)))
     if draw.option("weight"):
@@ -322,6 +324,22 @@ def linear(draw: Draw) -> dict[str, Any]:
         result["sample_weight"] = draw.weights((n,))
     if draw.likely(0.7):  # by halves, or by the precision of the products, errors are another's
         result["precision"] = "highest" if draw.dtype == "float32" else None
+    return result
+
+
+def distilled(draw: Draw) -> dict[str, Any]:
+    """The linear layers of a student and a teacher."""
+    n, d, e, c = draw.size(), draw.size(40, 1), draw.size(20, 1), max(draw.size(60), 1)
+    result: dict[str, Any] = {
+        "student": draw.place(draw.floats((n, d))),
+        "student_weight": draw.place(draw.floats((c, d), 1 / np.sqrt(d))),
+        "teacher": draw.place(draw.floats((n, e))),
+        "teacher_weight": draw.place(draw.floats((c, e), 1 / np.sqrt(e))),
+    }
+    if draw.option("target"):
+        result["target"] = draw.place(draw.index((n,), c, -100))
+    if draw.option("sample_weight"):
+        result["sample_weight"] = draw.weights((n,))
     return result
 
 
@@ -457,6 +475,7 @@ FAMILIES: tuple[tuple[set[str], Family], ...] = (
     ({"query", "key"}, towers),
     ({"image_features", "text_features"}, towers),
     ({"input", "linear_weight", "target"}, linear),
+    ({"student", "student_weight", "teacher", "teacher_weight"}, distilled),
     ({"cosine", "target"}, cosines),
     ({"log_probs", "targets", "input_lengths", "target_lengths"}, sequences),
     ({"log_probs", "old_log_probs", "advantages"}, policies),

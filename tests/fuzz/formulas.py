@@ -34,7 +34,7 @@ from fuzz.arguments import Call, parameters_of
 from fuzz.memory import Placed
 from parts import Array, Quantity
 from reference import pointwise, rowwise, segmentation
-from reference.linear import evaluate_linear
+from reference.linear import evaluate_distilled, evaluate_labelled, evaluate_linear
 from reference.margin import HEADS, evaluate_head
 from reference.softmax_family import PARTS
 from rounding import Rounded
@@ -223,6 +223,26 @@ def _of_linear(call: Call, arguments: dict[str, Any], options: dict[str, Any]) -
     )
 
 
+def _of_layer(call: Call, arguments: dict[str, Any], options: dict[str, Any]) -> Expected | None:
+    x, weight, *others = arguments.values()
+    options.pop("workspace", None)
+    evaluate = evaluate_distilled if len(others) == 2 else evaluate_labelled
+    if call.regime == "wide" or any(not each.size for each in (x, *others)):
+        return None  # logits of thousands, whose differences are all that a divergence has
+    rounded = eps(x.dtype) / eps("float32") if x.dtype == "bfloat16" else 0
+    exact_dtype = truth_dtype(x.dtype)
+    exact = evaluate(x, weight, *others, gradient_eps=rounded, dtype=exact_dtype, **options)
+    ulps, terms = softmax_ulps(len(weight)) + 1, len(x)
+    names = list(arguments)
+    return Expected(
+        _of_quantity(exact.value, x.dtype, ulps, terms),
+        {
+            names[0]: _of_quantity(exact.input, x.dtype, ulps, terms),
+            names[1]: _of_quantity(exact.weight, x.dtype, ulps, terms),
+        },
+    )
+
+
 def _of_head(call: Call, arguments: dict[str, Any], options: dict[str, Any]) -> Expected | None:
     name = own_name(call)
     x, weight = arguments["embeddings"], arguments["weight"]
@@ -303,6 +323,10 @@ FORMULAS: tuple[tuple[Callable[[str], bool], Callable[..., Expected | None]], ..
     (lambda name: name in ("softmax", "log_softmax", "logsumexp"), _of_helper),
     (lambda name: name == "ctc_loss", _of_sequences),
     (lambda name: name == "linear_cross_entropy", _of_linear),
+    (
+        lambda name: name in ("linear_distillation_loss", "linear_binary_cross_entropy"),
+        _of_layer,
+    ),
     (lambda name: name in HEADS, _of_head),
     (lambda name: name == "grpo_loss", _of_policy),
 )

@@ -29,11 +29,17 @@ from fusedloss._check.labels import (
 )
 from fusedloss._check.layers import arrays, places, same_length
 from fusedloss._check.linear_layer import (
+    DIVERGENCES,
+    NO_LABEL,
+    DistilledLayer,
+    LabelledLayer,
     LinearCall,
     LinearGradients,
     Margin,
     Shard,
+    labelled_layer,
     linear,
+    linear_distillation,
     shifted_by,
 )
 from fusedloss._check.margin import (
@@ -118,6 +124,7 @@ from fusedloss._check.teachers import distillation
 from fusedloss._check.triplets import distance, distances, triplets
 
 __all__ = [
+    "DIVERGENCES",
     "DOMAINS",
     "GRADIENTS",
     "INDICES",
@@ -128,11 +135,14 @@ __all__ = [
     "MOST_POWER",
     "MOST_SCALES",
     "NOTHING_IGNORED",
+    "NO_LABEL",
     "ROWS",
     "VALUES",
     "CTCCall",
     "CheckedImages",
+    "DistilledLayer",
     "Images",
+    "LabelledLayer",
     "LinearCall",
     "LinearGradients",
     "Margin",
@@ -173,8 +183,10 @@ __all__ = [
     "images",
     "in_range",
     "integer",
+    "labelled_layer",
     "less_than_one",
     "linear",
+    "linear_distillation",
     "logits_or_sigmoids",
     "loss_cotangent",
     "margin_head",

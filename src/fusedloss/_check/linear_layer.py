@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fusedloss import _core
-from fusedloss._check.labels import class_target, mask, weight_of_classes, weight_of_samples
-from fusedloss._check.operands import MOST_DIMENSIONS, compute_dtype, plain_prediction
+from fusedloss._check.labels import (
+    class_indices,
+    class_target,
+    mask,
+    weight_of_classes,
+    weight_of_samples,
+)
+from fusedloss._check.operands import MOST_DIMENSIONS, as_array, compute_dtype, plain_prediction
 from fusedloss._check.options import (
     checked_extras,
     in_range,
@@ -19,12 +26,18 @@ from fusedloss._check.options import (
     outputs,
     outputs_of,
     reduction,
+    scale,
     workspace_size,
 )
 from fusedloss._check.results import as_output, loss_cotangent, takes_output
 from fusedloss._types import Array, Extras
 
 PRECISIONS = ("highest", "high", "medium")
+
+DIVERGENCES = ("forward", "reverse", "js")
+
+#: Fills the rows of labels up.
+NO_LABEL = -1
 
 #: Arguments in which the loss of a linear layer is differentiable.
 LINEAR_DIFFERENTIABLE = ("input", "linear_weight", "linear_bias")
@@ -84,6 +97,148 @@ class LinearCall(NamedTuple):
     where: Array | None = None  # positions that take part, of bools
 
 
+class DistilledLayer(NamedTuple):
+    """A call of linear_distillation_loss, checked; positions lie on one axis."""
+
+    given: dict[str, Any]  # the arrays as the caller gave them, by name
+    input: Array  # as given, plain
+    student: Array
+    student_weight: Array
+    teacher: Array
+    teacher_weight: Array
+    target: Array | None
+    sample_weight: Array  # of float64; ones if absent
+    temperature: float
+    alpha: float
+    ignore_index: int
+    divergence: str
+    reduction: str
+    workspace: int
+    num_threads: int | None
+    names: tuple[str, ...] = ("student", "student_weight", "")
+    shift: int = 0
+
+
+class LabelledLayer(NamedTuple):
+    """A call of linear_binary_cross_entropy, checked; positions lie on one axis."""
+
+    given: dict[str, Any]
+    input: Array  # as given, plain
+    rows: Array
+    weight: Array
+    target: Array  # (positions, labels)
+    reduction: str
+    workspace: int
+    num_threads: int | None
+    names: tuple[str, ...] = ("input", "linear_weight", "")
+    shift: int = 0
+
+
+def layer(given: dict[str, Any], input_name: str, weight_name: str) -> tuple[Array, Array]:
+    """Return a linear layer's input, of shape (..., features), and its weights, as plain arrays."""
+    x = plain_prediction(input_name, given[input_name])
+    weight = plain_prediction(weight_name, given[weight_name])
+    if weight.ndim != 2:
+        raise ValueError(
+            f"{weight_name} has shape {weight.shape}: expected 2 dimensions, (classes, features)"
+        )
+    classes, features = weight.shape
+    if classes == 0 or features == 0:
+        raise ValueError(
+            f"{weight_name} has shape {weight.shape}: expected at least one class and one feature"
+        )
+    if x.ndim == 0 or x.shape[-1] != features:
+        raise ValueError(
+            f"{input_name} has shape {x.shape}: expected (..., {features}), the features of "
+            f"{weight_name} of shape {weight.shape}"
+        )
+    if x.ndim > MOST_DIMENSIONS + 1:
+        raise ValueError(
+            f"{input_name} has {x.ndim} dimensions: expected at most {MOST_DIMENSIONS + 1}, "
+            "reshape it"
+        )
+    _same_dtype(weight_name, weight, x, input_name)
+    return x, weight
+
+
+def linear_distillation(
+    given: dict[str, Any],
+    temperature: Any,
+    alpha: Any,
+    ignore_index: Any,
+    divergence: Any,
+    reduction_name: Any,
+    workspace: Any,
+    threads: Any,
+) -> DistilledLayer:
+    """Check a call of linear_distillation_loss; `given` are its arrays."""
+    x, weight = layer(given, "student", "student_weight")
+    t, teacher_weight = layer(given, "teacher", "teacher_weight")
+    positions, classes = x.shape[:-1], len(weight)
+    if t.shape[:-1] != positions:
+        raise ValueError(
+            f"teacher has shape {t.shape}: expected ({', '.join(map(str, positions))}, features), "
+            f"the positions of student of shape {x.shape}"
+        )
+    if len(teacher_weight) != classes:
+        raise ValueError(
+            f"teacher_weight has shape {teacher_weight.shape}: expected ({classes}, features), "
+            f"the classes of student_weight"
+        )
+    ignored = integer("ignore_index", ignore_index)
+    target = None
+    if given["target"] is not None:
+        logits = np.broadcast_to(np.zeros((), x.dtype), (*positions, classes))
+        target = class_target(given["target"], logits, x.ndim - 1, 0)
+        class_indices("target", target, classes, ignored)
+        target = target.reshape(-1)
+    s = given["sample_weight"]
+    sample_weight = np.ones(positions) if s is None else weight_of_samples(s, x, positions)
+    return DistilledLayer(
+        given,
+        x,
+        x.reshape(-1, x.shape[-1]),
+        weight,
+        t.reshape(-1, t.shape[-1]),
+        teacher_weight,
+        target,
+        sample_weight.astype(np.float64).reshape(-1),
+        scale("temperature", temperature, x, power=2),
+        1.0 if target is None else in_range("alpha", alpha, 0, 1),
+        ignored,
+        one_of("divergence", divergence, DIVERGENCES),
+        reduction(reduction_name),
+        workspace_size(workspace),
+        num_threads(threads),
+    )
+
+
+def labelled_layer(
+    given: dict[str, Any], reduction_name: Any, workspace: Any, threads: Any
+) -> LabelledLayer:
+    """Check a call of linear_binary_cross_entropy; `given` are its arrays."""
+    x, weight = layer(given, "input", "linear_weight")
+    target = as_array("target", given["target"])
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"target has dtype {target.dtype}: expected integer class indices")
+    if target.ndim != x.ndim or target.shape[:-1] != x.shape[:-1]:
+        positions = ", ".join(map(str, (*x.shape[:-1], "labels")))
+        raise ValueError(
+            f"target has shape {target.shape}: expected ({positions}) for input of shape {x.shape}"
+        )
+    class_indices("target", target, len(weight), NO_LABEL)
+    return LabelledLayer(
+        given,
+        x,
+        x.reshape(-1, x.shape[-1]),
+        weight,
+        target.reshape(prod(x.shape[:-1]), target.shape[-1]),
+        reduction(reduction_name),
+        workspace_size(workspace),
+        num_threads(threads),
+    )
+
+
 def linear(
     given: dict[str, Any],
     reduction_name: Any,
@@ -97,31 +252,12 @@ def linear(
     threads: Any,
 ) -> LinearCall:
     """Check a call of linear_cross_entropy; `given` are its arrays."""
-    x = plain_prediction("input", given["input"])
-    weight = plain_prediction("linear_weight", given["linear_weight"])
-    if weight.ndim != 2:
-        raise ValueError(
-            f"linear_weight has shape {weight.shape}: expected 2 dimensions, (classes, features)"
-        )
-    classes, features = weight.shape
-    if classes == 0 or features == 0:
-        raise ValueError(
-            f"linear_weight has shape {weight.shape}: expected at least one class and one feature"
-        )
-    if x.ndim == 0 or x.shape[-1] != features:
-        raise ValueError(
-            f"input has shape {x.shape}: expected (..., {features}), the features of linear_weight "
-            f"of shape {weight.shape}"
-        )
-    if x.ndim > MOST_DIMENSIONS + 1:
-        raise ValueError(
-            f"input has {x.ndim} dimensions: expected at most {MOST_DIMENSIONS + 1}, reshape it"
-        )
-    _same_dtype("linear_weight", weight, x)
+    x, weight = layer(given, "input", "linear_weight")
+    classes = len(weight)
     bias = None
     if given["linear_bias"] is not None:
         bias = plain_prediction("linear_bias", given["linear_bias"])
-        _same_dtype("linear_bias", bias, x)
+        _same_dtype("linear_bias", bias, x, "input")
         if bias.shape != (classes,):
             raise ValueError(f"linear_bias has shape {bias.shape}: expected ({classes},)")
 
@@ -168,9 +304,9 @@ def linear(
     )
 
 
-def _same_dtype(name: str, array: Array, like: Array) -> None:
+def _same_dtype(name: str, array: Array, like: Array, of: str) -> None:
     if array.dtype != like.dtype:
-        raise TypeError(f"{name} has dtype {array.dtype}: expected {like.dtype}, that of input")
+        raise TypeError(f"{name} has dtype {array.dtype}: expected {like.dtype}, that of {of}")
 
 
 def shifted_by(shift: Any, shape: tuple[int, ...]) -> int:
@@ -189,7 +325,11 @@ class LinearGradients:
     """The output arrays of a call's gradients."""
 
     def __init__(
-        self, call: LinearCall, gradient: bool | tuple[int, ...], grad_output: Any, out: Any
+        self,
+        call: LinearCall | DistilledLayer | LabelledLayer,
+        gradient: bool | tuple[int, ...],
+        grad_output: Any,
+        out: Any,
     ) -> None:
         self._several = isinstance(gradient, tuple)
         wanted = gradient if isinstance(gradient, tuple) else (0,) if gradient else ()

@@ -126,8 +126,10 @@ cdef extern from "fusedloss.h" nogil:
         fl_margin margin
         fl_shard shard
         double filter_eps
+        fl_input logits_gradient
+        int32_t accumulate
         fl_softmax_args softmax
-        fl_output input_gradient, weight_gradient, bias_gradient
+        fl_output input_gradient, weight_gradient, bias_gradient, logits
 
     ctypedef enum fl_distance:
         FL_DOT_PRODUCT, FL_COSINE_DISTANCE, FL_EUCLIDEAN, FL_SQUARED_EUCLIDEAN, FL_LP

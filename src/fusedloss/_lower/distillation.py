@@ -25,6 +25,9 @@ CLASS_AXIS = 1
 SHORT_ROW = 128
 MOST_STRIDED_CLASSES = 4096
 
+#: The kernels' rows of divergences but the forward one, which has kernels of its own.
+OTHER_DIVERGENCES = {"reverse": "reverse_distillation_loss", "js": "js_distillation_loss"}
+
 
 @quietly
 def distillation(
@@ -71,8 +74,8 @@ def distillation(
     place = _check.place(out, z) if gradient else None
     lead = (None,) if z.ndim == 1 else ()  # one row of (C,)
     losses = np.empty(scales[lead].shape)
-    for block in _blocks(z[lead]):
-        losses[block] = _block(
+    for block in blocks_of(z[lead]):
+        losses[block] = losses_of_block(
             z[lead][block],
             tuple(part[lead][block] for part in t),
             None if y is None or share == 1 else y[lead][block],
@@ -80,7 +83,7 @@ def distillation(
             share,
             ignored,
             scales[lead][block],
-            divergence,
+            "forward" if divergence else "none",
             threads,
             None if place is None else place[lead][block],
         )
@@ -100,13 +103,14 @@ def distillation(
     return value, place if out is None else out
 
 
-def _blocks(z: Array) -> Iterator[slice]:
+def blocks_of(z: Array) -> Iterator[slice]:
+    """Yield the rows of each block."""
     rows = max(1, BLOCK_ELEMENTS // max(1, z[:1].size))
     for first in range(0, len(z), rows):
         yield slice(first, first + rows)
 
 
-def _block(
+def losses_of_block(
     z: Array,
     teacher: tuple[Array, ...],
     target: Array | None,
@@ -114,11 +118,14 @@ def _block(
     share: float,
     ignore_index: int,
     scale: Array,
-    divergence: bool,
+    divergence: str,
     threads: int | None,
     place: Array | None,
 ) -> Array:
-    """Return the unweighted losses of a block; its gradient times `scale` goes to `place`."""
+    """Return the unweighted losses of a block; its gradient times `scale` goes to `place`.
+
+    divergence: one of `_check.DIVERGENCES`, or "none" for the cross-entropy.
+    """
     dtype = _check.compute_dtype(z)
     # Rounded once: after both parts are added.
     soft_place = place if place is None or z.dtype == dtype else _core.new_array(z.shape, dtype)
@@ -183,22 +190,26 @@ def _from_logits(
     z: Array,
     t: Array,
     temperature: float,
-    divergence: bool,
+    divergence: str,
     threads: int | None,
     scale: Array,
     place: Array | None,
 ) -> Array:
-    """Cross-entropy, or divergence, between softmax(t / T) and softmax(z / T)."""
+    """Cross-entropy, or a divergence, between softmax(t / T) and softmax(z / T)."""
     classes, strided = z.shape[CLASS_AXIS], z.strides[CLASS_AXIS] != z.itemsize
-    if classes <= SHORT_ROW or (strided and classes <= MOST_STRIDED_CLASSES):
-        kind = _core.TEACHER_DIVERGENCE if divergence else _core.TEACHER_TARGET
+    row = OTHER_DIVERGENCES.get(divergence)
+    if row is None and (classes <= SHORT_ROW or (strided and classes <= MOST_STRIDED_CLASSES)):
+        kind = _core.TEACHER_TARGET if divergence == "none" else _core.TEACHER_DIVERGENCE
         extras = Extras(temperature=temperature, wide=True)
         by_columns: Array = _kernel(kind, z, t, -100, threads, extras, scale, place)
         return by_columns.astype(np.float64)
     cotangent = None if place is None else scale.astype(_check.compute_dtype(z))
     call = _core.RowwiseCall(
-        *("distillation_loss", (z, t), (_check.ROWS,)),
-        parameters=(temperature, float(not divergence)),
+        *(row or "distillation_loss", (z, t), (_check.ROWS,)),
+        parameters=(
+            temperature,
+            float(divergence == "none"),
+        )[: 1 if row else 2],
         reduction="none",
         axis=CLASS_AXIS,
         num_threads=threads,

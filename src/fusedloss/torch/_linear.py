@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +11,12 @@ from torch import Tensor
 
 from fusedloss import _check
 from fusedloss._core import linear_cross_entropy
+from fusedloss._lower.linear import linear_binary_cross_entropy, linear_distillation
 from fusedloss._types import Array
 from fusedloss.torch import _original as functional
-from fusedloss.torch._autograd import Tensors, array, detached
-from fusedloss.torch._softmax import NO_EXTRAS, Softmax, expect_shape
+from fusedloss.torch._autograd import Tensors, array, detached, wide
+from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
+from fusedloss.torch._softmax import NO_EXTRAS, Softmax, expect_shape, reduced
 
 _DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _INDICES = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
@@ -56,13 +59,13 @@ class Linear(NamedTuple):
         layer = {"input": detached(x), "linear_weight": detached(linear_weight)}
         if linear_bias is not None:
             layer["linear_bias"] = detached(linear_bias)
-        wide = torch.float64 if x.dtype is torch.float64 else torch.float32
+        computed = torch.float64 if x.dtype is torch.float64 else torch.float32
         weights = [
-            None if each is None else array(each.to(wide).contiguous())
+            None if each is None else array(each.to(computed).contiguous())
             for each in (weight, sample_weight)
         ]
         if isinstance(grad_output, np.ndarray):
-            grad_output = torch.from_numpy(grad_output).view(self.dtype).to(wide).numpy()
+            grad_output = torch.from_numpy(grad_output).view(self.dtype).to(computed).numpy()
         options = self.of_logits.checked(x)
         extras = options.extras or NO_EXTRAS
         _check.outputs_of(extras.outputs, target.is_floating_point())
@@ -94,8 +97,8 @@ class Linear(NamedTuple):
 
     def of_surprise(self) -> Linear:
         """Return the call whose losses, without weights, are minus the output log_prob."""
-        wide = torch.float64 if self.dtype is torch.float64 else torch.float32
-        return self._replace(of_logits=self.of_logits.of_surprise(), dtype=wide)
+        computed = torch.float64 if self.dtype is torch.float64 else torch.float32
+        return self._replace(of_logits=self.of_logits.of_surprise(), dtype=computed)
 
     def _takes(
         self,
@@ -165,3 +168,177 @@ class Linear(NamedTuple):
             sample_weight = sample_weight.reshape(-1)
         rows = target.reshape(-1, *target.shape[len(positions) :])
         return z.reshape(-1, z.shape[-1]).to(self.dtype), rows, weight, sample_weight, positions
+
+
+class DistilledLayer(NamedTuple):
+    """A call of linear_distillation_loss.
+
+    Its tensors are the student's input and weight, the teacher's, target and sample weight.
+    """
+
+    temperature: float
+    alpha: float
+    divergence: str
+    ignore_index: int
+    reduction: str
+    workspace: int
+    deferred: bool = False
+    differentiable: int = 2
+
+    def run(
+        self,
+        tensors: Tensors,
+        wanted: tuple[int, ...] = (),
+        grad_output: float | Array | None = None,
+        out: tuple[Array, ...] = (),
+    ) -> Any:
+        """Run the kernels and return the loss; None if they do not take the arguments."""
+        student, student_weight, teacher, teacher_weight, target, sample_weight = (
+            None if x is None else numbers_of_bits(detached(x)) for x in tensors
+        )
+        result = linear_distillation(
+            student,
+            student_weight,
+            teacher,
+            teacher_weight,
+            target,
+            self.temperature,
+            self.alpha,
+            self.ignore_index,
+            self.divergence,
+            self.reduction,
+            sample_weight,
+            self.workspace or None,
+            torch.get_num_threads(),
+            *_places(wanted, grad_output, out),
+        )
+        return bits_of_numbers(result[0] if wanted else result)
+
+    def checked(self, student: Tensor) -> DistilledLayer:
+        """Return the call with its options checked."""
+        return self._replace(
+            temperature=_check.scale("temperature", self.temperature, student, power=2),
+            alpha=_check.in_range("alpha", self.alpha, 0, 1),
+            divergence=_check.one_of("divergence", self.divergence, _check.DIVERGENCES),
+            ignore_index=_check.integer("ignore_index", self.ignore_index),
+            reduction=_check.reduction(self.reduction),
+        )
+
+    def formula(
+        self,
+        student: Tensor,
+        student_weight: Tensor,
+        teacher: Tensor,
+        teacher_weight: Tensor,
+        target: Tensor | None,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
+        """Compute the loss from torch's operations."""
+        positions = student.shape[:-1]
+        expect_shape("teacher", teacher, torch.Size((*positions, teacher.shape[-1])))
+        counts = torch.ones(positions, dtype=wide(student).dtype, device=student.device)
+        if sample_weight is not None:
+            expect_shape("sample_weight", sample_weight, positions)
+            counts = sample_weight.to(counts.dtype)
+        if target is not None:
+            expect_shape("target", target, positions)
+            counts = counts.masked_fill(target == self.ignore_index, 0)
+        silent = counts == 0
+        # 0 times NaN is NaN: what counts nothing enters the weight's gradient as zeros.
+        z, t = (
+            functional.linear(wide(x).masked_fill(silent.unsqueeze(-1), 0), wide(weight))
+            for x, weight in ((student, student_weight), (teacher, teacher_weight))
+        )
+        expect_shape("teacher_weight", teacher_weight, torch.Size((z.shape[-1], teacher.shape[-1])))
+        log_p, log_q = (
+            functional.log_softmax(x / self.temperature, -1) for x in (z, t.to(z.dtype))
+        )
+        soft = _divergence(self.divergence, log_p, log_q)
+        share = self.alpha if target is not None else 1.0
+        losses = share * self.temperature**2 * soft
+        if target is not None:
+            rows, labels = z.reshape(-1, z.shape[-1]), target.reshape(-1)
+            labels = labels.masked_fill(silent.reshape(-1), self.ignore_index)
+            hard = functional.cross_entropy(
+                rows, labels, ignore_index=self.ignore_index, reduction="none"
+            )
+            losses = losses + (1 - share) * hard.reshape(positions)
+        return reduced(losses, silent, counts, counts, self.reduction).to(student.dtype)
+
+    def outputs(self, *tensors: Any) -> dict[str, Tensor]:
+        """There are no extra outputs."""
+        return {}
+
+
+def _places(
+    wanted: tuple[int, ...], grad_output: float | Array | None, out: tuple[Array, ...]
+) -> tuple[Any, Any, Any]:
+    """Return what the functions of arrays are told of gradients."""
+    if not wanted:
+        return False, None, None
+    if isinstance(grad_output, np.ndarray):
+        grad_output = numbers_of_bits(grad_output)
+    return wanted, grad_output, tuple(map(numbers_of_bits, out)) or None
+
+
+def _divergence(name: str, log_p: Tensor, log_q: Tensor) -> Tensor:
+    def from_(log_a: Tensor, log_b: Tensor) -> Tensor:
+        a = log_a.exp()
+        return (a * (log_a - log_b).masked_fill(a == 0, 0)).sum(-1)
+
+    if name == "forward":
+        return from_(log_q, log_p)
+    if name == "reverse":
+        return from_(log_p, log_q)
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    return (from_(log_p, log_m) + from_(log_q, log_m)) / 2
+
+
+class LabelledLayer(NamedTuple):
+    """A call of linear_binary_cross_entropy; its tensors are input, weight and target."""
+
+    reduction: str
+    workspace: int
+    deferred: bool = False
+    differentiable: int = 2
+
+    def run(
+        self,
+        tensors: Tensors,
+        wanted: tuple[int, ...] = (),
+        grad_output: float | Array | None = None,
+        out: tuple[Array, ...] = (),
+    ) -> Any:
+        """Run the kernels and return the loss; None if they do not take the arguments."""
+        x, linear_weight, target = (numbers_of_bits(detached(x)) for x in tensors)
+        result = linear_binary_cross_entropy(
+            x,
+            linear_weight,
+            target,
+            self.reduction,
+            self.workspace or None,
+            torch.get_num_threads(),
+            *_places(wanted, grad_output, out),
+        )
+        return bits_of_numbers(result[0] if wanted else result)
+
+    def formula(self, input: Tensor, linear_weight: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss from torch's operations."""
+        z = functional.linear(wide(input), wide(linear_weight))
+        if target.dtype not in _INDICES:
+            raise TypeError(f"target has dtype {target.dtype}: expected integer class indices")
+        expect_shape("target", target, torch.Size((*z.shape[:-1], target.shape[-1])))
+        classes = z.shape[-1]
+        at = target.long().masked_fill(target == _check.NO_LABEL, classes)
+        labels = torch.zeros((*z.shape[:-1], classes + 1), dtype=z.dtype, device=z.device)
+        labels = labels.scatter(-1, at, 1)[..., :-1]
+        losses = functional.binary_cross_entropy_with_logits(z, labels, reduction="none").mean(-1)
+        if self.reduction == "mean":
+            losses = losses.mean()
+        elif self.reduction == "sum":
+            losses = losses.sum()
+        return losses.to(input.dtype)
+
+    def outputs(self, *tensors: Any) -> dict[str, Tensor]:
+        """There are no extra outputs."""
+        return {}

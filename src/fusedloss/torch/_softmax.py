@@ -115,13 +115,13 @@ class Softmax(NamedTuple):
         if weight is not None and not _has_classes(target) and not extras.mean_of_positions:
             labels = target.masked_fill(target == self.ignore_index, 0).long()
             divisors = counts * weight[labels].reshape(counts.shape)
-        value = _reduced(losses, silent, counts, divisors, self.reduction)
+        value = reduced(losses, silent, counts, divisors, self.reduction)
         if extras.z_loss:
             squares = extras.z_loss * z.logsumexp(axis).square()
-            value = value + _reduced(squares, silent, counts, counts, self.reduction)
+            value = value + reduced(squares, silent, counts, counts, self.reduction)
         if extras.entropy_bonus:
             spread = -extras.entropy_bonus * entropy(self, z, axis, target, None)
-            value = value + _reduced(spread, silent, counts, counts, self.reduction)
+            value = value + reduced(spread, silent, counts, counts, self.reduction)
         return value if extras.wide else value.to(prediction.dtype)
 
     def of_surprise(self) -> Softmax:
@@ -346,7 +346,7 @@ class Distillation(NamedTuple):
                 z, target, ignore_index=self.ignore_index, reduction="none"
             )
         counts = _counts(losses, target, self.ignore_index, sample_weight)
-        return _reduced(losses, counts == 0, counts, counts, self.reduction).to(prediction.dtype)
+        return reduced(losses, counts == 0, counts, counts, self.reduction).to(prediction.dtype)
 
     def outputs(self, *tensors: Any) -> dict[str, Tensor]:
         """Distillation has no extra outputs."""
@@ -461,7 +461,7 @@ def _counts(
     return counts.masked_fill((target == ignore_index).reshape(losses.shape), 0)
 
 
-def _reduced(
+def reduced(
     losses: Tensor, silent: Tensor, counts: Tensor, divisors: Tensor, reduction: str
 ) -> Tensor:
     """Weigh and reduce losses but the `silent` ones; a mean divides by the sum of `divisors`."""

@@ -16,6 +16,7 @@ from fusedloss import _core, binary, layers, proxies
 from fusedloss._lower import (
     ctc,
     distillation,
+    linear,
     pointwise,
     segmentation,
     triplets,
@@ -45,6 +46,11 @@ class Given:
         """Whether an array stands for one of JAX's."""
         return id(x) in self._leaves or x.ctypes.data in self._at
 
+    def number(self, name: str, known: float) -> Any:
+        """Return an option that may be an array: JAX's, or what is known of it."""
+        x = self.named.get(name)
+        return known if x is None else x.reshape(())
+
     def __call__(self, x: Any) -> Any:
         """Return what an array stands for; None for None."""
         if x is None:
@@ -73,6 +79,8 @@ FORMULAS: dict[Callable[..., Any], Callable[..., Any]] = {
     helpers.logsumexp: others.logsumexp,
     helpers.softmax: others.softmax,
     layers._summed: others.layers,
+    linear.linear_binary_cross_entropy: heads.labelled_layer,
+    linear.linear_distillation: heads.distilled_layer,
     pointwise.variances_of_rows: points.variances_of_rows,
     proxies._of_proxies: pairs.proxies,
     segmentation.lovasz: others.lovasz,
@@ -111,6 +119,8 @@ AXES: dict[Callable[..., Any], Callable[..., Any]] = {
     _core.linear_cross_entropy: heads.axes,
     ctc.ctc: others.ctc_axes,
     distillation.distillation: others.distillation_axes,
+    linear.linear_binary_cross_entropy: heads.axes,
+    linear.linear_distillation: heads.axes,
 }
 
 

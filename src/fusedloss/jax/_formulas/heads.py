@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import jax
 from jax import numpy as jnp
 
-from fusedloss._check import LinearCall, Margin
-from fusedloss.jax._formulas.elementary import reduced, unit_rows, wide
-from fusedloss.jax._formulas.softmax import labels_of, of_logits
+from fusedloss._check import NO_LABEL, LinearCall, Margin
+from fusedloss.jax._formulas.elementary import product, reduced, softplus, spoiled, unit_rows, wide
+from fusedloss.jax._formulas.softmax import labels_of, losses_of_indices, of_logits
 
 
-def axes(number: int, call: LinearCall) -> tuple[int, ...] | None:
+def axes(number: int, *call: Any) -> tuple[int, ...] | None:
     """Return the axis of features of the first argument; the others have a part in every loss."""
     return (-1,) if number == 0 else None
 
@@ -43,6 +43,74 @@ def formula(given: Any, call: LinearCall) -> tuple[Any, ...]:
     t = t if is_index else t.astype(z.dtype)
     outputs = of_logits(z, t, w, v, where, is_index, *options)
     return (outputs[0].astype(dtype), *outputs[1:])
+
+
+def distilled_layer(
+    given: Any,
+    student: Any,
+    student_weight: Any,
+    teacher: Any,
+    teacher_weight: Any,
+    target: Any,
+    temperature: float,
+    alpha: float,
+    ignore_index: int,
+    divergence: str,
+    reduction: str,
+    sample_weight: Any,
+    *resources: Any,
+) -> Any:
+    """Return alpha T^2 divergence + (1 - alpha) cross-entropy."""
+    x, y = given(student), given(teacher)
+    v, temperature = given(sample_weight), given.number("temperature", temperature)
+    silent = jnp.zeros(x.shape[:-1], bool) if v is None else v == 0
+    bad = jnp.zeros_like(silent)
+    weight = wide(given(student_weight))
+    at = None
+    if target is not None:
+        at, ignored, bad = labels_of(given(target), weight.shape[0], int(ignore_index))
+        silent = silent | ignored | bad
+    z = jnp.where(silent[..., None], 0, wide(x)) @ weight.T
+    t = jnp.where(silent[..., None], 0, wide(y)) @ wide(given(teacher_weight)).T
+    log_p = jax.nn.log_softmax(z / temperature, -1)
+    log_q = jax.nn.log_softmax(t.astype(z.dtype) / temperature, -1)
+    share = 1.0 if target is None else alpha
+    losses = share * temperature**2 * _divergence(divergence, log_p, log_q)
+    if at is not None:
+        hard = losses_of_indices(jax.nn.log_softmax(z, -1), at, None, 0.0, 0.0)
+        losses = losses + (1 - share) * hard
+    counts = jnp.where(silent, 0, 1 if v is None else v).astype(z.dtype)
+    value = reduced(losses, counts, counts, reduction)
+    of_bad = spoiled(jnp.zeros_like(losses), bad, wide(x)) * (1 + 0 * weight.sum())
+    return (value + (of_bad if reduction == "none" else of_bad.sum())).astype(x.dtype)
+
+
+def _divergence(name: str, log_p: Any, log_q: Any) -> Any:
+    def from_(log_a: Any, log_b: Any) -> Any:
+        return product(jnp.exp(log_a), log_a - log_b).sum(-1)
+
+    if name == "forward":
+        return from_(log_q, log_p)
+    if name == "reverse":
+        return from_(log_p, log_q)
+    log_m = jnp.logaddexp(log_p, log_q) - math.log(2)
+    return (from_(log_p, log_m) + from_(log_q, log_m)) / 2
+
+
+def labelled_layer(
+    given: Any, input: Any, linear_weight: Any, target: Any, reduction: str, *resources: Any
+) -> Any:
+    """Return the binary cross-entropy against sets of labels, the mean over the classes."""
+    x, weight = given(input), wide(given(linear_weight))
+    z = wide(x) @ weight.T
+    classes = z.shape[-1]
+    at, absent, bad = labels_of(given(target), classes, NO_LABEL)
+    at = jnp.where(absent | bad, classes, at).reshape(-1, at.shape[-1])
+    rows = jnp.zeros((len(at), classes + 1), bool)
+    own = rows.at[jnp.arange(len(at))[:, None], at].set(True)[:, :-1].reshape(z.shape)
+    losses = softplus(jnp.where(own, -z, z)).mean(-1)
+    losses = spoiled(losses, bad.any(-1), wide(x)) * (1 + 0 * weight.sum())
+    return reduced(losses, None, None, reduction).astype(x.dtype)
 
 
 def _holds(labels: Any, number: int) -> bool:

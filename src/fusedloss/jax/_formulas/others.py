@@ -259,7 +259,7 @@ def distillation(
     num_threads: Any,
 ) -> Any:
     """Return alpha T^2 soft + (1 - alpha) hard."""
-    x = given(student)
+    x, temperature = given(student), given.number("temperature", temperature)
     axis = 1 if x.ndim > 1 else 0
     z = jnp.moveaxis(wide(x), axis, -1)
     v = given(sample_weight)

@@ -82,6 +82,8 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
         "cosine_embedding_loss",
         "distance_box_iou_loss",
         "generalized_box_iou_loss",
+        "linear_binary_cross_entropy",
+        "linear_distillation_loss",
         "multi_margin_loss",
         "multilabel_margin_loss",
         "multilabel_soft_margin_loss",

@@ -42,7 +42,11 @@ from fusedloss.torch.functional.contrastive import (
 )
 from fusedloss.torch.functional.divergence import js_div, kl_div, total_variation_loss
 from fusedloss.torch.functional.layers import l1_penalty, l2_penalty, perceptual_loss
-from fusedloss.torch.functional.linear import linear_cross_entropy
+from fusedloss.torch.functional.linear import (
+    linear_binary_cross_entropy,
+    linear_cross_entropy,
+    linear_distillation_loss,
+)
 from fusedloss.torch.functional.margin import (
     a_softmax_loss,
     adaface_loss,
@@ -181,7 +185,9 @@ __all__ = [
     "l2_softmax_loss",
     "l_softmax_loss",
     "lifted_structure_loss",
+    "linear_binary_cross_entropy",
     "linear_cross_entropy",
+    "linear_distillation_loss",
     "log_cosh_loss",
     "logistic_loss",
     "lovasz_hinge_loss",

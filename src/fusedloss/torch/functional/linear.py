@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, cast, overload
+from typing import Any, Literal, cast, overload
 
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 from fusedloss import _check, _core
-from fusedloss._types import Extras
+from fusedloss._types import Extras, Reduction
 from fusedloss.torch import _original as functional
 from fusedloss.torch import _softmax
 from fusedloss.torch._autograd import (
@@ -20,7 +20,7 @@ from fusedloss.torch._autograd import (
     fused,
     without_autocast,
 )
-from fusedloss.torch._linear import Linear
+from fusedloss.torch._linear import DistilledLayer, LabelledLayer, Linear
 from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._softmax import Softmax
 from fusedloss.torch.functional._types import Loss, Outputs
@@ -303,3 +303,169 @@ def linear_cross_entropy(
         label_smoothing=label_smoothing,
         options=options,
     )
+
+
+def linear_distillation_loss(
+    student: Tensor,
+    student_weight: Tensor,
+    teacher: Tensor,
+    teacher_weight: Tensor,
+    *,
+    target: Tensor | None = None,
+    temperature: float = 1.0,
+    alpha: float = 1.0,
+    divergence: Literal["forward", "reverse", "js"] = "forward",
+    ignore_index: int = -100,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    workspace: int | None = None,
+) -> Tensor:
+    """Distillation from the linear layer of a teacher, without the logits of either.
+
+    `distillation_loss` of the logits linear(student, student_weight) and linear(teacher,
+    teacher_weight), or another divergence; `fusedloss.linear_distillation_loss`.
+
+    Parameters
+    ----------
+    student : Tensor of floats, shape (..., D)
+        The inputs of the student's last layer.
+    student_weight : Tensor of floats, shape (C, D)
+        The student's weights.
+    teacher : Tensor of floats, shape (..., E)
+        The inputs of the teacher's last layer, which may be of another dtype and have as many
+        features as the teacher has. Not differentiated.
+    teacher_weight : Tensor of floats, shape (C, E)
+        The teacher's weights. Not differentiated.
+    target : Tensor of integers, shape (...), optional
+        Class indices in [0, C). Without them alpha is 1.
+    temperature : float, default 1
+        T: logits are divided by it, and the divergence multiplied by its square.
+    alpha : float in [0, 1], default 1
+        The share of the divergence; the cross-entropy against the target has the rest.
+    divergence : {"forward", "reverse", "js"}, default "forward"
+        Kullback-Leibler from the student's softmax to the teacher's; the other way; or that of
+        Jensen and Shannon.
+    ignore_index : int, default -100
+        Positions with this class index are ignored in both parts.
+    sample_weight : Tensor of floats, shape (...), optional
+        A weight per position; ones if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of positions that count, or the sum of their sample weights.
+    workspace : int, optional
+        About how many bytes may be used besides inputs and gradients; 64 MiB if absent.
+
+    Returns
+    -------
+    Tensor
+        The loss, of the dtype of `student`.
+
+    See Also
+    --------
+    fusedloss.linear_distillation_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> x, w = torch.eye(2), torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    >>> y, v = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [0.0]])
+    >>> F.linear_distillation_loss(x, w, y, v)
+    tensor(0.2052)
+    """
+    expect_given(
+        student=student,
+        student_weight=student_weight,
+        teacher=teacher,
+        teacher_weight=teacher_weight,
+    )
+    if operated(student, student_weight, teacher, teacher_weight, target, sample_weight):
+        result: Tensor = operate(
+            "linear_distillation_loss",
+            student=student,
+            student_weight=student_weight,
+            teacher=teacher,
+            teacher_weight=teacher_weight,
+            target=target,
+            temperature=temperature,
+            alpha=alpha,
+            divergence=divergence,
+            ignore_index=ignore_index,
+            sample_weight=sample_weight,
+            reduction=reduction,
+            workspace=workspace,
+        )
+        return result
+    call = DistilledLayer(
+        temperature,
+        alpha,
+        divergence,
+        ignore_index,
+        reduction,
+        _check.workspace_size(workspace),
+        reduction == "none",
+    ).checked(student)
+    tensors = (student, student_weight, teacher, teacher_weight, target, sample_weight)
+    loss: Tensor = evaluate(call, *tensors)
+    return loss
+
+
+def linear_binary_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    reduction: Reduction = "mean",
+    workspace: int | None = None,
+) -> Tensor:
+    """Sigmoid cross-entropy of a linear layer with very many labels, without its logits.
+
+    `binary_cross_entropy_with_logits` of linear(input, linear_weight) against the set of each
+    position's labels; `fusedloss.linear_binary_cross_entropy`.
+
+    Parameters
+    ----------
+    input : Tensor of floats, shape (..., D)
+        The layer's inputs.
+    linear_weight : Tensor of floats, shape (C, D)
+        The layer's weights.
+    target : Tensor of integers, shape (..., K)
+        The labels of each position: class indices in [0, C), in any order, a repeated one counting
+        once; rows of fewer than K labels are filled up with -1.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        How the positions' losses, each a mean over the classes, are reduced.
+    workspace : int, optional
+        About how many bytes may be used besides inputs and gradients; 64 MiB if absent.
+
+    Returns
+    -------
+    Tensor
+        The loss, of the dtype of `input`.
+
+    See Also
+    --------
+    fusedloss.linear_binary_cross_entropy : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> w = torch.tensor([[2.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    >>> F.linear_binary_cross_entropy(torch.eye(2), w, torch.tensor([[0, 2], [1, -1]]))
+    tensor(0.7021)
+    """
+    expect_given(input=input, linear_weight=linear_weight, target=target)
+    if operated(input, linear_weight, target):
+        result: Tensor = operate(
+            "linear_binary_cross_entropy",
+            input=input,
+            linear_weight=linear_weight,
+            target=target,
+            reduction=reduction,
+            workspace=workspace,
+        )
+        return result
+    call = LabelledLayer(
+        _check.reduction(reduction), _check.workspace_size(workspace), reduction == "none"
+    )
+    loss: Tensor = evaluate(call, input, linear_weight, target)
+    return loss

@@ -44,7 +44,9 @@ from fusedloss.torch.modules.layers import (
     PerceptualLoss,
 )
 from fusedloss.torch.modules.linear import (
+    LinearBinaryCrossEntropyLoss,
     LinearCrossEntropyLoss,
+    LinearDistillationLoss,
 )
 from fusedloss.torch.modules.margin import (
     AdaFaceLoss,
@@ -197,7 +199,9 @@ __all__ = [
     "L2SoftmaxLoss",
     "LSoftmaxLoss",
     "LiftedStructureLoss",
+    "LinearBinaryCrossEntropyLoss",
     "LinearCrossEntropyLoss",
+    "LinearDistillationLoss",
     "LogCoshLoss",
     "LogisticLoss",
     "LovaszHingeLoss",

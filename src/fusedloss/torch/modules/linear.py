@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import KW_ONLY, InitVar
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from fusedloss import _check
+from fusedloss._types import Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Loss, Outputs
 from fusedloss.torch.modules._fields import Module, labels, ones, with_options
@@ -103,3 +104,81 @@ class LinearCrossEntropyLoss(Module, nn.LinearCrossEntropyLoss):
         }
         loss: Loss = functional.linear_cross_entropy(input, weight, target, **given)
         return loss
+
+
+@with_options
+class LinearDistillationLoss(Module):
+    """Distillation without logits: `fusedloss.torch.functional.linear_distillation_loss`.
+
+    The weights of both layers are those of the models, and come with each call.
+
+    Parameters
+    ----------
+    temperature, alpha, divergence, ignore_index, reduction, workspace
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import LinearDistillationLoss
+    >>> x, w = torch.eye(2), torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    >>> y, v = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [0.0]])
+    >>> LinearDistillationLoss(divergence="js")(x, w, y, v)
+    tensor(0.0539)
+    """
+
+    function = staticmethod(functional.linear_distillation_loss)
+    trial = (ones(1, 1), ones(2, 1), ones(1, 1), ones(2, 1))
+
+    _: KW_ONLY
+    temperature: float = 1.0
+    alpha: float = 1.0
+    divergence: Literal["forward", "reverse", "js"] = "forward"
+    ignore_index: int = -100
+    reduction: Reduction = "mean"
+    workspace: int | None = None
+
+    def forward(
+        self,
+        student: Tensor,
+        student_weight: Tensor,
+        teacher: Tensor,
+        teacher_weight: Tensor,
+        target: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the loss."""
+        layers = (student, student_weight, teacher, teacher_weight)
+        return self.call(*layers, target=target, sample_weight=sample_weight)
+
+
+@with_options
+class LinearBinaryCrossEntropyLoss(Module):
+    """Very many labels: `fusedloss.torch.functional.linear_binary_cross_entropy`.
+
+    The layer's weights come with each call.
+
+    Parameters
+    ----------
+    reduction, workspace
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import LinearBinaryCrossEntropyLoss
+    >>> w = torch.tensor([[2.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    >>> LinearBinaryCrossEntropyLoss()(torch.eye(2), w, torch.tensor([[0, 2], [1, -1]]))
+    tensor(0.7021)
+    """
+
+    function = staticmethod(functional.linear_binary_cross_entropy)
+    trial = (ones(1, 1), ones(2, 1), labels(1, 1))
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
+    workspace: int | None = None
+
+    def forward(self, input: Tensor, linear_weight: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss."""
+        return self.call(input, linear_weight, target)
