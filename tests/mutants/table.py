@@ -35,6 +35,7 @@ METRIC = (
 )
 PAIR_MASKS = "test_where_pairs.py -k masked"
 HEADS = "test_fixtures.py test_margin.py"
+LAYERS = "test_linear_losses.py"
 THREADS = "test_engine.py test_threads.py"
 DRIVER = "test_engine.py -k race"
 SIGNALS = "test_engine.py -k signal"
@@ -287,6 +288,21 @@ FAULTS = (
     ),
     Fault("kernels/triplets.inc", "(d > positive) & («x >= 0»);", "x > 0", METRIC),
     # ---- Heads
+    Fault("kernels/distillation.inc", "min_or_second(r, splat(0)) - «log_m»)", "0 * log_m", LAYERS),
+    Fault("kernels/distillation.inc", "*beyond = «ratio - mean»;", "ratio", LAYERS),
+    Fault("kernels/linear_gradient.inc", "> 0 || «args->accumulate», pairs", "0", LAYERS),
+    Fault(
+        "fusedloss/_lower/linear.py",
+        "if «start == 0» and of is not None:",
+        "start < 0",
+        LAYERS,
+    ),
+    Fault(
+        "fusedloss/_lower/linear.py",
+        "labels[row, at].astype(np.int64) - «classes.start»]",
+        "0",
+        LAYERS,
+    ),
     Fault("kernels/linear_heads.inc", "kept = ~(s < best) & «~found»;", "(found | ~found)", HEADS),
     Fault(
         "kernels/linear_heads.inc",

@@ -194,6 +194,7 @@ def linear_distillation(
         target = target.reshape(-1)
     s = given["sample_weight"]
     sample_weight = np.ones(positions) if s is None else weight_of_samples(s, x, positions)
+    share = in_range("alpha", alpha, 0, 1)
     return DistilledLayer(
         given,
         x,
@@ -204,7 +205,7 @@ def linear_distillation(
         target,
         sample_weight.astype(np.float64).reshape(-1),
         scale("temperature", temperature, x, power=2),
-        1.0 if target is None else in_range("alpha", alpha, 0, 1),
+        1.0 if target is None else share,
         ignored,
         one_of("divergence", divergence, DIVERGENCES),
         reduction(reduction_name),

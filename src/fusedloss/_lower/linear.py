@@ -6,6 +6,7 @@ outputs fits the workspace.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,7 @@ def linear_binary_cross_entropy(
     group = _fitting(logits, max(count, 1), classes)
     left = max(1, limit - count * group * logit_bytes)
     losses = np.zeros(rows)
+    held, held_labels = _core.new_array((count * group,), dtype), np.empty(count * group, np.uint8)
     for first_class in range(0, classes, group):
         some = slice(first_class, min(first_class + group, classes))
         weight = call.weight[some]
@@ -159,11 +161,13 @@ def linear_binary_cross_entropy(
         for first in range(0, rows, count):
             part = slice(first, min(first + count, rows))
             x, labels = call.rows[part], call.target[part]
-            z = _core.new_array((len(x), len(weight)), dtype)
+            shape = len(x), len(weight)
+            z, one_hot = (each[: prod(shape)].reshape(shape) for each in (held, held_labels))
+            _mark(labels, some, one_hot)
             _core.linear_product(x, weight, z, workspace=left, num_threads=call.num_threads)
             kernel = RowwiseCall(
                 "multilabel_soft_margin_loss",
-                (z, _one_hot(labels, some)),
+                (z, one_hot),
                 (_check.ROWS,),
                 reduction="none",
                 axis=1,
@@ -180,12 +184,11 @@ def linear_binary_cross_entropy(
     return made.delivered(losses, divisor)
 
 
-def _one_hot(labels: Array, classes: slice) -> Array:
-    """Return 1 for the labels of each row among some classes, 0 for the others."""
-    made = np.zeros((len(labels), classes.stop - classes.start), np.uint8)
+def _mark(labels: Array, classes: slice, one_hot: Array) -> None:
+    """Write 1 for the labels of each row among some classes, 0 for the others."""
+    one_hot[...] = 0
     row, at = np.nonzero((labels >= classes.start) & (labels < classes.stop))
-    made[row, labels[row, at].astype(np.int64) - classes.start] = 1
-    return made
+    one_hot[row, labels[row, at].astype(np.int64) - classes.start] = 1
 
 
 def _fitting(bytes_: int, each: int, most: int) -> int:
