@@ -394,3 +394,18 @@ def test_a_label_that_is_listed_twice_counts_twice(isa: str, dtype: str) -> None
             slopes[label] -= (hinge > 0) / 4
     assert value == expected  # sums of quarters: nothing is rounded
     np.testing.assert_array_equal(gradient.astype(float), [slopes])
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_classes_of_no_share_may_have_probability_0(dtype: Any) -> None:
+    """The slope of p^q at 0 is infinite; 0 times it is 0."""
+    probs = np.array([[0.0, 0.4, 0.6], [0.3, 0.0, 0.7]], dtype)
+    shares = np.array([[0.0, 0.5, 0.5], [0.25, 0.0, 0.75]], dtype)
+    value, gradient = fl.value_and_grad(fl.generalized_cross_entropy)(probs, shares, q=0.5)
+    held = shares != 0
+    expected = np.where(held, shares, 0).sum() - (shares * np.sqrt(probs)).sum()
+    assert value == pytest.approx(expected / (2 * 0.5), rel=1e-6)
+    np.testing.assert_array_equal(gradient[~held], 0)
+    slopes = -shares[held] / np.sqrt(probs[held]) / 2
+    np.testing.assert_allclose(gradient[held], slopes, rtol=1e-6)
