@@ -311,7 +311,7 @@ def linear(draw: Draw) -> dict[str, Any]:
     n, d, c = draw.size(), draw.size(40, 1), max(draw.size(60), 1)
     result: dict[str, Any] = {
         "input": draw.place(draw.floats((n, d))),
-        "linear_weight": draw.place(draw.floats((c, d), 1 / np.sqrt(d))),
+        "linear_weight": draw.place(draw.floats((c, d), 1 / np.sqrt(max(d, 1)))),
     }
     if draw.name == "linear_binary_cross_entropy":
         return result | {"target": draw.place(draw.index((n, draw.size(6)), c, -1))}
@@ -332,9 +332,9 @@ def distilled(draw: Draw) -> dict[str, Any]:
     n, d, e, c = draw.size(), draw.size(40, 1), draw.size(20, 1), max(draw.size(60), 1)
     result: dict[str, Any] = {
         "student": draw.place(draw.floats((n, d))),
-        "student_weight": draw.place(draw.floats((c, d), 1 / np.sqrt(d))),
+        "student_weight": draw.place(draw.floats((c, d), 1 / np.sqrt(max(d, 1)))),
         "teacher": draw.place(draw.floats((n, e))),
-        "teacher_weight": draw.place(draw.floats((c, e), 1 / np.sqrt(e))),
+        "teacher_weight": draw.place(draw.floats((c, e), 1 / np.sqrt(max(e, 1)))),
     }
     if draw.option("target"):
         result["target"] = draw.place(draw.index((n,), c, -100))
