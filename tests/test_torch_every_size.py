@@ -177,3 +177,16 @@ def test_labels_that_torch_does_not_look_at(targets: Tensor, at: str) -> None:
     with pytest.raises(IndexError) as raised:
         F.ctc_loss(log_probs, targets, torch.tensor([9]), LENGTHS)
     assert at in str(raised.value)
+
+
+def test_soft_margin_of_a_target_that_broadcasts() -> None:
+    """The kernel's answer, which is finite, as of a target of the same shape."""
+    x = torch.tensor([[-2e4, 1.0], [0.5, -3.0]]).half().requires_grad_()
+    target = torch.tensor([[1.0], [-1.0]]).half()
+    loss = F.soft_margin_loss(x, target)
+    assert torch.equal(loss, F.soft_margin_loss(x, target.expand_as(x)))
+    assert loss.isfinite()
+    (gradient,) = torch.autograd.grad(loss, x)
+    assert gradient.isfinite().all()
+    with pytest.raises(RuntimeError, match="must match the size"):
+        F.soft_margin_loss(x, target[:, :0].expand(2, 0).reshape(0, 2).T)

@@ -709,6 +709,9 @@ def test_formulas_of_own_losses(case: Any, reduction: str, dtype: Any) -> None:
     # what is too large for 16 bits, by a vector of length 0, a kernel ends at the largest number
     largest = torch.finfo(dtype).max
     found, expected = (x.grad.clamp(-largest, largest) for x in (z, by_formula))
+    if name.startswith("linear_") and dtype is torch.bfloat16:
+        # products of bfloat16 take the logits' gradients rounded, terms that may cancel in a sum
+        tolerance["atol"] += rounding * float(expected.abs().max())
     torch.testing.assert_close(found, expected, **tolerance)
 
 

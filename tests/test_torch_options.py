@@ -146,9 +146,11 @@ def test_constructors_take_what_calls_take(
             continue
         for number in NUMBERS if not hasattr(nn, name) else NUMBERS[:4]:
             given = {**options, option: number}
-            keywords = {"sample_weight", "weight", "where"} & inspect.signature(
-                function
-            ).parameters.keys()
+            keywords = {
+                key
+                for key, x in inspect.signature(function).parameters.items()
+                if x.kind is x.KEYWORD_ONLY or key in ("sample_weight", "weight", "where")
+            }
             arguments = dict(
                 zip(inspect.signature(module.forward).parameters, ("", *inputs), strict=False)
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -245,6 +247,11 @@ def soft_margin_loss(
             whole=2,
         )
         loss: Tensor | None = fused(call, input, target, None)
+        if loss is None and getattr(target, "shape", None) != getattr(input, "shape", None):
+            with suppress(
+                AttributeError, RuntimeError, TypeError
+            ):  # torch's own says what is wrong
+                loss = fused(call, input, target.expand_as(input), None)
         if loss is not None:
             return loss
     return functional.soft_margin_loss(input, target, size_average, reduce, reduction)
