@@ -342,6 +342,8 @@ LONG_CALLS = {
     "pointwise": "fl.gamma_loss(z(4_000_000_000), z(4_000_000_000))",
     "rowwise": "fl.sparsemax_loss(z(1_000_000, 1000), y(1_000_000))",
     "linear": "fl.linear_cross_entropy(z(32_768, 512), z(20_000, 512), y(32_768))",
+    # hundreds of jobs, each shorter than the time between two polls
+    "chunks": "fl.linear_cross_entropy(z(99_999, 512), z(9000, 512), y(99_999), workspace=1 << 22)",
     "pairs": "fl.circle_loss(z(65_536, 64), y(65_536))",
     "images": "fl.dice_loss(z(16, 100, 2000, 2000), y(16, 2000, 2000))",
     # tasks that take longer than all of that: one sequence, and heads of ten million classes
