@@ -103,9 +103,9 @@ def distillation(
     return value, place if out is None else out
 
 
-def blocks_of(z: Array) -> Iterator[slice]:
-    """Yield the rows of each block."""
-    rows = max(1, BLOCK_ELEMENTS // max(1, z[:1].size))
+def blocks_of(z: Array, elements: int = BLOCK_ELEMENTS) -> Iterator[slice]:
+    """Yield the rows of each block of about so many elements."""
+    rows = max(1, elements // max(1, z[:1].size))
     for first in range(0, len(z), rows):
         yield slice(first, first + rows)
 
@@ -204,12 +204,10 @@ def _from_logits(
         by_columns: Array = _kernel(kind, z, t, -100, threads, extras, scale, place)
         return by_columns.astype(np.float64)
     cotangent = None if place is None else scale.astype(_check.compute_dtype(z))
+    own = () if row else (float(divergence == "none"),)
     call = _core.RowwiseCall(
         *(row or "distillation_loss", (z, t), (_check.ROWS,)),
-        parameters=(
-            temperature,
-            float(divergence == "none"),
-        )[: 1 if row else 2],
+        parameters=(temperature, *own),
         reduction="none",
         axis=CLASS_AXIS,
         num_threads=threads,

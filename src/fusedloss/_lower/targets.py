@@ -5,12 +5,13 @@ They are computed in float64, a block of positions at a time; no kernel has them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fusedloss import _check
+from fusedloss._lower.distillation import blocks_of
 from fusedloss._lower.loss import quietly
 from fusedloss._types import Array
 
@@ -39,18 +40,12 @@ def by_target(loss: str, name: str, given: dict[str, Any], grad_output: Any) -> 
     made = np.empty(t.shape, t.dtype.newbyteorder("="))
     lead = (None,) if z.ndim == 1 else ()
     z, t, to, scale = z[lead], t[lead], made[lead], scale[lead]
-    for block in _blocks(z):
+    for block in blocks_of(z, BLOCK_ELEMENTS):
         rows, shares = (np.moveaxis(x[block].astype(np.float64), 1, -1) for x in (z, t))
         slope = SLOPES[loss](rows, shares, given) * scale[block][..., None]
         slope[scale[block] == 0] = 0  # whatever is there
         to[block] = np.moveaxis(slope, -1, 1)
     return made
-
-
-def _blocks(z: Array) -> Iterator[slice]:
-    rows = max(1, BLOCK_ELEMENTS // max(1, z[:1].size))
-    for start in range(0, len(z), rows):
-        yield slice(start, start + rows)
 
 
 def _scale_of(z: Array, axis: int, given: dict[str, Any], grad_output: Any) -> Array:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -238,20 +236,17 @@ def soft_margin_loss(
             (size_average, reduce, reduction),
             where,
         )
-    if not is_compiling() and size_average is None and reduce is None:
+    legacy = size_average is not None or reduce is not None
+    # whole=1: the target may be broadcast, but an absent one would stand for ones
+    if not is_compiling() and not legacy and target is not None:
         call = Pointwise(
             "soft_margin_loss",
             lambda x, t, _: functional.soft_margin_loss(x, t, reduction=reduction),
             reduction,
             differentiable=1,
-            whole=2,
+            whole=1,
         )
         loss: Tensor | None = fused(call, input, target, None)
-        if loss is None and getattr(target, "shape", None) != getattr(input, "shape", None):
-            with suppress(
-                AttributeError, RuntimeError, TypeError
-            ):  # torch's own says what is wrong
-                loss = fused(call, input, target.expand_as(input), None)
         if loss is not None:
             return loss
     return functional.soft_margin_loss(input, target, size_average, reduce, reduction)
