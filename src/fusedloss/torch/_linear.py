@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from fusedloss._types import Array
 from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import Tensors, array, detached, wide
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
-from fusedloss.torch._softmax import NO_EXTRAS, Softmax, expect_shape, reduced
+from fusedloss.torch._softmax import NO_EXTRAS, Distillation, Softmax, expect_shape
 
 _DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _INDICES = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
@@ -236,34 +235,28 @@ class DistilledLayer(NamedTuple):
         """Compute the loss from torch's operations."""
         positions = student.shape[:-1]
         expect_shape("teacher", teacher, torch.Size((*positions, teacher.shape[-1])))
-        counts = torch.ones(positions, dtype=wide(student).dtype, device=student.device)
+        silent = torch.zeros(positions, dtype=torch.bool, device=student.device)
         if sample_weight is not None:
             expect_shape("sample_weight", sample_weight, positions)
-            counts = sample_weight.to(counts.dtype)
+            silent = sample_weight == 0
         if target is not None:
             expect_shape("target", target, positions)
-            counts = counts.masked_fill(target == self.ignore_index, 0)
-        silent = counts == 0
+            silent = silent | (target == self.ignore_index)
         # 0 times NaN is NaN: what counts nothing enters the weight's gradient as zeros.
         z, t = (
             functional.linear(wide(x).masked_fill(silent.unsqueeze(-1), 0), wide(weight))
             for x, weight in ((student, student_weight), (teacher, teacher_weight))
         )
         expect_shape("teacher_weight", teacher_weight, torch.Size((z.shape[-1], teacher.shape[-1])))
-        log_p, log_q = (
-            functional.log_softmax(x / self.temperature, -1) for x in (z, t.to(z.dtype))
+        of_logits = Distillation(
+            self.temperature, self.alpha, self.ignore_index, self.reduction, self.divergence
         )
-        soft = _divergence(self.divergence, log_p, log_q)
-        share = self.alpha if target is not None else 1.0
-        losses = share * self.temperature**2 * soft
-        if target is not None:
-            rows, labels = z.reshape(-1, z.shape[-1]), target.reshape(-1)
-            labels = labels.masked_fill(silent.reshape(-1), self.ignore_index)
-            hard = functional.cross_entropy(
-                rows, labels, ignore_index=self.ignore_index, reduction="none"
-            )
-            losses = losses + (1 - share) * hard.reshape(positions)
-        return reduced(losses, silent, counts, counts, self.reduction).to(student.dtype)
+        target, sample_weight = (
+            None if x is None else x.reshape(-1) for x in (target, sample_weight)
+        )
+        z, t = (x.reshape(-1, x.shape[-1]) for x in (z, t.to(z.dtype)))
+        loss = of_logits.formula(z, target, sample_weight, t).to(student.dtype)
+        return loss.reshape(positions) if self.reduction == "none" else loss
 
     def outputs(self, *tensors: Any) -> dict[str, Tensor]:
         """There are no extra outputs."""
@@ -279,19 +272,6 @@ def _places(
     if isinstance(grad_output, np.ndarray):
         grad_output = numbers_of_bits(grad_output)
     return wanted, grad_output, tuple(map(numbers_of_bits, out)) or None
-
-
-def _divergence(name: str, log_p: Tensor, log_q: Tensor) -> Tensor:
-    def from_(log_a: Tensor, log_b: Tensor) -> Tensor:
-        a = log_a.exp()
-        return (a * (log_a - log_b).masked_fill(a == 0, 0)).sum(-1)
-
-    if name == "forward":
-        return from_(log_q, log_p)
-    if name == "reverse":
-        return from_(log_p, log_q)
-    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
-    return (from_(log_p, log_m) + from_(log_q, log_m)) / 2
 
 
 class LabelledLayer(NamedTuple):

@@ -25,6 +25,7 @@ from fusedloss.torch._autograd import (
     expect_mask,
     expect_tensors,
     in_computing_type,
+    wide,
 )
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 
@@ -115,13 +116,13 @@ class Softmax(NamedTuple):
         if weight is not None and not _has_classes(target) and not extras.mean_of_positions:
             labels = target.masked_fill(target == self.ignore_index, 0).long()
             divisors = counts * weight[labels].reshape(counts.shape)
-        value = reduced(losses, silent, counts, divisors, self.reduction)
+        value = _reduced(losses, silent, counts, divisors, self.reduction)
         if extras.z_loss:
             squares = extras.z_loss * z.logsumexp(axis).square()
-            value = value + reduced(squares, silent, counts, counts, self.reduction)
+            value = value + _reduced(squares, silent, counts, counts, self.reduction)
         if extras.entropy_bonus:
             spread = -extras.entropy_bonus * entropy(self, z, axis, target, None)
-            value = value + reduced(spread, silent, counts, counts, self.reduction)
+            value = value + _reduced(spread, silent, counts, counts, self.reduction)
         return value if extras.wide else value.to(prediction.dtype)
 
     def of_surprise(self) -> Softmax:
@@ -266,7 +267,7 @@ class Distillation(NamedTuple):
     alpha: float
     ignore_index: int
     reduction: str
-    divergence: bool  # less the teacher's entropy
+    divergence: str  # one of `_check.DIVERGENCES`; "none": with the teacher's entropy
     deferred: bool = False
     differentiable: int = 1
 
@@ -294,7 +295,7 @@ class Distillation(NamedTuple):
             self.reduction,
             sample_weight,
             None,
-            self.divergence,
+            self.divergence != "none",
             torch.get_num_threads(),
             bool(wanted),
             grad_output,
@@ -319,7 +320,7 @@ class Distillation(NamedTuple):
         *teacher: Tensor,
     ) -> Tensor:
         """Compute the loss from torch's operations."""
-        z, axis = _wide(prediction), _class_axis(prediction)
+        z, axis = wide(prediction), _class_axis(prediction)
         positions = positions_of(z)
         silent = torch.zeros(positions, dtype=torch.bool, device=z.device)
         if sample_weight is not None and sample_weight.shape == positions:
@@ -330,15 +331,14 @@ class Distillation(NamedTuple):
         if teacher[-1].dim() == z.dim() and positions_of(teacher[-1]) == positions:
             teacher = (*teacher[:-1], teacher[-1].masked_fill(silent.unsqueeze(axis), 1))
         log_p = functional.log_softmax(z / self.temperature, axis)
-        log_q = _wide(teacher[-1])
+        log_q = wide(teacher[-1])
         if len(teacher) == 1:
             expect_shape("teacher_logits", log_q, prediction.shape)
             log_q = functional.log_softmax(log_q / self.temperature, axis)
         else:
             log_p = log_p.gather(axis, teacher[0])
             expect_shape("teacher_logits[1]", log_q, log_p.shape)
-        q = log_q.exp()
-        soft = _expectation(q, log_q - log_p if self.divergence else -log_p, axis)
+        soft = _divergence(self.divergence, log_p, log_q, axis)
         share = self.alpha if target is not None else 1.0
         losses = share * self.temperature**2 * soft
         if target is not None:
@@ -346,7 +346,7 @@ class Distillation(NamedTuple):
                 z, target, ignore_index=self.ignore_index, reduction="none"
             )
         counts = _counts(losses, target, self.ignore_index, sample_weight)
-        return reduced(losses, counts == 0, counts, counts, self.reduction).to(prediction.dtype)
+        return _reduced(losses, counts == 0, counts, counts, self.reduction).to(prediction.dtype)
 
     def outputs(self, *tensors: Any) -> dict[str, Tensor]:
         """Distillation has no extra outputs."""
@@ -363,13 +363,8 @@ def weight_of_classes(alpha: float | Tensor, logits: Tensor) -> Tensor:
     return alpha.expand(logits.shape[axis : axis + 1]) if alpha.dim() == 0 else alpha
 
 
-def _wide(tensor: Tensor) -> Tensor:
-    """Return a tensor in the dtype that losses of it are computed in."""
-    return tensor.float() if tensor.itemsize == 2 else tensor
-
-
 def _capped(logits: Tensor, extras: Extras) -> Tensor:
-    z = _wide(logits)
+    z = wide(logits)
     return z if extras.softcap is None else extras.softcap * torch.tanh(z / extras.softcap)
 
 
@@ -382,6 +377,19 @@ def _class_axis(prediction: Tensor, axis: int | None = None) -> int:
 def _has_classes(target: Tensor) -> bool:
     """Whether a target is one of probabilities, which has an axis of classes."""
     return target.is_floating_point()
+
+
+def _divergence(name: str, log_p: Tensor, log_q: Tensor, axis: int) -> Tensor:
+    """Return what a student's p is from a teacher's q; or, of "none", their cross-entropy."""
+    if name == "none":
+        return _expectation(log_q.exp(), -log_p, axis)
+    if name == "forward":
+        return _expectation(log_q.exp(), log_q - log_p, axis)
+    if name == "reverse":
+        return _expectation(log_p.exp(), log_p - log_q, axis)
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    of_p, of_q = (_expectation(x.exp(), x - log_m, axis) for x in (log_p, log_q))
+    return (of_p + of_q) / 2
 
 
 def _expectation(p: Tensor, x: Tensor, axis: int) -> Tensor:
@@ -461,7 +469,7 @@ def _counts(
     return counts.masked_fill((target == ignore_index).reshape(losses.shape), 0)
 
 
-def reduced(
+def _reduced(
     losses: Tensor, silent: Tensor, counts: Tensor, divisors: Tensor, reduction: str
 ) -> Tensor:
     """Weigh and reduce losses but the `silent` ones; a mean divides by the sum of `divisors`."""

@@ -591,7 +591,7 @@ def soft_cross_entropy(
             sample_weight=sample_weight,
         )
         return result
-    call = Distillation(temperature, 1.0, -100, reduction, False, reduction == "none")
+    call = Distillation(temperature, 1.0, -100, reduction, "none", reduction == "none")
     loss: Tensor = evaluate(call.checked(logits), logits, None, sample_weight, target_logits)
     return loss
 
@@ -677,7 +677,7 @@ def distillation_loss(
             sample_weight=sample_weight,
         )
         return result
-    call = Distillation(temperature, alpha, ignore_index, reduction, True, reduction == "none")
+    call = Distillation(temperature, alpha, ignore_index, reduction, "forward", reduction == "none")
     loss: Tensor = evaluate(
         call.checked(student_logits), student_logits, target, sample_weight, *teacher
     )
