@@ -10,8 +10,9 @@ import jax
 from jax import numpy as jnp
 
 from fusedloss._check import NO_LABEL, LinearCall, Margin
-from fusedloss.jax._formulas.elementary import product, reduced, softplus, spoiled, unit_rows, wide
-from fusedloss.jax._formulas.softmax import labels_of, losses_of_indices, of_logits
+from fusedloss.jax._formulas.elementary import reduced, softplus, spoiled, unit_rows, wide
+from fusedloss.jax._formulas.others import distilled
+from fusedloss.jax._formulas.softmax import labels_of, of_logits
 
 
 def axes(number: int, *call: Any) -> tuple[int, ...] | None:
@@ -74,27 +75,11 @@ def distilled_layer(
     t = jnp.where(silent[..., None], 0, wide(y)) @ wide(given(teacher_weight)).T
     log_p = jax.nn.log_softmax(z / temperature, -1)
     log_q = jax.nn.log_softmax(t.astype(z.dtype) / temperature, -1)
-    share = 1.0 if target is None else alpha
-    losses = share * temperature**2 * _divergence(divergence, log_p, log_q)
-    if at is not None:
-        hard = losses_of_indices(jax.nn.log_softmax(z, -1), at, None, 0.0, 0.0)
-        losses = losses + (1 - share) * hard
+    losses = distilled(z, log_p, log_q, at, temperature, alpha, divergence)
     counts = jnp.where(silent, 0, 1 if v is None else v).astype(z.dtype)
     value = reduced(losses, counts, counts, reduction)
     of_bad = spoiled(jnp.zeros_like(losses), bad, wide(x)) * (1 + 0 * weight.sum())
     return (value + (of_bad if reduction == "none" else of_bad.sum())).astype(x.dtype)
-
-
-def _divergence(name: str, log_p: Any, log_q: Any) -> Any:
-    def from_(log_a: Any, log_b: Any) -> Any:
-        return product(jnp.exp(log_a), log_a - log_b).sum(-1)
-
-    if name == "forward":
-        return from_(log_q, log_p)
-    if name == "reverse":
-        return from_(log_p, log_q)
-    log_m = jnp.logaddexp(log_p, log_q) - math.log(2)
-    return (from_(log_p, log_m) + from_(log_q, log_m)) / 2
 
 
 def labelled_layer(

@@ -288,17 +288,41 @@ def distillation(
         log_p = jnp.take_along_axis(log_p, classes, -1)
     else:
         log_q = jax.nn.log_softmax(filled(given(teacher)) / temperature, -1)
-    q = jnp.exp(log_q)
-    soft = product(q, log_q - log_p if divergence else -log_p).sum(-1)
-    share = 1.0 if target is None else alpha
-    losses = share * temperature**2 * soft
-    if target is not None:
-        hard = losses_of_indices(jax.nn.log_softmax(z, -1), at, None, 0.0, 0.0)
-        losses = losses + (1 - share) * hard
+    kind = "forward" if divergence else "none"
+    losses = distilled(z, log_p, log_q, at, temperature, alpha, kind)
     counts = jnp.where(silent, 0, 1 if v is None else v).astype(z.dtype)
     value = reduced(losses, counts, counts, reduction)
     of_bad = spoiled(jnp.zeros_like(losses), bad, rows)
     return (value + (of_bad if reduction == "none" else of_bad.sum())).astype(x.dtype)
+
+
+def distilled(
+    z: Any, log_p: Any, log_q: Any, at: Any, temperature: Any, alpha: float, divergence: str
+) -> Any:
+    """Return the losses of rows of logits: their share of a divergence, and of cross-entropy.
+
+    log_p and log_q are the student's and the teacher's at the temperature; at: class indices, if
+    there are any; divergence: "none" for the cross-entropy between the two.
+    """
+    soft = temperature**2 * _divergence(divergence, log_p, log_q)
+    if at is None:
+        return soft
+    hard = losses_of_indices(jax.nn.log_softmax(z, -1), at, None, 0.0, 0.0)
+    return alpha * soft + (1 - alpha) * hard
+
+
+def _divergence(name: str, log_p: Any, log_q: Any) -> Any:
+    def mean(log_a: Any, x: Any) -> Any:
+        return product(jnp.exp(log_a), x).sum(-1)
+
+    if name == "none":
+        return mean(log_q, -log_p)
+    if name == "forward":
+        return mean(log_q, log_q - log_p)
+    if name == "reverse":
+        return mean(log_p, log_p - log_q)
+    log_m = jnp.logaddexp(log_p, log_q) - math.log(2)
+    return (mean(log_p, log_p - log_m) + mean(log_q, log_q - log_m)) / 2
 
 
 # ---- Sequences --------------------------------------------------------------------------------
