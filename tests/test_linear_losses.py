@@ -27,6 +27,7 @@ from checks import (
 from conftest import ISAS, instruction_set
 from parts import Array
 from reference.linear import Layer, evaluate_distilled, evaluate_labelled
+from test_linear import MEMORY
 
 #: Workspaces with room for all rows or classes, for parts of them, and for as few as there may be.
 WORKSPACES = (None, 9 * 2**20, 1)
@@ -413,38 +414,22 @@ def test_nothing_counted(isa: str) -> None:
 
 # ---- Memory ------------------------------------------------------------------------------------
 
-MEMORY = """
-import sys
-import numpy as np, fusedloss as fl
-name, positions, features, classes = sys.argv[1], *map(int, sys.argv[2:5])
-rng = np.random.default_rng(0)
-def array(*shape):
-    return rng.random(shape, "float32")
-x, weight = array(positions, features), array(classes, features)
-labels = np.full((positions, 3), 1)
-others = (x, weight) if name == "linear_distillation_loss" else (labels,)
-out = np.zeros_like(x), np.zeros_like(weight)
-grad = fl.value_and_grad(getattr(fl, name), argnums=(0, 1))
-first = (x[:8], weight) if len(others) > 1 else (labels[:8],)
-grad(x[:8], weight, *first, out=(out[0][:8], out[1]), num_threads=2)
-def status(field):
-    line = next(line for line in open("/proc/self/status") if line.startswith(field))
-    return int(line.split()[1]) * 1024
-open("/proc/self/clear_refs", "w").write("5")
-before = status("VmRSS")
-grad(x, weight, *others, out=out, num_threads=2)
-print((status("VmHWM") - before) / 2**20)
-"""
+#: What a loss takes besides the input and the weights of n positions.
+OTHERS = {
+    "linear_distillation_loss": "(x[:n], weight)",
+    "linear_binary_cross_entropy": "(np.ones((n, 3), int),)",
+}
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no high-water mark here")
-@pytest.mark.parametrize("loss", ["linear_distillation_loss", "linear_binary_cross_entropy"])
+@pytest.mark.parametrize("loss", OTHERS)
 @pytest.mark.parametrize("sizes", [(3000, 16, 40000), (20000, 64, 3000), (64, 64, 300000)])
 def test_memory_is_bounded(
     run_python: Callable[..., str], sizes: tuple[int, int, int], loss: str
 ) -> None:
     """64 MiB beyond inputs and gradients, whatever the shape, and a little for the allocator."""
-    assert float(run_python(MEMORY, loss, *map(str, sizes))) < 66
+    program = MEMORY.replace("linear_cross_entropy", loss).replace("(target[:n],)", OTHERS[loss])
+    assert float(run_python(program, *map(str, sizes), "float32")) < 66
 
 
 # ---- Errors ------------------------------------------------------------------------------------
