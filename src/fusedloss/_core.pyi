@@ -174,10 +174,8 @@ def linear_product(
     *,
     wanted: bool = False,
     accumulate: bool = False,
-    precision: str = "highest",
     workspace: int = 0,
     num_threads: int | None = None,
-    bits: bool = False,
 ) -> None: ...
 def linear_cross_entropy(
     call: LinearCall,

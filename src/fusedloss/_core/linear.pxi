@@ -156,14 +156,13 @@ cdef struct ProductArrays:
 
 def linear_product(
     x, weight, logits, counts=None, input_gradient=None, weight_gradient=None, *,
-    bint wanted=False, bint accumulate=False, str precision="highest", workspace=0,
-    num_threads=None, bint bits=False,
+    bint wanted=False, bint accumulate=False, workspace=0, num_threads=None,
 ):
     """Write the outputs of a linear layer of inputs (n, features) to `logits`, of (n, classes).
 
     wanted: these hold the loss's gradient by the outputs instead, and the ones by input and weight
     are written to, or added to, the arrays that are given. Inputs whose `counts` is 0 enter none,
-    whatever they hold. bits: uint16 arrays of inputs and weights are the bits of bfloat16.
+    whatever they hold.
     """
     cdef ProductArrays arrays
     cdef Array *each = <Array *>&arrays
@@ -172,7 +171,7 @@ def linear_product(
     try:
         run_product(
             x, weight, logits, counts, input_gradient, weight_gradient, wanted, accumulate,
-            precision, workspace, num_threads, bits, &arrays,
+            workspace, num_threads, &arrays,
         )
     finally:
         for i in range(sizeof(ProductArrays) // sizeof(Array)):
@@ -181,24 +180,22 @@ def linear_product(
 
 cdef object run_product(
     object x, object weight, object logits, object counts, object input_gradient,
-    object weight_gradient, bint wanted, bint accumulate, str precision, object workspace,
-    object num_threads, bint bits, ProductArrays *arrays,
+    object weight_gradient, bint wanted, bint accumulate, object workspace, object num_threads,
+    ProductArrays *arrays,
 ):
     cdef fl_linear_args args
     cdef fl_softmax_args *softmax = &args.softmax
     cdef fl_program program
     cdef int status
     memset(&args, 0, sizeof(args))
-    is_high = precision == "high" and fl_has_tiles()
-    hold(x, &arrays.input, &args.input, 1, bits)
-    hold(weight, &arrays.weight, &args.weight, 1, bits)
+    hold(x, &arrays.input, &args.input, 1)
+    hold(weight, &arrays.weight, &args.weight, 1)
     hold(counts, &arrays.counts, &softmax.sample_weight, -1)
     hold(logits, &arrays.logits, &args.logits_gradient if wanted else <fl_input *>&args.logits, 1)
-    hold(input_gradient, &arrays.input_gradient, <fl_input *>&args.input_gradient, 1, bits)
+    hold(input_gradient, &arrays.input_gradient, <fl_input *>&args.input_gradient, 1)
     hold(weight_gradient, &arrays.weight_gradient, <fl_input *>&args.weight_gradient, 1)
     args.features = arrays.input.view.shape[1]
     args.workspace = workspace
-    args.bfloat16_parts = BFLOAT16_PARTS["bfloat16x3" if is_high else precision]
     args.accumulate = accumulate
     softmax.kind = FL_LOGSUMEXP
     softmax.reduction = FL_SUM
