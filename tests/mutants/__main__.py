@@ -125,7 +125,8 @@ def outcome(number: int, tests: str, most: float) -> tuple[int | None, float]:
     import fusedloss
 
     words = shlex.split(tests)
-    files = [x if not x.endswith(".py") else str(SOURCE / "tests" / x) for x in words]
+    tests_of_copy = Path(__file__).resolve().parent.parent
+    files = [x if not x.endswith(".py") else str(tests_of_copy / x) for x in words]
     child = os.fork()
     if child == 0:
         os.environ[SWITCH] = str(number)
@@ -185,15 +186,16 @@ def noticed(number: int, tests: str) -> bool | None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="mutants")
     parser.add_argument("--only", type=int, nargs="*")
-    parser.add_argument("--built", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--built", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.built:
         from fusedloss import _core
 
         os.environ["FUSEDLOSS_COMPILED_ISAS"] = _core.current_isa()  # one is quickly compiled
         build()
-        path = os.pathsep.join([str(BUILD / "lib"), str(REPOSITORY / "tests")])
-        arguments = [sys.executable, "-m", "mutants", "--built", *sys.argv[1:]]
+        # the copy's table: what is edited meanwhile has other numbers
+        path = os.pathsep.join([str(BUILD / "lib"), str(SOURCE / "tests")])
+        arguments = [sys.executable, "-m", "mutants", "--built", str(BUILD), *sys.argv[1:]]
         os.execve(sys.executable, arguments, {**os.environ, "PYTHONPATH": path})
     import ml_dtypes  # noqa: F401 (imported once, for all children)
     import numpy as np  # noqa: F401
@@ -202,7 +204,7 @@ def main() -> int:
 
     import fusedloss
 
-    assert Path(fusedloss.__file__).is_relative_to(BUILD), fusedloss.__file__
+    assert Path(fusedloss.__file__).is_relative_to(options.built), fusedloss.__file__
     chosen = options.only or range(1, len(FAULTS) + 1)
     started, alive, unknown = time.monotonic(), [], []
     for number in chosen:
