@@ -153,20 +153,31 @@ def raise_bad_index(
 
 
 def _raise_bad_index(
-    name: str, array: Array, bad: Array, classes: int, ignore_index: int | None
+    name: str,
+    array: Array,
+    bad: Array,
+    classes: int,
+    ignore_index: int | None,
+    called: str = "ignore_index",
 ) -> NoReturn:
     where, value = first_bad(name, array, bad)
-    unless = "" if ignore_index is None else f" (and not ignore_index {ignore_index})"
+    unless = "" if ignore_index is None else f" (and not {called} {ignore_index})"
     raise IndexError(f"{where} is {value}: out of range for {classes} classes{unless}")
 
 
-def class_indices(name: str, indices: Array, classes: int, ignore_index: int | None) -> None:
-    """Raise IndexError if a class index is out of range."""
+def class_indices(
+    name: str,
+    indices: Array,
+    classes: int,
+    ignore_index: int | None,
+    called: str = "ignore_index",
+) -> None:
+    """Raise IndexError if a class index is out of range; called: what the ignored one is."""
     bad = (indices < 0) | (indices >= classes)
     if ignore_index is not None:
         bad &= indices != ignore_index
     if bad.any():
-        _raise_bad_index(name, indices, bad, classes, ignore_index)
+        _raise_bad_index(name, indices, bad, classes, ignore_index, called)
 
 
 def class_labels(target: Any, num_classes: Any, ignore_index: Any) -> Array:

@@ -227,7 +227,7 @@ def labelled_layer(
         raise ValueError(
             f"target has shape {target.shape}: expected ({positions}) for input of shape {x.shape}"
         )
-    class_indices("target", target, len(weight), NO_LABEL)
+    class_indices("target", target, len(weight), NO_LABEL, "the padding")
     return LabelledLayer(
         given,
         x,

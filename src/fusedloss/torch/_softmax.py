@@ -429,8 +429,11 @@ def classes_second(axis: int | None, *tensors: Tensor | None) -> tuple[Any, ...]
     first = tensors[0]
     if axis is None or first is None:
         return tensors
-    at = _check.integer("axis", axis)
-    to = _class_axis(first)
+    at, to = _check.integer("axis", axis), _class_axis(first)
+    if not -first.dim() <= at < first.dim():
+        raise ValueError(
+            f"axis is {at}: out of range for a prediction of shape {tuple(first.shape)}"
+        )
     return tuple(
         x.movedim(at, to) if x is not None and x.dim() == first.dim() else x for x in tensors
     )
