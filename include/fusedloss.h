@@ -351,7 +351,7 @@ typedef struct fl_shard {
  * For other losses of a linear layer only its products are computed, for some positions at a time: with
  * `logits`, these are written and nothing else is done; with `logits_gradient`, the gradients by input and
  * weight are those of a loss with that gradient. softmax.kind is FL_LOGSUMEXP then, the reduction no mean,
- * and positions of sample weight 0 count nothing. There is no margin, no shard and no gradient by the bias.
+ * and positions of sample weight 0 are ignored. There is no margin, no shard and no gradient by the bias.
  */
 typedef struct fl_linear_args {
     /* inputs: float16, bfloat16, float32 (computed in float) or float64 (in double), of one dtype */

@@ -35,7 +35,7 @@ ISAS = [name for name in _core.isa_names() if _core.isa_available(name)]
 
 
 class Something:
-    """Is no array and no number; tests that are named after it have the same name in every run."""
+    """Neither an array nor a number; its repr, part of tests' names, is the same in every run."""
 
     def __repr__(self) -> str:
         return "an object"

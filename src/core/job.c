@@ -86,7 +86,7 @@ typedef struct taking {
 
 static _Thread_local taking at;
 
-/* When the poll was last, in whichever job of the call: a call may be thousands of short ones. */
+/* Time of the last poll, kept across jobs: a call may run thousands of short ones. */
 static _Thread_local double asked;
 
 void fl_job_polls_from_now(void) { asked = seconds(); }

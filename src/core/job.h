@@ -41,7 +41,7 @@ void fl_job_fill(fl_job *job, int64_t tasks, int threads, fl_body body, void *co
  */
 int64_t fl_job_take(fl_job *job, int participant, fl_poll poll, int64_t *dropped, int *stopped);
 
-/* A call begins, whose jobs poll: POLL_SECONDS from now at the earliest. */
+/* Start a call's poll clock: its jobs poll POLL_SECONDS from now at the earliest. */
 void fl_job_polls_from_now(void);
 
 /* Asked by a task that takes long: whether to end early. The thread that polls does so. */

@@ -245,11 +245,11 @@ def linear_distillation_loss(
 
     Notes
     -----
-    The logits of both exist for as many rows at a time as the workspace has room for, in float32 or
-    float64; the gradient takes the student's place. With fewer than some 64 rows, which take
-    ``64 * 8 * C`` bytes in float32, the weights take longer to read than to multiply: a larger
-    workspace pays. The gradient by 16-bit weights is summed in a float32 array of their shape
-    beside the workspace. The same bits for any number of threads.
+    The logits of both models are computed for as many rows at a time as fit into the workspace, in
+    float32 or float64; the gradient overwrites the student's. If fewer than about 64 rows fit
+    (``64 * 8 * C`` bytes in float32), reading the weights takes longer than multiplying them: a
+    larger workspace is faster. The gradient by 16-bit weights is summed in a float32 array of their
+    shape beside the workspace. The results have the same bits for any number of threads.
 
     The same in torch, of divergence "forward" without a target: ``T**2 * kl_div(log_softmax(
     linear(student, student_weight) / T, -1), log_softmax(linear(teacher, teacher_weight) / T, -1),
@@ -315,8 +315,8 @@ def linear_binary_cross_entropy(
     linear_weight : array of floats of the same dtype, shape (C, D)
         The layer's weights W.
     target : array of integers, shape (..., K)
-        The labels of each position: class indices in [0, C), in any order, a repeated one counting
-        once; rows of fewer than K labels are filled up with -1.
+        The labels of each position: class indices in [0, C), in any order; a repeated label counts
+        once. Rows with fewer than K labels are padded with -1.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of positions: it is the mean over all positions and classes.
     workspace : int, optional
@@ -341,10 +341,11 @@ def linear_binary_cross_entropy(
 
     Notes
     -----
-    Logits exist for a group of classes, and where positions are many for some of them, at a time;
-    weights and their gradient are read and written once. 1 - p is never formed by subtraction.
-    float16 and bfloat16 are computed in float32; the gradient by such inputs is summed in a float32
-    array of their shape beside the workspace. The same bits for any number of threads.
+    Logits are computed for one group of classes at a time and, if there are many positions, for
+    one chunk of them at a time. Weights are read once, and their gradient is written once. 1 - p is
+    never formed by subtraction. float16 and bfloat16 are computed in float32; the gradient by such
+    inputs is summed in a float32 array of their shape beside the workspace. The results have the
+    same bits for any number of threads.
 
     The same in torch, y being the labels in an array of zeros and ones:
     ``torch.nn.functional.binary_cross_entropy_with_logits(linear(input, linear_weight), y)``.

@@ -130,7 +130,7 @@ class Linear(NamedTuple):
         """Compute the loss from torch's operations."""
         x, linear_weight, _, target, weight, sample_weight = tensors
         if x.dim() > 0 and linear_weight.dim() == 2:
-            # 0 times NaN is NaN: what counts nothing enters the weight's gradient as zeros.
+            # 0 times NaN is NaN, so ignored positions enter the weight's gradient as zeros.
             logits = x[..., :1].expand(*x.shape[:-1], len(linear_weight))
             silent = self.of_logits.silent(logits, x.dim() - 1, target, weight, sample_weight)
             tensors = (x.masked_fill(silent.unsqueeze(-1), 0), *tensors[1:])
@@ -242,7 +242,7 @@ class DistilledLayer(NamedTuple):
         if target is not None:
             expect_shape("target", target, positions)
             silent = silent | (target == self.ignore_index)
-        # 0 times NaN is NaN: what counts nothing enters the weight's gradient as zeros.
+        # 0 times NaN is NaN, so ignored positions enter the weight's gradient as zeros.
         z, t = (
             functional.linear(wide(x).masked_fill(silent.unsqueeze(-1), 0), wide(weight))
             for x, weight in ((student, student_weight), (teacher, teacher_weight))
