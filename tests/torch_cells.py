@@ -321,7 +321,10 @@ def gradgradcheck(name: str) -> None:
         except RuntimeError:  # "not differentiable with respect to argument"
             found = None
         x.requires_grad_(found is not None)
-    assert torch.autograd.gradgradcheck(loss, tensors, fast_mode=True)
+    # The fast mode looks along random directions, in which a difference may not show.
+    torch.manual_seed(0)
+    is_quick = (name, "gradgradcheck") not in EXCEPTIONS
+    assert torch.autograd.gradgradcheck(loss, tensors, fast_mode=is_quick)
 
 
 def forward_over_backward(name: str) -> None:
