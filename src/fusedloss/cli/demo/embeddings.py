@@ -161,8 +161,14 @@ def run(options: argparse.Namespace, output: Output) -> int:
         f"{options.epochs} epochs in batches of {BATCH}",
         ["held-out neighbours of the same digit", *found],
         [
-            ["the nearest one (recall@1)", *(f"{each.recall:.3f}" for each in found.values())],
-            ["as many as there are", *(f"{each.precision:.3f}" for each in found.values())],
+            [
+                "the nearest neighbour (recall@1)",
+                *(f"{each.recall:.3f}" for each in found.values()),
+            ],
+            [
+                "as many as share its digit (R-precision)",
+                *(f"{each.precision:.3f}" for each in found.values()),
+            ],
         ],
     )
     if optional_import("matplotlib") is None:

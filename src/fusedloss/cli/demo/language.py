@@ -285,11 +285,11 @@ def run(options: argparse.Namespace, output: Output) -> int:
     output.table(
         f"{len(text.training)} tokens of Python's library, {len(text.names)} of them different, "
         f"{options.steps} steps of {BATCH}",
-        ["", "nats a token"],
+        ["", "nats per token"],
         [
             ["held-out loss", f"{last:.3f}"],
             ["  by frequencies alone", f"{frequencies:.3f}"],
-            ["  of one as likely as the other", f"{math.log(len(text.names)):.3f}"],
+            ["  if all tokens were equally likely", f"{math.log(len(text.names)):.3f}"],
         ],
     )
     if memory is not None:
@@ -359,7 +359,7 @@ def _draw_loss(axes: Any, text: Text, course: Course) -> None:
         fontsize=8.5,
         color=_plot.DARK_GREY,
     )
-    axes.set_title("Loss, in nats a token")
+    axes.set_title("Loss, in nats per token")
     axes.set_xlabel(f"step of {BATCH} tokens")
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.7)
     axes.legend(loc="upper right", bbox_to_anchor=(1, 0.93))
