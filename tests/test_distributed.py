@@ -730,6 +730,285 @@ def test_towers_that_do_not_fit_together(ranks: Ranks) -> None:
     assert len(set(ranks.run(2, run_tower_disagreement))) == 1
 
 
+# ---- Losses of pairs ---------------------------------------------------------------------------
+
+
+def learnt_ntxent() -> nn.Module:
+    return fusedloss.torch.NTXentLoss(nn.Parameter(torch.tensor(0.3, dtype=torch.float64)))
+
+
+def remembering() -> nn.Module:
+    pml = pytest.importorskip("pytorch_metric_learning.losses")
+    memory: nn.Module = pml.CrossBatchMemory(fusedloss.torch.SupConLoss(), PAIR_FEATURES, 30)
+    return memory
+
+
+def of_pytorch_metric_learning() -> nn.Module:
+    loss: nn.Module = pytest.importorskip("pytorch_metric_learning.losses").NTXentLoss()
+    return loss
+
+
+def triplet_miner() -> nn.Module:
+    return fusedloss.torch.TripletMarginMiner(margin=0.5)
+
+
+def drawing_miner() -> nn.Module:
+    """Another draw on each rank, and in one process that of the first one."""
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    return fusedloss.torch.DistanceWeightedMiner(seed=rank)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A loss of pairs, and which arguments it is given; the same numbers in every process."""
+
+    loss: Any
+    given: tuple[str, ...] = ("labels",)
+    miner: Any = None
+    dtype: Any = torch.float64
+
+    def rows(self) -> dict[str, Tensor]:
+        """The arguments of all ranks together."""
+        generator = torch.Generator().manual_seed(4)
+        e, ref = torch.randn(2, 12, PAIR_FEATURES, generator=generator, dtype=torch.float64)
+        rows = {
+            "labels": torch.arange(12, dtype=torch.int32) % 4,
+            "ref_emb": ref.to(self.dtype),
+            "ref_labels": torch.arange(12) // 3,
+            "sample_weight": torch.rand(12, generator=generator),
+        }
+        return {"embeddings": e.to(self.dtype)} | {k: rows[k] for k in self.given if k in rows}
+
+    def indices(self, first: int, count: int) -> tuple[Tensor, ...]:
+        """Triplets or pairs of `count` rows from `first`, as indices of all ranks' rows."""
+        i = torch.arange(first, first + count)
+        a, p, n = i[: max(count - 2, 0)], i[1:-1], i[2:]
+        return (a, p, n) if "triplets" in self.given else (a, p, a[:1], n[:1])
+
+
+PAIR_FEATURES = 5
+
+GATHERED = {
+    "supcon": Gathered(fusedloss.torch.SupConLoss),
+    "supcon, float32": Gathered(fusedloss.torch.SupConLoss, dtype=torch.float32),
+    "supcon, bfloat16": Gathered(fusedloss.torch.SupConLoss, dtype=torch.bfloat16),
+    "ntxent": Gathered(learnt_ntxent),
+    "triplet": Gathered(fusedloss.torch.TripletLoss),
+    "contrastive": Gathered(fusedloss.torch.ContrastiveLoss, ("labels", "sample_weight")),
+    "multi-similarity": Gathered(
+        fusedloss.torch.MultiSimilarityLoss, ("labels", "ref_emb", "ref_labels", "sample_weight")
+    ),
+    "margin of triplets": Gathered(fusedloss.torch.MarginLoss, ("triplets",)),
+    "contrastive of pairs": Gathered(fusedloss.torch.ContrastiveLoss, ("labels", "pairs")),
+    "pairs with references": Gathered(fusedloss.torch.NTXentLoss, ("pairs", "ref_emb")),
+    "mined": Gathered(fusedloss.torch.TripletLoss, miner=triplet_miner),
+    "mined with references": Gathered(
+        fusedloss.torch.TripletLoss, ("labels", "ref_emb", "ref_labels"), triplet_miner
+    ),
+    "drawn": Gathered(fusedloss.torch.MarginLoss, miner=drawing_miner),
+    "memory": Gathered(remembering),
+    "another package's": Gathered(of_pytorch_metric_learning),
+}
+
+
+def gathered_gradients(loss: nn.Module, rows: dict[str, Tensor], indices: Any) -> dict[str, Any]:
+    """A loss, and three times its gradients by what has floats."""
+    for name in rows.keys() & {"embeddings", "ref_emb"}:
+        rows[name] = rows[name].clone().requires_grad_()
+    given = rows if indices is None else {**rows, "indices_tuple": indices}
+    value = loss(**given)
+    (3 * value).backward()
+    tensors = {k: x for k, x in rows.items() if x.requires_grad} | dict(loss.named_parameters())
+    made = {name: x.grad.double().numpy() for name, x in tensors.items()}
+    return {"value": value.item(), **{name.removeprefix("loss."): x for name, x in made.items()}}
+
+
+def run_gathered(group: Any, case: Gathered) -> dict[str, Any]:
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    own = {name: x.split(BATCHES[size])[rank] for name, x in case.rows().items()}
+    miner = None if case.miner is None else case.miner()
+    loss = distributed.GatheredLoss(case.loss(), miner, group)
+    indices = None
+    if {"triplets", "pairs"} & set(case.given):
+        indices = case.indices(0, BATCHES[size][rank])
+    return gathered_gradients(loss, own, indices)
+
+
+@pytest.mark.parametrize("size", BATCHES)
+@pytest.mark.parametrize("name", GATHERED)
+def test_gathered_losses_equal_those_of_one_process(ranks: Ranks, name: str, size: int) -> None:
+    case = GATHERED[name]
+    loss, rows = case.loss(), case.rows()
+    indices = None
+    if {"triplets", "pairs"} & set(case.given):
+        firsts = np.cumsum((0, *BATCHES[size]))[:-1]
+        parts = [case.indices(*part) for part in zip(firsts, BATCHES[size], strict=True)]
+        indices = tuple(torch.cat(members) for members in zip(*parts, strict=True))
+    elif case.miner is not None:
+        others = {k: x for k, x in rows.items() if k.startswith("ref")}
+        indices = case.miner()(rows["embeddings"], rows["labels"], **others)
+        assert len(indices[0])
+    expected = gathered_gradients(loss, rows, indices)
+    assert expected["value"] > 0
+    answers = ranks.run(size, run_gathered, case)
+    for answer in answers:
+        assert answer["value"] == expected["value"]
+    # The same kernels on the same rows; only the factor of the gradients is taken elsewhere.
+    tolerance = 4 * torch.finfo(case.dtype).eps
+    for key in expected.keys() - {"value"}:
+        parts = [answer[key] for answer in answers]
+        if key in rows:
+            made = np.concatenate(parts)
+            np.testing.assert_allclose(made, size * expected[key], rtol=tolerance)
+        else:
+            for part in parts:
+                np.testing.assert_allclose(part, expected[key], rtol=tolerance)
+
+
+def run_gathered_training(group: Any) -> Any:
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    model = backbone()
+    parallel = DistributedDataParallel(model, process_group=group)
+    head = DistributedDataParallel(
+        distributed.GatheredLoss(learnt_ntxent(), process_group=group), process_group=group
+    )
+    steps = optimiser([*parallel.parameters(), *head.parameters()])
+    for step in range(STEPS):
+        x, y = (part.split(BATCHES[size])[rank] for part in batch(step))
+        steps.zero_grad()
+        head(parallel(x), y).backward()
+        steps.step()
+    parameters = [*model.parameters(), *head.parameters()]
+    return nn.utils.parameters_to_vector(parameters).detach().numpy()
+
+
+@pytest.mark.parametrize("size", BATCHES)
+def test_training_with_gathered_rows_equals_that_of_one_process(ranks: Ranks, size: int) -> None:
+    model, loss = backbone(), learnt_ntxent()
+    steps = optimiser([*model.parameters(), *loss.parameters()])
+    for step in range(STEPS):
+        x, y = batch(step)
+        steps.zero_grad()
+        loss(model(x), y).backward()
+        steps.step()
+    expected = nn.utils.parameters_to_vector([*model.parameters(), *loss.parameters()])
+    # Sums over ranks are rounded, and the steps of a descent amplify it.
+    for made in ranks.run(size, run_gathered_training):
+        np.testing.assert_allclose(made, expected.detach().numpy(), rtol=1e-8, atol=1e-10)
+
+
+def run_gathered_disagreement(group: Any, changes: dict[int, dict[str, Any]]) -> Any:
+    """A call with what `changes` says for this rank; then one that all agree on."""
+    changed = changes.get(dist.get_rank(group), {})
+    rows: dict[str, Any] = {"embeddings": torch.eye(3), "labels": torch.tensor([0, 0, 1])}
+    loss = changed.get("loss", fusedloss.torch.SupConLoss())
+    try:
+        arguments = {k: x for k, x in changed.items() if k not in ("loss", "miner")}
+        gathered = distributed.GatheredLoss(loss, changed.get("miner"), group)
+        gathered(**(rows | arguments))
+        problem = None
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+    agreed = distributed.GatheredLoss(fusedloss.torch.SupConLoss(), process_group=group)
+    return problem, agreed(**rows).item()
+
+
+WRONG_PAIRS: dict[str, tuple[dict[int, dict[str, Any]], tuple[str, str]]] = {
+    "features": (
+        {1: {"embeddings": torch.ones(3, 4)}},
+        ("ValueError: ranks disagree on the number of features: 3 on rank 0, 4 on rank 1",) * 2,
+    ),
+    "dtype": (
+        {1: {"embeddings": torch.ones(3, 3, dtype=torch.float64)}},
+        ("ValueError: ranks disagree on the dtype: torch.float32 on rank 0, ",) * 2,
+    ),
+    "options": (
+        {1: {"loss": fusedloss.torch.SupConLoss(temperature=0.2)}},
+        ("ValueError: ranks disagree on the loss, its options, or which arguments",) * 2,
+    ),
+    "miners": (
+        {0: {"miner": triplet_miner()}},
+        ("ValueError: ranks disagree on the loss, its options, or which arguments",) * 2,
+    ),
+    "arguments": (
+        {1: {"sample_weight": torch.ones(3)}},
+        ("ValueError: ranks disagree on the loss, its options, or which arguments",) * 2,
+    ),
+    "embeddings of one rank": (
+        {1: {"embeddings": torch.ones(3)}},
+        ("ValueError: rank 1 raised an error", "ValueError: embeddings has shape (3,)"),
+    ),
+    "embeddings of integers": (
+        {0: {"embeddings": torch.ones(3, 3, dtype=torch.int64)}},
+        ("TypeError: embeddings has dtype torch.int64", "ValueError: rank 0 raised an error"),
+    ),
+    "embeddings that are no tensor": (
+        {0: {"embeddings": [[1.0]]}},
+        ("TypeError: embeddings is of type list", "ValueError: rank 0 raised an error"),
+    ),
+    "labels that are as many on all ranks together": (
+        {0: {"labels": torch.arange(2)}, 1: {"labels": torch.arange(4)}},
+        (
+            "ValueError: labels has shape (2,): expected (3,)",
+            "ValueError: labels has shape (4,): expected (3,)",
+        ),
+    ),
+    "references": (
+        {rank: {"ref_emb": torch.ones(2, 4), "ref_labels": torch.arange(2)} for rank in (0, 1)},
+        ("ValueError: ref_emb has shape (2, 4): expected (N, 3)",) * 2,
+    ),
+    "dtype of references": (
+        {rank: {"ref_emb": torch.ones(2, 3).double()} for rank in (0, 1)},
+        ("TypeError: ref_emb has dtype torch.float64: expected torch.float32",) * 2,
+    ),
+    "labels of no references": (
+        {rank: {"ref_labels": torch.arange(2)} for rank in (0, 1)},
+        ("ValueError: ref_labels is given without ref_emb",) * 2,
+    ),
+    "an index of another rank": (
+        {0: {"indices_tuple": (torch.tensor([0]), torch.tensor([1]), torch.tensor([3]))}},
+        (
+            "IndexError: indices_tuple[2] holds 3: out of range for 3 rows of this rank",
+            "ValueError: rank 0 raised an error",
+        ),
+    ),
+    "two members": (
+        {0: {"indices_tuple": (torch.tensor([0]), torch.tensor([1]))}},
+        (
+            "ValueError: indices_tuple has 2 members: expected 3 or 4",
+            "ValueError: rank 0 raised an error",
+        ),
+    ),
+    "indices of floats": (
+        {0: {"indices_tuple": (torch.ones(1),) * 3}},
+        ("TypeError: indices_tuple[0] is no tensor of", "ValueError: rank 0 raised an error"),
+    ),
+    "indices and a miner": (
+        {
+            rank: {"indices_tuple": (torch.tensor([0]),) * 3, "miner": triplet_miner()}
+            for rank in (0, 1)
+        },
+        ("ValueError: indices_tuple is given with a miner",) * 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_PAIRS)
+def test_errors_of_gathered_losses_are_raised_on_every_rank(ranks: Ranks, name: str) -> None:
+    changes, expected = WRONG_PAIRS[name]
+    answers = ranks.run(2, run_gathered_disagreement, changes)
+    assert len({loss for _, loss in answers}) == 1
+    for (problem, _), text in zip(answers, expected, strict=True):
+        assert problem.startswith(text)
+
+
+def test_what_is_no_module_is_not_gathered() -> None:
+    with pytest.raises(TypeError, match="loss is of type function: expected a module"):
+        distributed.GatheredLoss(F.supcon_loss)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="miner is of type function: expected a module"):
+        distributed.GatheredLoss(fusedloss.torch.SupConLoss(), fl.mine_triplets)  # type: ignore[arg-type]
+
+
 # ---- Shares and traffic ------------------------------------------------------------------------
 
 
@@ -877,11 +1156,11 @@ DISAGREEMENTS: dict[str, tuple[dict[int, dict[str, Any]], tuple[str, str]]] = {
     ),
     "options": (
         {1: {"label_smoothing": 0.5}},
-        ("ValueError: ranks disagree on the loss, its options, or which weights are given: ",) * 2,
+        ("ValueError: ranks disagree on the loss, its options, or which arguments ",) * 2,
     ),
     "sample weights": (
         {1: {"sample_weight": torch.ones(3)}},
-        ("ValueError: ranks disagree on the loss, its options, or which weights are given: ",) * 2,
+        ("ValueError: ranks disagree on the loss, its options, or which arguments ",) * 2,
     ),
     "gradients": (
         {1: {"input": torch.ones(3, 4), "linear_weight": torch.ones(2, 4)}},

@@ -602,6 +602,12 @@ FAULTS = (
         "test_distributed.py -k under_autocast",
     ),
     Fault(
+        "fusedloss/torch/distributed/gathered.py",
+        "rows_of_all(«x + sum(of[name][: dist.get_rank(group)])», of_ranks, group)",
+        "x",
+        "test_distributed.py -k gathered",
+    ),
+    Fault(
         "fusedloss/_lower/pairs.py",
         "odd = silent[«~np.isfinite(x[silent]).all(axis=1)»]",
         "np.zeros(len(silent), bool)",

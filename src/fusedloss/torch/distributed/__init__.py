@@ -1,4 +1,4 @@
-"""Losses over a process group: classes shared out among ranks, each with a batch of its own."""
+"""Losses over a process group: of the rows of all ranks, classes shared out among them."""
 
 from fusedloss.torch.distributed.contrastive import sharded_clip_loss, sharded_siglip_loss
 from fusedloss.torch.distributed.functions import (
@@ -6,6 +6,7 @@ from fusedloss.torch.distributed.functions import (
     sharded_linear_cross_entropy,
     sharded_margin_loss,
 )
+from fusedloss.torch.distributed.gathered import GatheredLoss
 from fusedloss.torch.distributed.modules import (
     Sharded,
     ShardedAdaFaceLoss,
@@ -27,6 +28,7 @@ from fusedloss.torch.distributed.modules import (
 )
 
 __all__ = [
+    "GatheredLoss",
     "Sharded",
     "ShardedASoftmaxLoss",
     "ShardedAdaFaceLoss",

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from fusedloss.torch._autograd import as_autocast
-from fusedloss.torch.distributed._group import DTYPES, Facts, agree, failure, fingerprint
+from fusedloss.torch.distributed._group import (
+    DTYPES,
+    Facts,
+    agree,
+    failure,
+    fingerprint,
+    is_of_integers,
+)
 from fusedloss.torch.distributed._sharded import Layer, Rows, Spec, evaluate, gather, lowered
 
 
@@ -63,7 +70,7 @@ def _facts(spec: Spec, rows: Rows, layer: Layer) -> Facts:
         )
     if embeddings.dtype not in DTYPES:
         raise TypeError(f"embeddings have dtype {embeddings.dtype}: expected a float dtype")
-    if target.dtype.is_floating_point or target.dtype.is_complex or target.dtype is torch.bool:
+    if not is_of_integers(target.dtype):
         raise TypeError(f"target has dtype {target.dtype}: expected integers")
     for name, x in (("target", target), ("sample_weight", sample_weight)):
         if x is not None and x.shape != embeddings.shape[:-1]:

@@ -36,8 +36,13 @@ COMMON = {
     "features": "the number of features",
     "dtype": "the dtype",
     "differentiated": "whether gradients are wanted",
-    "options": "the loss, its options, or which weights are given",
+    "options": "the loss, its options, or which arguments are given",
 }
+
+
+def is_of_integers(dtype: torch.dtype) -> bool:
+    """Return whether a dtype is one of integers, to which bool does not belong."""
+    return not (dtype.is_floating_point or dtype.is_complex or dtype is torch.bool)
 
 
 def failure() -> Facts:
@@ -53,9 +58,15 @@ def fingerprint(*options: Any) -> int:
 
 def exchange(own: Facts, group: Group) -> list[Facts]:
     """Return the facts of all ranks, in their order."""
+    return [Facts(*row) for row in exchange_numbers(own, group)]
+
+
+def exchange_numbers(own: Sequence[int], group: Group) -> list[list[int]]:
+    """Return the integers of all ranks, as many of each, in their order."""
     table = torch.empty(dist.get_world_size(group), len(own), dtype=torch.int64)
     dist.all_gather(list(table), torch.tensor(own), group=group)
-    return [Facts(*row) for row in table.tolist()]
+    numbers: list[list[int]] = table.tolist()
+    return numbers
 
 
 def agree(own: Facts, group: Group) -> list[Facts]:
