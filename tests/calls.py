@@ -45,6 +45,7 @@ _CANDIDATES: dict[str, list[Any]] = {
     "text_features": [_EMBEDDINGS[::-1].copy()],
     "probs": [_PROBABILITIES],
     "log_probs": [np.log(_PROBABILITIES), np.log(_PROBABILITIES)[:, np.newaxis]],
+    "log_prediction": [np.log(_VALUES[::-1])],
     "policy_chosen": [np.log(_PROBABILITIES)],
     "policy_rejected": [np.log(_PROBABILITIES[::-1])],
     "log_target": [np.log(_PROBABILITIES[::-1])],

@@ -80,11 +80,12 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
     _points: "asymmetric_loss binary_cross_entropy_with_logits gamma_loss huber_loss l1_loss "
     "log_cosh_loss mape_loss mse_loss msle_loss multilabel_soft_margin_loss poisson_nll_loss "
     "pseudo_huber_loss quantile_loss ranking_softmax_loss sigmoid_focal_loss smooth_l1_loss "
-    "smooth_quantile_loss tweedie_loss cosine_similarity_loss soft_cross_entropy",
+    "smooth_quantile_loss tweedie_loss cosine_similarity_loss soft_cross_entropy "
+    "binary_sparsemax_loss",
     _classes: "cross_entropy focal_loss poly1_cross_entropy sparsemax_loss multi_margin_loss "
     "categorical_hinge_loss zero_one_loss",
     _signs: "hinge_loss squared_hinge_loss exponential_loss soft_margin_loss logistic_loss "
-    "hinge_embedding_loss",
+    "hinge_embedding_loss perceptron_loss",
     _probabilities: "binary_cross_entropy total_variation_loss",
     _logs: "js_div simpo_loss cpo_loss orpo_loss",
     lambda: (*_logs(), *_logs()): "dpo_loss ipo_loss",
@@ -110,7 +111,7 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
     lambda: (log_softmax(normal(N, C)), labels(N)): "nll_loss",
     lambda: (np.exp(log_softmax(normal(N, C))), labels(N)): "categorical_cross_entropy "
     "generalized_cross_entropy",
-    lambda: (np.log(shares(N, C)), shares(N, C)): "kl_div",
+    lambda: (np.log(shares(N, C)), shares(N, C)): "kl_div generalized_kl_div",
     lambda: (normal(N, C), normal(N, C), shares(N, C)): "gaussian_nll_loss",
     lambda: (normal(N, D), normal(N, D), signs(N)): "cosine_embedding_loss",
     lambda: (normal(N, C), normal(N, C), signs(N, C)): "margin_ranking_loss",

@@ -161,6 +161,8 @@ WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("GammaLoss", "gamma_loss", (Z, P), {"reduction": "sum"}),
     ("TweedieLoss", "tweedie_loss", (Z, P), {"power": 1.25, "reduction": "sum"}),
     ("HingeLoss", "hinge_loss", (Z, SIGNS), {"reduction": "sum"}),
+    ("PerceptronLoss", "perceptron_loss", (Z, SIGNS), {"reduction": "sum"}),
+    ("BinarySparsemaxLoss", "binary_sparsemax_loss", (Z, P), {"reduction": "sum"}),
     ("SquaredHingeLoss", "squared_hinge_loss", (Z, SIGNS), {"reduction": "sum"}),
     ("ExponentialLoss", "exponential_loss", (Z, SIGNS), {"reduction": "sum"}),
     (
@@ -176,6 +178,8 @@ WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
         {"gamma_neg": 2.0, "gamma_pos": 0.5, "clip": 0.25, "reduction": "sum"},
     ),
     ("ZeroOneLoss", "zero_one_loss", (SIGNS, SIGNS.flip(0)), {"reduction": "sum"}),
+    ("GeneralizedKLDivLoss", "generalized_kl_div", (Z, P), {"reduction": "batchmean"}),
+    ("GeneralizedKLDivLoss", "generalized_kl_div", (Z, Z.flip(0)), {"log_target": True}),
     ("JSDivLoss", "js_div", (Z, P.log()), {"beta": 0.25, "reduction": "batchmean"}),
     ("TotalVariationLoss", "total_variation_loss", (P, P.flip(0)), {"reduction": "batchmean"}),
 ]

@@ -49,6 +49,8 @@ POSITIVE = Domain(
 )
 #: Also what msle_loss takes for its least, 1e-7.
 NOT_NEGATIVE = Domain(POSITIVE.draw, (0.0, *POSITIVE.special, 2.0**-24))
+#: Logarithms of numbers, 0 among them.
+LOG_NUMBER = Domain(LOGIT.draw, (*LOG_RATE.special, -np.inf))
 #: Counts, of which only some are whole.
 COUNT = Domain(lambda rng, shape: rng.gamma(2.0, 2.0, size=shape), (0.0, 1.0, 2.0, 7.0, 1e4))
 VARIANCE = Domain(POSITIVE.draw, (0.0, 1e-8, 1e-3, 1.0, 1e4))
@@ -114,6 +116,19 @@ def _asymmetric(
     p = torch.sigmoid(x)
     rest = (1 - p + clip).clamp(max=1)
     return -(t * p.log() * (1 - p) ** gamma_pos + (1 - t) * rest.log() * (1 - rest) ** gamma_neg)
+
+
+def _generalized_kl(x: Any, t: Any, log_target: bool = False) -> Any:
+    """optax.losses.generalized_kl_divergence, element by element."""
+    p = t.exp() if log_target else t
+    entropy = t.exp() * t if log_target else torch.xlogy(t, t)
+    return entropy - p * x - p + x.exp()
+
+
+def _binary_sparsemax(x: Any, t: Any) -> Any:
+    """jax.nn.sparse_plus(x) - t x, optax.losses.sparsemax_loss for labels 0 and 1."""
+    plus = torch.where(x <= -1, torch.zeros_like(x), torch.where(x >= 1, x, (x + 1) ** 2 / 4))
+    return plus - t * x
 
 
 def _js(x: Any, t: Any, beta: float = 0.5) -> Any:
@@ -283,6 +298,8 @@ LOSSES: dict[str, Loss] = {
         hessian=True,
     ),
     "hinge_loss": Loss((REAL, SIGN), formula=lambda x, t: (1 - t * x).clamp(min=0), hessian=True),
+    "perceptron_loss": Loss((REAL, SIGN), formula=lambda x, t: (-t * x).clamp(min=0), hessian=True),
+    "binary_sparsemax_loss": Loss((REAL, LABEL), formula=_binary_sparsemax, hessian=True),
     "squared_hinge_loss": Loss(
         (REAL, SIGN), formula=lambda x, t: (1 - t * x).clamp(min=0) ** 2, hessian=True
     ),
@@ -314,6 +331,12 @@ LOSSES: dict[str, Loss] = {
     "kl_div": Loss(
         (LOG_PROBABILITY, PROBABILITY),
         torch=_each(F.kl_div),
+        reductions=("none", "mean", "sum", "batchmean"),
+    ),
+    "generalized_kl_div": Loss(
+        (LOG_NUMBER, NOT_NEGATIVE),
+        formula=_generalized_kl,
+        hessian=True,
         reductions=("none", "mean", "sum", "batchmean"),
     ),
     "js_div": Loss(
@@ -369,6 +392,9 @@ LOSSES["kto_loss"] = Loss(
 
 #: Forms of a loss whose arguments mean something else.
 FORMS: dict[str, Loss] = {
+    "generalized_kl_div": Loss(
+        (LOG_NUMBER, LOG_NUMBER), ({"log_target": True},), formula=_generalized_kl
+    ),
     "poisson_nll_loss": Loss(
         (POSITIVE, COUNT),
         ({"log_input": False}, {"log_input": False, "full": True, "eps": 1e-3}),

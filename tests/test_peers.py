@@ -49,6 +49,10 @@ def fraction(rng: np.random.Generator) -> Array:
     return rng.uniform(0.02, 0.98, size=(ROWS, CLASSES))
 
 
+def zero_or_one(rng: np.random.Generator) -> Array:
+    return rng.integers(0, 2, size=(ROWS, CLASSES)) * 1.0
+
+
 def sign(rng: np.random.Generator) -> Array:
     return rng.choice([-1.0, 1.0], size=(ROWS, CLASSES))
 
@@ -102,6 +106,8 @@ PEERS = {
         "binary_cross_entropy_with_logits", (real, fraction)
     ),
     "optax.losses.hinge_loss": Peer("hinge_loss", (real, sign)),
+    "optax.losses.perceptron_loss": Peer("perceptron_loss", (real, sign)),
+    "optax.losses.sparsemax_loss": Peer("binary_sparsemax_loss", (real, zero_or_one)),
     "optax.losses.sigmoid_focal_loss": Peer(
         "sigmoid_focal_loss", (real, fraction), {"alpha": 0.25}
     ),
@@ -110,6 +116,9 @@ PEERS = {
     "optax.losses.poly_loss_cross_entropy": Peer("poly1_cross_entropy", (real, distribution)),
     "optax.losses.multiclass_sparsemax_loss": Peer("sparsemax_loss", (real, index)),
     "optax.losses.kl_divergence": Peer("kl_div", (log_distribution, distribution), {}, "sum"),
+    "optax.losses.generalized_kl_divergence": Peer(
+        "generalized_kl_div", (real, positive), {}, "sum"
+    ),
     "optax.losses.ranking_softmax_loss": Peer(
         "ranking_softmax_loss", (real, positive), {"reduce_fn": None}
     ),

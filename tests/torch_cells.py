@@ -70,6 +70,7 @@ _INSTEAD: dict[str, dict[str, Any]] = {
     "hinge_embedding_loss": {"target": _SIGNS},
     "histogram_loss": {"labels": np.array([0, 1, 2, 0, 1, 2])},
     "margin_ranking_loss": {"target": _SIGNS},
+    "perceptron_loss": {"target": _SIGNS},
 }
 
 _OTHERS: dict[str, dict[str, Any]] = {

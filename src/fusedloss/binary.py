@@ -216,6 +216,69 @@ def hinge_loss(
 
 
 @loss("scores", "target", hessian=True)
+def perceptron_loss(
+    scores: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Perceptron loss: :math:`\max(0, -t f)`.
+
+    Parameters
+    ----------
+    scores : array of floats
+        Scores :math:`f`: float16, bfloat16, float32 or float64.
+    target : array of real numbers
+        Classes :math:`t`, 1 or -1, of any real dtype. The arrays are broadcast against each other.
+    weight : array of real numbers, optional
+        What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the dtype of `scores` for "none". The
+        mean over no element is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For shapes that do not broadcast, or an option that does not fit.
+
+    Notes
+    -----
+    At :math:`t f = 0` the subgradient is :math:`-t / 2`, in the middle of those that there are, so
+    that scores which are all 0 can be trained. Equivalent to ``optax.losses.perceptron_loss(scores,
+    target)``; in torch ``(-target * scores).clamp(min=0).mean()``.
+
+    References
+    ----------
+    F. Rosenblatt, "The perceptron: a probabilistic model for information storage and organization
+    in the brain", Psychological Review 65(6), 1958.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> fl.perceptron_loss([0.5, -1.0], [1, 1])
+    0.5
+    """
+    operands = {"scores": scores, "target": target}
+    return pointwise("perceptron_loss", operands, (), weight, reduction, num_threads, where=where)
+
+
+@loss("scores", "target", hessian=True)
 def squared_hinge_loss(
     scores: ArrayLike,
     target: ArrayLike,
@@ -393,6 +456,80 @@ def soft_margin_loss(
 
 
 logistic_loss = soft_margin_loss
+
+
+@loss("logits", "target", hessian=True)
+def binary_sparsemax_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Sparsemax loss of two classes, or of many independent labels.
+
+    .. math::
+
+        \ell = s(z) - t z, \quad s(z) = \begin{cases}
+        0 & z \le -1 \\ (z + 1)^2 / 4 & -1 < z < 1 \\ z & z \ge 1 \end{cases}
+
+    the counterpart of `binary_cross_entropy_with_logits`, whose :math:`s` is :math:`\log(1 + e^z)`.
+    The probability of the class 1 is :math:`s'(z)`: :math:`(z + 1) / 2`, cut off at 0 and 1.
+
+    Parameters
+    ----------
+    logits : array of floats
+        Logits :math:`z`, any shape: float16, bfloat16, float32 or float64.
+    target : array of real numbers
+        Labels :math:`t` in [0, 1], hard or soft, bool included. The arrays are broadcast against
+        each other.
+    weight : array of real numbers, optional
+        What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the dtype of `logits` for "none". The
+        mean over no element is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For shapes that do not broadcast, or an option that does not fit.
+
+    Notes
+    -----
+    What is certain has loss and gradient 0: right labels beyond a margin of 1. The Hessian at
+    :math:`|z| = 1` is 0. The same as `sparsemax_loss` of the scores :math:`(0, z)`. Equivalent to
+    ``optax.losses.sparsemax_loss(logits, target)`` for labels 0 and 1; torch has no such loss.
+
+    References
+    ----------
+    A. F. T. Martins and R. F. Astudillo, "From softmax to sparsemax", ICML 2016; M. Blondel, A. F.
+    T. Martins, V. Niculae, "Learning with Fenchel-Young losses", JMLR 21, 2020.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> fl.binary_sparsemax_loss([0.0, 2.0, 2.0], [1, 1, 0], reduction="none")
+    array([0.25, 0.  , 2.  ])
+    """
+    operands = {"logits": logits, "target": target}
+    return pointwise(
+        "binary_sparsemax_loss", operands, (), weight, reduction, num_threads, where=where
+    )
 
 
 @loss("logits", "target", hessian=True)

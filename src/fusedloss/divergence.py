@@ -85,6 +85,87 @@ def kl_div(
     return pointwise(row, operands, (), weight, mode, num_threads, where=where, divisor=divisor)
 
 
+@loss("log_prediction", "target", hessian=True)
+def generalized_kl_div(
+    log_prediction: ArrayLike,
+    target: ArrayLike,
+    *,
+    log_target: bool = False,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["none", "mean", "sum", "batchmean"] = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Kullback-Leibler divergence of positive numbers that need not sum to one.
+
+    .. math:: \ell = p\, (\log p - \log q) - p + q
+
+    Every element's loss is at least 0, and 0 only where :math:`q = p`. Summed over distributions it
+    is `kl_div`.
+
+    Parameters
+    ----------
+    log_prediction : array of floats
+        Logarithms :math:`\log q` of what is predicted: float16, bfloat16, float32 or float64.
+    target : array of real numbers
+        Numbers :math:`p` that are not negative, or their logarithms if `log_target`. The arrays are
+        broadcast against each other.
+    log_target : bool, default False
+        Whether `target` holds logarithms.
+    weight : array of real numbers, optional
+        What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
+    reduction : {"mean", "sum", "batchmean", "none"}, default "mean"
+        "mean" divides by the number of elements, "batchmean" by the length of the first axis, which
+        gives the divergence of the rows.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the dtype of `log_prediction` for
+        "none". The mean over no element is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For shapes that do not broadcast, or an option that does not fit.
+
+    Notes
+    -----
+    The loss is :math:`q` where :math:`p = 0`. It keeps its digits where :math:`p` and :math:`q` are
+    nearly equal. It is half the Poisson deviance, `poisson_nll_loss` less its least value: the
+    gradients by :math:`\log q` are the same.
+
+    The sum over an axis is ``optax.losses.generalized_kl_divergence(log_prediction, target)``; in
+    torch ``(target.xlogy(target) - target * log_prediction - target + log_prediction.exp())
+    .mean()``.
+
+    References
+    ----------
+    I. Csiszár, "Why least squares and maximum entropy? An axiomatic approach to inference for
+    linear inverse problems", Annals of Statistics 19(4), 1991.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> import numpy as np
+    >>> round(fl.generalized_kl_div(np.log([2.0, 3.0]), [1.0, 3.0], reduction="sum"), 4)
+    0.3069
+    """
+    operands = {"log_prediction": log_prediction, "target": target}
+    of_logs = _check.flag("log_target", log_target)
+    row = "generalized_kl_div_of_logs" if of_logs else "generalized_kl_div"
+    mode, divisor = _check.batch_mean("log_prediction", log_prediction, reduction)
+    return pointwise(row, operands, (), weight, mode, num_threads, where=where, divisor=divisor)
+
+
 @loss("log_probs", "log_target")
 def js_div(
     log_probs: ArrayLike,

@@ -487,6 +487,7 @@ FAMILIES: tuple[tuple[set[str], Family], ...] = (
 #: What elements and rows are called.
 NUMBERS = {
     *("anchor", "input", "input1", "input2", "labels", "log_probs", "log_target", "logits"),
+    "log_prediction",
     *("negative", "positive", "prediction", "probs", "scores", "student_logits", "target"),
     *("target_logits", "teacher_logits", "var"),
     *("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected"),

@@ -66,6 +66,28 @@ def hinge_loss(scores: Numbers, target: Numbers) -> Terms:
 
 
 @pointwise("scores", "target")
+def perceptron_loss(scores: Numbers, target: Numbers) -> Terms:
+    """max(0, -t f), of whose two slopes at 0 the mean is taken (optax)."""
+    margin = -(target * scores)
+    share = np.where(margin > 0, 1.0, np.where(margin == 0, 0.5, 0.0))
+    return Terms(np.maximum(margin, 0), (-target * share, product(share, -scores)), 0)
+
+
+@pointwise("logits", "target")
+def binary_sparsemax_loss(logits: Numbers, target: Numbers) -> Terms:
+    """s(z) - t z, s(z) = (z + 1)^2 / 4 for |z| < 1, else max(z, 0): s(z) - z is s(-z)."""
+    inside = np.abs(logits) < 1
+    share = np.where(inside, (1 - np.abs(logits)) / 2, 0)
+    other = np.where(logits >= 0, 1 - target, target)
+    slope = other - share
+    return Terms(
+        product(other, np.abs(logits)) + share * share,
+        (np.where(logits >= 0, slope, -slope), -logits),
+        np.where(inside, 0.5, 0),
+    )
+
+
+@pointwise("scores", "target")
 def squared_hinge_loss(scores: Numbers, target: Numbers) -> Terms:
     """max(0, 1 - t f)^2."""
     margin = np.maximum(1 - target * scores, 0)

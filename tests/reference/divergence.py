@@ -26,6 +26,26 @@ def kl_div(log_probs: Numbers, target: Numbers, *, log_target: bool = False) -> 
     return Terms(value, (-target, difference + 1))
 
 
+@pointwise("log_prediction", "target")
+def generalized_kl_div(
+    log_prediction: Numbers, target: Numbers, *, log_target: bool = False
+) -> Terms:
+    """p log(p / q) - p + q = p (exp(d) - 1 - d), d = log q - log p."""
+    p, log_p = (np.exp(target), target) if log_target else (target, np.log(target))
+    q = np.exp(log_prediction)
+    value, difference = _kullback_leibler(log_prediction, p, log_p)
+    near = np.abs(difference) < 0.5
+    change = np.expm1(-difference)
+    return Terms(
+        np.where(near, p * (change + difference), value + (q - p)),
+        (
+            np.where(near, p * change, q - p),
+            product(p, difference) if log_target else difference,
+        ),
+        q,
+    )
+
+
 @pointwise("log_probs", "log_target")
 def js_div(log_probs: Numbers, log_target: Numbers, *, beta: float = 0.5) -> Terms:
     """beta P log(P / M) + (1 - beta) Q log(Q / M), M = beta P + (1 - beta) Q (Liger).

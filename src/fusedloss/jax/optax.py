@@ -26,10 +26,8 @@ from optax.losses import (
     make_fenchel_young_loss,
     multiclass_generalized_dice_loss,
     multiclass_perceptron_loss,
-    perceptron_loss,
     safe_softmax_cross_entropy,
     smooth_labels,
-    sparsemax_loss,
     triplet_margin_loss,
 )
 
@@ -181,12 +179,27 @@ def hinge_loss(predictor_outputs: Any, targets: Any) -> Any:
     return _losses.hinge_loss(predictor_outputs, targets, reduction="none")
 
 
+def perceptron_loss(predictor_outputs: Any, targets: Any) -> Any:
+    """Perceptron loss of classes -1 and 1: `optax.losses.perceptron_loss`."""
+    if not _is_float(predictor_outputs, targets):
+        return own.perceptron_loss(predictor_outputs, targets)
+    return _losses.perceptron_loss(predictor_outputs, targets, reduction="none")
+
+
 def multiclass_hinge_loss(scores: Any, labels: Any) -> Any:
     """Hinge loss of scores of classes: `optax.losses.multiclass_hinge_loss`."""
     if not _takes_indices(scores, labels):
         return own.multiclass_hinge_loss(scores, labels)
     losses = _losses.categorical_hinge_loss(_rows(scores, -1), labels.reshape(-1), reduction="none")
     return losses.reshape(labels.shape)
+
+
+def sparsemax_loss(logits: Any, labels: Any) -> Any:
+    """Loss of the sparsemax of two classes, 0 and 1: `optax.losses.sparsemax_loss`."""
+    if not _is_float(logits):
+        return own.sparsemax_loss(logits, labels)
+    labels = (jnp.asarray(labels) != 0).astype(logits.dtype)
+    return _broadcast(_losses.binary_sparsemax_loss, logits, labels)
 
 
 def multiclass_sparsemax_loss(scores: Any, labels: Any) -> Any:
@@ -229,8 +242,10 @@ def generalized_kl_divergence(
     log_predictions: Any, targets: Any, axis: Any = -1, where: Any = None
 ) -> Any:
     """`kl_divergence` of positive measures: `optax.losses.generalized_kl_divergence`."""
-    divergence = kl_divergence(log_predictions, targets, axis, where)
-    return divergence + jnp.sum(jnp.exp(log_predictions) - targets, axis=axis, where=where)
+    if not _is_float(log_predictions, targets):
+        return own.generalized_kl_divergence(log_predictions, targets, axis, where)
+    terms = _losses.generalized_kl_div(log_predictions, targets, reduction="none")
+    return jnp.sum(terms, axis=axis, where=where)
 
 
 def convex_kl_divergence(

@@ -91,7 +91,7 @@ def numbers(tensor: Tensor) -> Tensor:
 
 
 #: Losses of distributions in rows, of which there is a mean: "batchmean".
-DISTRIBUTIONS = ("js_div", "total_variation_loss")
+DISTRIBUTIONS = ("generalized_kl_div", "js_div", "total_variation_loss")
 
 
 def own_loss(

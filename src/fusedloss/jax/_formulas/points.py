@@ -176,6 +176,12 @@ def _bce_with_logits(z: Any, t: Any, *options: Any) -> Any:
     return product(pos_weight * t, softplus(-z)) + product(1 - t, softplus(z))
 
 
+def _binary_sparsemax(z: Any, t: Any) -> Any:
+    positive = z >= 0
+    a = jnp.where(positive, z, -z)
+    return product(jnp.where(positive, 1 - t, t), a) + relu(1 - a) ** 2 / 4
+
+
 def _sigmoid_focal(z: Any, t: Any, alpha: float, gamma: float, smoothing: float) -> Any:
     t = _smoothed(t, smoothing)
     p, q = jax.nn.sigmoid(z), jax.nn.sigmoid(-z)
@@ -217,6 +223,24 @@ def _kl_div(x: Any, t: Any) -> Any:
 
 def _kl_div_of_logs(x: Any, t: Any) -> Any:
     return _divergence(x, jnp.exp(t), t)
+
+
+def _generalized_kl(x: Any, p: Any, d: Any) -> Any:
+    """P (exp d - 1 - d), d = x - log p; where d is large, exp x in the place of p exp d."""
+    near = jnp.abs(d) < 0.5
+    small = jnp.where(near, d, 0)
+    return jnp.where(near, p * (jnp.expm1(small) - small), jnp.exp(x) - p - product(p, d))
+
+
+def _generalized_kl_div(x: Any, t: Any) -> Any:
+    zero = t == 0
+    d = x - jnp.log(jnp.where(zero, 1, t))
+    return jnp.where(zero, jnp.exp(x), _generalized_kl(x, jnp.where(zero, 1, t), d))
+
+
+def _generalized_kl_div_of_logs(x: Any, t: Any) -> Any:
+    p = jnp.exp(t)
+    return _generalized_kl(x, p, jnp.where((p == 0) & (x == -jnp.inf), -1, x - t))
 
 
 def _js_div(x: Any, t: Any, beta: float) -> Any:
@@ -276,10 +300,13 @@ POINTS: dict[str, Callable[..., Any]] = {
     "asymmetric_loss": _asymmetric,
     "binary_cross_entropy": _bce,
     "binary_cross_entropy_with_logits": _bce_with_logits,
+    "binary_sparsemax_loss": _binary_sparsemax,
     "dpo_loss": _dpo,
     "exponential_loss": lambda x, t: jnp.exp(-(t * x)),
     "gamma_loss": lambda x, t: x + t * jnp.exp(-x),
     "gaussian_nll_loss": _gaussian,
+    "generalized_kl_div": _generalized_kl_div,
+    "generalized_kl_div_of_logs": _generalized_kl_div_of_logs,
     "grpo_loss": _grpo,
     "hinge_embedding_loss": _hinge_embedding,
     "hinge_loss": lambda x, t: relu(1 - t * x),
@@ -296,6 +323,7 @@ POINTS: dict[str, Callable[..., Any]] = {
     "mse_loss": lambda x, t: (x - t) ** 2,
     "msle_loss": _msle,
     "orpo_loss": _orpo,
+    "perceptron_loss": lambda x, t: jnp.maximum(-t * x, 0),
     "poisson_nll_loss": _poisson,
     "poisson_nll_loss_of_rate": _poisson_of_rate,
     "pseudo_huber_loss": _pseudo_huber,

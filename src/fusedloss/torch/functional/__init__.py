@@ -9,9 +9,11 @@ from fusedloss.torch.functional.binary import (
     asymmetric_loss,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
+    binary_sparsemax_loss,
     exponential_loss,
     hinge_loss,
     logistic_loss,
+    perceptron_loss,
     sigmoid_focal_loss,
     soft_margin_loss,
     squared_hinge_loss,
@@ -40,7 +42,12 @@ from fusedloss.torch.functional.contrastive import (
     supcon_loss,
     tuplet_margin_loss,
 )
-from fusedloss.torch.functional.divergence import js_div, kl_div, total_variation_loss
+from fusedloss.torch.functional.divergence import (
+    generalized_kl_div,
+    js_div,
+    kl_div,
+    total_variation_loss,
+)
 from fusedloss.torch.functional.layers import l1_penalty, l2_penalty, perceptual_loss
 from fusedloss.torch.functional.linear import (
     linear_binary_cross_entropy,
@@ -139,6 +146,7 @@ __all__ = [
     "asymmetric_loss",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "binary_sparsemax_loss",
     "categorical_cross_entropy",
     "categorical_hinge_loss",
     "circle_loss",
@@ -167,6 +175,7 @@ __all__ = [
     "generalized_box_iou_loss",
     "generalized_cross_entropy",
     "generalized_dice_loss",
+    "generalized_kl_div",
     "generalized_lifted_structure_loss",
     "grpo_loss",
     "hinge_embedding_loss",
@@ -209,6 +218,7 @@ __all__ = [
     "normface_loss",
     "ntxent_loss",
     "orpo_loss",
+    "perceptron_loss",
     "perceptual_loss",
     "poisson_nll_loss",
     "poly1_cross_entropy",

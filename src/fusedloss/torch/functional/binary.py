@@ -301,6 +301,49 @@ def _hinge(f: Tensor, t: Tensor) -> Tensor:
     return (1 - t * f).relu()
 
 
+def perceptron_loss(
+    scores: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None = None,
+    where: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Perceptron loss; `fusedloss.perceptron_loss`.
+
+    Parameters
+    ----------
+    scores : Tensor of floats
+        The scores f.
+    target : Tensor, broadcastable to `scores`
+        The classes t, -1 or 1.
+    weight : Tensor, broadcastable to `scores`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        max(0, -t f), of the dtype of `scores`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.perceptron_loss(torch.tensor([0.5, -2.0]), torch.tensor([-1.0, -1.0]))
+    tensor(0.2500)
+    """
+    return own_loss(binary.perceptron_loss, _perceptron, (scores, target), weight, reduction, where)
+
+
+def _perceptron(f: Tensor, t: Tensor) -> Tensor:
+    return torch.maximum(-t * f, f.new_zeros(()))  # of which 0 has half the slope
+
+
 def squared_hinge_loss(
     scores: Tensor,
     target: Tensor,
@@ -389,6 +432,56 @@ def exponential_loss(
 
 def _exponential(f: Tensor, t: Tensor) -> Tensor:
     return (-t * f).exp()
+
+
+def binary_sparsemax_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None = None,
+    where: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Sparsemax loss of two classes, or of many labels; `fusedloss.binary_sparsemax_loss`.
+
+    Parameters
+    ----------
+    logits : Tensor of floats
+        The logits z.
+    target : Tensor, broadcastable to `logits`
+        The labels t in [0, 1].
+    weight : Tensor, broadcastable to `logits`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        s(z) - t z, where s(z) is (z + 1)^2 / 4 between -1 and 1, 0 below and z above, of the dtype
+        of `logits`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.binary_sparsemax_loss(torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0]))
+    tensor(0.1250)
+    """
+    return own_loss(
+        binary.binary_sparsemax_loss, _binary_sparsemax, (logits, target), weight, reduction, where
+    )
+
+
+def _binary_sparsemax(z: Tensor, t: Tensor) -> Tensor:
+    positive = z >= 0
+    a = torch.where(positive, z, -z)
+    other = torch.where(positive, 1 - t, t)
+    away = a.masked_fill((other == 0) & a.isinf(), 0)
+    return other * away + (1 - a).relu().square() / 4
 
 
 def sigmoid_focal_loss(

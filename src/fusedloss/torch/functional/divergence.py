@@ -158,6 +158,70 @@ def _expected(log_p: Tensor, ratio: Tensor) -> Tensor:
     return p * ratio.masked_fill(p == 0, 0)
 
 
+def generalized_kl_div(
+    log_prediction: Tensor,
+    target: Tensor,
+    *,
+    log_target: bool = False,
+    weight: Tensor | None = None,
+    where: Tensor | None = None,
+    reduction: Literal["none", "mean", "sum", "batchmean"] = "mean",
+) -> Tensor:
+    """Kullback-Leibler divergence of positive numbers; `fusedloss.generalized_kl_div`.
+
+    Parameters
+    ----------
+    log_prediction : Tensor of floats
+        The logarithms of what is predicted, q.
+    target : Tensor, broadcastable to `log_prediction`
+        The target p, no number of it negative; its logarithms if `log_target`.
+    log_target : bool, default False
+        Whether `target` holds logarithms.
+    weight : Tensor, broadcastable to `log_prediction`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
+    reduction : {"mean", "sum", "batchmean", "none"}, default "mean"
+        "mean" divides by the number of elements, "batchmean" by the length of the first axis.
+
+    Returns
+    -------
+    Tensor
+        p log(p / q) - p + q, of the dtype of `log_prediction`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> log_prediction = torch.tensor([2.0, 3.0]).log()
+    >>> F.generalized_kl_div(log_prediction, torch.tensor([1.0, 3.0]), reduction="sum")
+    tensor(0.3069)
+    """
+    return own_loss(
+        divergence.generalized_kl_div,
+        _generalized_kullback_leibler,
+        (log_prediction, target),
+        weight,
+        reduction,
+        where,
+        log_target=log_target,
+    )
+
+
+def _generalized_kullback_leibler(x: Tensor, t: Tensor, log_target: bool) -> Tensor:
+    """Return p (exp d - 1 - d), d = x - log p; where d is large, exp x in place of p exp d."""
+    p = t.exp() if log_target else t
+    none = p == 0
+    log_p = t if log_target else t.masked_fill(none, 1).log()
+    entropy = p * t.masked_fill(none, 0) if log_target else torch.xlogy(t, t)
+    d = (x - log_p).masked_fill(none, 1)
+    near = d.abs() < 0.5
+    small = d.masked_fill(~near, 0)
+    far = x.exp() - p + entropy - p * x.masked_fill(none, 0)
+    return torch.where(near, p * (small.expm1() - small), far)
+
+
 def total_variation_loss(
     probs: Tensor,
     target: Tensor,

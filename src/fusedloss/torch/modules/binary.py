@@ -139,6 +139,72 @@ class HingeLoss(Module):
 
 
 @with_options
+class PerceptronLoss(Module):
+    """Perceptron loss: `fusedloss.torch.functional.perceptron_loss`.
+
+    Parameters
+    ----------
+    reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import PerceptronLoss
+    >>> PerceptronLoss()(torch.tensor([0.5, -2.0]), torch.tensor([-1.0, -1.0]))
+    tensor(0.2500)
+    """
+
+    function = staticmethod(functional.perceptron_loss)
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
+
+    def forward(
+        self,
+        scores: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the loss."""
+        return self.call(scores, target, weight=weight, where=where)
+
+
+@with_options
+class BinarySparsemaxLoss(Module):
+    """Sparsemax loss of two classes: `fusedloss.torch.functional.binary_sparsemax_loss`.
+
+    Parameters
+    ----------
+    reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import BinarySparsemaxLoss
+    >>> BinarySparsemaxLoss()(torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0]))
+    tensor(0.1250)
+    """
+
+    function = staticmethod(functional.binary_sparsemax_loss)
+
+    _: KW_ONLY
+    reduction: Reduction = "mean"
+
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the loss."""
+        return self.call(logits, target, weight=weight, where=where)
+
+
+@with_options
 class SquaredHingeLoss(Module):
     """Square of the hinge loss: `fusedloss.torch.functional.squared_hinge_loss`.
 

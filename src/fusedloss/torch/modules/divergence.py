@@ -72,6 +72,41 @@ class JSDivLoss(Module):
 
 
 @with_options
+class GeneralizedKLDivLoss(Module):
+    """Divergence of positive numbers: `fusedloss.torch.functional.generalized_kl_div`.
+
+    Parameters
+    ----------
+    log_target, reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import GeneralizedKLDivLoss
+    >>> log_prediction = torch.tensor([2.0, 3.0]).log()
+    >>> GeneralizedKLDivLoss(reduction="sum")(log_prediction, torch.tensor([1.0, 3.0]))
+    tensor(0.3069)
+    """
+
+    function = staticmethod(functional.generalized_kl_div)
+
+    log_target: bool = False
+    _: KW_ONLY
+    reduction: Literal["none", "mean", "sum", "batchmean"] = "mean"
+
+    def forward(
+        self,
+        log_prediction: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the loss."""
+        return self.call(log_prediction, target, weight=weight, where=where)
+
+
+@with_options
 class TotalVariationLoss(Module):
     """Total variation distance: `fusedloss.torch.functional.total_variation_loss`.
 
