@@ -261,6 +261,22 @@ def test_reference_embeddings_are_the_peers(loss: str) -> None:
     assert_same(gradients[1], by_r, EXACT)
 
 
+@pytest.mark.parametrize("loss", ["contrastive_loss", "lifted_structure_loss"])
+def test_statistics_of_many_anchors_have_room(
+    loss: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Far more of them than references; pairs that are kept come behind them in memory."""
+    e, y = rng.standard_normal((50_000, 2)), rng.integers(0, 3, 50_000)
+    given = {"ref_embeddings": e[:4] + 0.1, "ref_labels": y[:4], **EVERY[loss]}
+    results = []
+    for workspace in (0, 1):
+        monkeypatch.setattr(PairCall, "workspace", workspace)
+        results.append(fl.value_and_grad(getattr(fl, loss))(e, y, **given))
+    (value, gradient), (again, without) = results
+    np.testing.assert_allclose(again, value, rtol=1e-12)
+    np.testing.assert_allclose(without, gradient, rtol=1e-10, atol=1e-12 * abs(gradient).max())
+
+
 @pytest.mark.parametrize("of_anchors", [(0, 0, 0, 1, 1, 1), (0,) * 6, (1,) * 6])
 @pytest.mark.parametrize("loss", sorted(set(PEERS) - WITHOUT_REFERENCE))
 def test_references_of_one_class_are_the_peers(loss: str, of_anchors: tuple[int, ...]) -> None:

@@ -181,6 +181,7 @@ static void plan_memory(fl_pairwise_args *args, int64_t panel, int64_t size, int
                         fl_program *program) {
     const int64_t rows = args->plan.padded_rows, columns = args->plan.padded_columns;
     const int64_t features = args->plan.padded_features, groups = args->plan.groups;
+    const int64_t longer = rows > columns ? rows : columns;
     const int has_reference = args->reference.data != NULL;
     args->plan.anchors_at = place(program, rows * features * size);
     args->plan.transposed_anchors_at = place(program, rows * args->features * size);
@@ -199,12 +200,11 @@ static void plan_memory(fl_pairwise_args *args, int64_t panel, int64_t size, int
     args->plan.anchor_gradient_at = place(program, args->plan.gradients ? rows * features * size : 0);
     args->plan.parts_at = place(program, references_wanted ? groups * columns * features * size : 0);
     args->plan.column_sums_at = place(program, references_wanted ? groups * columns * size : 0);
-    args->plan.statistics_at = place(program, (1 + 2 * groups) * columns * size);
+    args->plan.statistics_at = place(program, (longer + 2 * groups * columns) * size);
     args->plan.histograms_at = place(program, 2 * groups * FL_HISTOGRAM * (int64_t)sizeof(double));
     args->plan.slopes_at = place(program, 2 * FL_HISTOGRAM * (int64_t)sizeof(double));
     args->plan.totals_at = place(program, groups * (int64_t)sizeof(fl_pair_totals));
     args->plan.pairs_at = place(program, args->plan.kept * rows * columns * size);
-    const int64_t longer = rows > columns ? rows : columns;
     const int64_t of_block = (args->plan.kept ? panel * longer : args->plan.block * columns) * size;
     const int64_t of_rows = FL_PAIR_BUFFERS * round_up((args->plan.longest + 16) * size, 64);
     program->workspace = (size_t)(round_up(of_block, 64) + of_rows + round_up(panel * features * size, 64));
