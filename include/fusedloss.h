@@ -483,6 +483,8 @@ typedef struct fl_pairwise_args {
         int32_t counted;        /* each kind of losses is divided by a number found first */
         int32_t gathering;      /* the stage at hand gathers statistics: the first, the second */
         double factors[2];      /* of the derivatives of each kind of losses, before the sums are known */
+        double means[2];        /* of the values of each kind of pairs, */
+        double by_means[2];     /* and what each of those pairs adds to the derivatives through them */
         double scale;           /* of the gradients, once they are */
         double constant;        /* what the loss is besides the anchors' losses */
     } plan;

@@ -226,6 +226,12 @@ EMBEDDINGS: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
         {"alpha": 1, "beta": 5, "base": 0.25, "reduction": "sum"},
     ),
     ("CircleLoss", "circle_loss", (Z, Y), {"m": 0.25, "gamma": 4}),
+    (
+        "IntraPairVarianceLoss",
+        "intra_pair_variance_loss",
+        (Z, Y),
+        {"pos_eps": 0.1, "neg_eps": 0.2, "reduction": "sum"},
+    ),
     ("TupletMarginLoss", "tuplet_margin_loss", (Z, Y), {"margin": 4, "scale": 8}),
     ("NPairsLoss", "n_pairs_loss", (Z, Y // 2), {"normalize": False, "reduction": "sum"}),
     ("AngularLoss", "angular_loss", (Z, Y), {"alpha": 30, "reduction": "sum"}),

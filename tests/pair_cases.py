@@ -52,6 +52,10 @@ PEERS: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
         losses.GeneralizedLiftedStructureLoss,
     ),
     "nca_loss": ({"softmax_scale": 3}, losses.NCALoss),
+    "intra_pair_variance_loss": (
+        {"pos_eps": 0.02, "neg_eps": 0.05},
+        losses.IntraPairVarianceLoss,
+    ),
     "tuplet_margin_loss": ({"margin": 6.0, "scale": 20}, losses.TupletMarginLoss),
     "ranked_list_loss": (
         {"margin": 0.4, "Tn": 3.0, "imbalance": 0.4, "Tp": 1.0},
@@ -89,6 +93,7 @@ LISTED = {
     "nca_loss",
     "fast_ap_loss",
     "histogram_loss",
+    "intra_pair_variance_loss",
     "tuplet_margin_loss",
     "n_pairs_loss",
     "angular_loss",
@@ -97,7 +102,12 @@ LISTED = {
 #: Losses of all pairs, to which index tuples say how much an anchor counts.
 WEIGHED = {"nca_loss", "fast_ap_loss"}
 #: Losses that can be of any distance, and those of similarities among them.
-OF_SIMILARITIES = {"ntxent_loss", "supcon_loss", "multi_similarity_loss"}
+OF_SIMILARITIES = {
+    "ntxent_loss",
+    "supcon_loss",
+    "multi_similarity_loss",
+    "intra_pair_variance_loss",
+}
 OF_DISTANCES = {*LP, "nca_loss", "triplet_loss"}
 
 

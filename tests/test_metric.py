@@ -733,6 +733,42 @@ def test_none_adds_up_and_weights_anchors(loss: str) -> None:
     assert_same(mean, function(e, y, reduction="mean", sample_weight=3 * weight, **options), EXACT)
 
 
+@pytest.mark.parametrize("reduction", ["sum", "mean", "mean_nonzero", "none"])
+@WITH_WORKSPACES
+def test_mean_similarities_are_of_anchors_that_count(reduction: str) -> None:
+    """Once each, whatever their weight; those of weight 0 may hold anything."""
+    e, y = batch("random")
+    r, z = batch("large")
+    references = {"ref_embeddings": r[:, : e.shape[1]].copy(), "ref_labels": z % 5}
+    weight = np.arange(len(e)) % 4 / 2
+    cotangent = np.arange(len(e)) % 3 - 1.0
+    kept = weight != 0
+    x = e.copy()
+    x[~kept] = np.nan
+    at_references = fl.intra_pair_variance_loss.__fusedloss__.parameters.index("ref_embeddings")  # type: ignore[attr-defined]
+    function = fl.value_and_grad(fl.intra_pair_variance_loss, (0, at_references))
+    given = {"reduction": reduction, **references, **EVERY["intra_pair_variance_loss"]}
+    more: list[dict[str, Any]] = [{}, {}]
+    if reduction == "none":
+        more = [{"grad_output": cotangent}, {"grad_output": cotangent[kept]}]
+    value, gradients = function(x, y, sample_weight=weight, **given, **more[0])
+    expected, by_each = function(e[kept], y[kept], sample_weight=weight[kept], **given, **more[1])
+    assert_same(value[kept] if reduction == "none" else value, expected, EXACT)
+    assert_same(gradients[0][kept], by_each[0], EXACT)
+    assert not gradients[0][~kept].any()
+    assert_same(gradients[1], by_each[1], EXACT)
+    if reduction == "sum":  # the means are part of the derivative
+        at, step = references["ref_embeddings"], 1e-6
+        direction = np.random.default_rng(0).standard_normal(at.shape)
+        given |= {"sample_weight": weight[kept]}
+        high, low = (
+            function(e[kept], y[kept], **given | {"ref_embeddings": at + h * direction})[0]
+            for h in (step, -step)
+        )
+        # An error of the step's square, and a rounding over the step.
+        np.testing.assert_allclose((high - low) / (2 * step), (direction * by_each[1]).sum(), 1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("loss", EVERY)
 def test_16_bits_are_computed_in_float32(loss: str, dtype: Any) -> None:

@@ -102,6 +102,25 @@ static fl_status combine_first(void *arguments, const fl_partial *partials, int6
     return FL_OK;
 }
 
+static fl_status combine_means(void *arguments, const fl_partial *partials, int64_t tasks) {
+    fl_pairwise_args *args = arguments;
+    const fl_pair_totals totals = totals_of_all(args);
+    for (int kind = 0; kind < 2; kind++) {
+        args->plan.by_means[kind] = inverse_or_0(totals.losses[kind]);
+        args->plan.means[kind] = totals.loss[kind] * args->plan.by_means[kind];
+    }
+    return combine_first(arguments, partials, tasks);
+}
+
+static fl_status combine_by_means(void *arguments, const fl_partial *partials, int64_t tasks) {
+    fl_pairwise_args *args = arguments;
+    const fl_pair_totals totals = totals_of_all(args);
+    const fl_status status = combine_statistics(arguments, partials, tasks);
+    for (int kind = 0; kind < 2; kind++)
+        args->plan.by_means[kind] *= args->plan.factors[kind] * totals.slopes[kind];
+    return status;
+}
+
 /* sum_b N_b P_b of the shares of negatives at a node and of positives up to it, and its derivatives. */
 static fl_status combine_histograms(void *arguments, const fl_partial *partials, int64_t tasks) {
     fl_pairwise_args *args = arguments;
@@ -232,7 +251,8 @@ fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program) {
     args->plan.longest =
         round_up(args->longest > args->columns ? args->longest : args->columns, kernels->panel);
     args->plan.gradients = args->gradient.data || args->reference_gradient.data;
-    args->plan.counted = statistics == LOSS_COUNTS && args->reduction == FL_MEAN;
+    const int has_two_means = statistics == LOSS_COUNTS || statistics == PAIR_MEANS;
+    args->plan.counted = has_two_means && args->reduction == FL_MEAN;
     args->plan.factors[0] = args->plan.factors[1] = 1;
     args->plan.gathering = args->plan.counted || statistics > LOSS_COUNTS;
     plan_groups(args, kernels->panel, fl_size_of(real));
@@ -243,8 +263,11 @@ fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program) {
     add_stage(program, kernels->pairwise_pack, sides, combine_nothing);
     if (args->plan.gathering)
         add_stage(program, kernels->pairwise_walk, groups,
-                  statistics == HISTOGRAMS ? combine_first : combine_statistics);
+                  statistics == HISTOGRAMS   ? combine_first
+                  : statistics == PAIR_MEANS ? combine_means
+                                             : combine_statistics);
     if (statistics == HISTOGRAMS) add_stage(program, kernels->pairwise_walk, groups, combine_histograms);
+    if (statistics == PAIR_MEANS) add_stage(program, kernels->pairwise_walk, groups, combine_by_means);
     if (statistics == COLUMN_SUMS && groups)
         add_stage(program, kernels->pairwise_columns, of_references, combine_nothing);
     add_stage(program, kernels->pairwise_walk, groups, combine_walk);

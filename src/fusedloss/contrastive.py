@@ -537,6 +537,115 @@ def tuplet_margin_loss(
     return _core.pairwise, (call,)
 
 
+@loss("embeddings", "ref_embeddings")
+def intra_pair_variance_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike | None,
+    *,
+    pos_eps: float = 0.01,
+    neg_eps: float = 0.01,
+    distance: Distance = "cosine",
+    p: float = 2.0,
+    power: float = 1.0,
+    normalize: bool = True,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
+    sample_weight: ArrayLike | None = None,
+    reduction: PairReduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Intra-pair variance loss: no pair much less alike, or more, than the mean of its kind.
+
+    .. math:: \ell_{ap} = \max(0,\; (1 - \epsilon_+)\, \bar s_+ - s_{ap})^2, \qquad
+              \ell_{an} = \max(0,\; s_{an} - (1 + \epsilon_-)\, \bar s_-)^2
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,), or None with indices_tuple
+        Pairs of the same label are positive, the others negative; :math:`\bar s_+` and
+        :math:`\bar s_-` are the mean similarities of all positive and of all negative pairs.
+    pos_eps, neg_eps : float, default 0.01
+        The shares :math:`\epsilon_+` and :math:`\epsilon_-` of the means that cost nothing.
+    distance : {"cosine", "euclidean", "squared_euclidean", "lp"}, default "cosine"
+        The similarity :math:`s`: the dot product, or a distance as in `triplet_loss`, of which
+        positive pairs are kept from :math:`(1 + \epsilon_+)` of their mean on, negative ones up to
+        :math:`(1 - \epsilon_-)` of theirs.
+    p, power : float
+        Of the distance "lp", as in `triplet_loss`.
+    normalize : bool, default True
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first: dot products
+        are cosines then.
+    ref_embeddings : array, shape (M, D), optional
+        What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
+    ref_labels : array of integers, shape (M,), optional
+        Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        The pairs that count, as miners return them: (anchors, positives, anchors, negatives), or
+        (anchors, positives, negatives) of triplets; if absent, all of them.
+    sample_weight : array of floats, shape (N,), optional
+        What each anchor's losses, and its part of the divisor of a mean, are multiplied by. It does
+        not weigh similarities in :math:`\bar s`. An embedding of weight 0 is ignored as an anchor,
+        whatever it holds.
+    reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
+        Positive and negative pairs have a mean each, and the loss is the sum of the two: "mean"
+        divides by the number of pairs, "mean_nonzero" by that of losses above 0; "none" gives each
+        anchor's sum.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the embeddings' dtype. 0 where
+        there is nothing to take a mean of.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
+
+    Notes
+    -----
+    Equivalent to ``IntraPairVarianceLoss(pos_eps, neg_eps)`` of pytorch-metric-learning, whose loss
+    of at most one positive and one negative pair is 0. The means are part of the derivative.
+    Similarities are held in 64 MiB at most.
+
+    References
+    ----------
+    B. Yu, D. Tao, "Deep Metric Learning with Tuplet Margin Loss", ICCV 2019.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.intra_pair_variance_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
+    0.0784
+    """
+    kind = pairs.similarity(distance, p, power)
+    sign = -1 if kind.opposite else 1  # the shares are beyond the means of distances, too
+    call = pairs.batch(
+        "intra_pair_variance_loss",
+        embeddings,
+        labels,
+        ref_embeddings,
+        ref_labels,
+        sample_weight,
+        (sign * _check.finite("pos_eps", pos_eps), sign * _check.finite("neg_eps", neg_eps)),
+        distance=kind,
+        normalize=normalize,
+        reduction=reduction,
+        num_threads=num_threads,
+        indices_tuple=indices_tuple,
+    )
+    return _core.pairwise, (call,)
+
+
 # ---- Two towers: row i of one belongs to row i of the other -------------------------------------
 
 

@@ -39,6 +39,7 @@ typedef enum fl_pair_statistics {
     ROW_STATISTICS, /* a value of each anchor, which is also a reference */
     COLUMN_SUMS,    /* the log-sum-exp of the similarities of each reference */
     HISTOGRAMS,     /* ROW_STATISTICS, and with them histograms of positive and of negative pairs */
+    PAIR_MEANS,     /* LOSS_COUNTS, and the mean value of each kind of pairs with the derivatives by it */
 } fl_pair_statistics;
 
 /* The most bins of a histogram, and what one takes. */

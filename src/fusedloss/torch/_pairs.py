@@ -138,14 +138,18 @@ class PairLoss(NamedTuple):
         )
         if where is not None:
             pairs = pairs._replace(positive=pairs.positive * where, negative=pairs.negative * where)
+        weight = given.get("sample_weight")
         if pairs.values.numel():
             formula = FORMULAS[call.loss]
             if call.loss == "lifted_structure_loss" and call.reference is not None:
                 formula = _lifted_of_references
+            if call.loss == "intra_pair_variance_loss":
+                counted = torch.ones_like(pairs.values[:, 0])
+                parameters.append(counted if weight is None else (weight != 0).to(counted))
             kinds = formula(pairs, *parameters)
         else:
             kinds = [_of_anchors(0 * given[first].sum(1))]
-        weight = given.get("sample_weight", torch.ones((), dtype=wide, device=tensors[0].device))
+        weight = torch.ones((), dtype=wide, device=tensors[0].device) if weight is None else weight
         if call.loss_weight is not None:
             share = torch.from_numpy(call.loss_weight).to(weight)
             kinds = [Terms(share * x, n, (share > 0) * nonzero) for x, n, nonzero in kinds]
@@ -393,6 +397,19 @@ def _each_positive(pairs: Pairs, scale: Any, shifted: Tensor) -> list[Terms]:
 
 def _ntxent(pairs: Pairs, scale: Any) -> list[Terms]:
     return _each_positive(pairs, scale, pairs.values)
+
+
+def _intra_pair_variance(pairs: Pairs, pos_eps: Any, neg_eps: Any, counted: Tensor) -> list[Terms]:
+    """Around the means of the pairs of anchors that count."""
+
+    def losses(times: Tensor, sign: int, eps: Any) -> Terms:
+        of_mean = times * counted[:, None]
+        total = (pairs.values.where(of_mean > 0, 0) * of_mean).sum()
+        mean = total / of_mean.sum().clamp_min(1)
+        excess = (sign * (pairs.values - (1 + sign * eps) * mean)).relu()
+        return _of_pairs(excess.square(), times)
+
+    return [losses(pairs.positive, -1, pos_eps), losses(pairs.negative, 1, neg_eps)]
 
 
 def _tuplet_margin(pairs: Pairs, margin: float, scale: Any) -> list[Terms]:
@@ -689,6 +706,7 @@ FORMULAS: dict[str, Callable[..., list[Terms]]] = {
     "generalized_lifted_structure_loss": _generalized_lifted,
     "histogram_loss": _histogram,
     "info_nce_loss": _mean_positive,
+    "intra_pair_variance_loss": _intra_pair_variance,
     "lifted_structure_loss": _lifted,
     "margin_listed": _margin_listed,
     "margin_loss": _margin,

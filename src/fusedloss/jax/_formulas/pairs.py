@@ -65,6 +65,8 @@ def formula(given: Any, call: PairCall) -> Any:
     own = FORMULAS[call.loss]
     if call.loss == "lifted_structure_loss" and reference is not None:
         own = _lifted_of_references
+    if call.loss == "intra_pair_variance_loss":
+        parameters.append(jnp.ones(len(e)) if v is None else v != 0)
     kinds = own(pairs, *parameters)
     w = jnp.ones((), e.dtype) if v is None else v.astype(e.dtype)
     if call.loss_weight is not None:
@@ -197,6 +199,17 @@ def _each_positive(pairs: Pairs, scale: Any, shifted: Any) -> list[Terms]:
 
 def _ntxent(pairs: Pairs, scale: Any) -> list[Terms]:
     return _each_positive(pairs, scale, pairs.values)
+
+
+def _intra_pair_variance(pairs: Pairs, pos_eps: Any, neg_eps: Any, counted: Any) -> list[Terms]:
+    def losses(times: Any, sign: int, eps: Any) -> Terms:
+        of_mean = times * counted[:, None]
+        total = (jnp.where(of_mean > 0, pairs.values, 0) * of_mean).sum()
+        mean = total / jnp.maximum(of_mean.sum(), 1)
+        excess = relu(sign * (pairs.values - (1 + sign * eps) * mean))
+        return _of_pairs(excess * excess, times)
+
+    return [losses(pairs.positive, -1, pos_eps), losses(pairs.negative, 1, neg_eps)]
 
 
 def _tuplet_margin(pairs: Pairs, margin: float, scale: Any) -> list[Terms]:
@@ -422,6 +435,7 @@ FORMULAS: dict[str, Callable[..., list[Terms]]] = {
     "generalized_lifted_structure_loss": _generalized_lifted,
     "histogram_loss": _histogram,
     "info_nce_loss": _mean_positive,
+    "intra_pair_variance_loss": _intra_pair_variance,
     "lifted_structure_loss": _lifted,
     "margin_listed": _margin_listed,
     "margin_loss": _margin,

@@ -282,6 +282,62 @@ def tuplet_margin_loss(
     )
 
 
+def intra_pair_variance_loss(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    *,
+    pos_eps: float = 0.01,
+    neg_eps: float = 0.01,
+    distance: Distance = "cosine",
+    p: float = 2.0,
+    power: float = 1.0,
+    normalize: bool = True,
+    ref_embeddings: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    indices_tuple: Indices = None,
+    sample_weight: Tensor | None = None,
+    reduction: PairReduction = "mean",
+) -> Tensor:
+    """Intra-pair variance loss: `fusedloss.intra_pair_variance_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, pos_eps, neg_eps, distance, p, power, normalize, ref_embeddings,
+    ref_labels, indices_tuple, sample_weight, reduction
+        As in `fusedloss.intra_pair_variance_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings` and `ref_embeddings`.
+
+    See Also
+    --------
+    fusedloss.intra_pair_variance_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> F.intra_pair_variance_loss(e, y)
+    tensor(0.0784)
+    """
+    return pair_loss(
+        contrastive.intra_pair_variance_loss,
+        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
+        {"labels": labels, "ref_labels": ref_labels, "sample_weight": sample_weight},
+        indices_tuple=indices_tuple,
+        reduction=reduction,
+        pos_eps=pos_eps,
+        neg_eps=neg_eps,
+        distance=distance,
+        p=p,
+        power=power,
+        normalize=normalize,
+    )
+
+
 def info_nce_loss(
     query: Tensor,
     key: Tensor,

@@ -147,6 +147,32 @@ class TupletMarginLoss(Labelled):
 
 
 @with_options
+class IntraPairVarianceLoss(OfDistances):
+    """Intra-pair variance loss: `fusedloss.torch.functional.intra_pair_variance_loss`.
+
+    Parameters
+    ----------
+    pos_eps, neg_eps, distance, p, power, normalize, reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import IntraPairVarianceLoss
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> IntraPairVarianceLoss()(e, y)
+    tensor(0.0784)
+    """
+
+    function = staticmethod(functional.intra_pair_variance_loss)
+
+    pos_eps: float = 0.01
+    neg_eps: float = 0.01
+    _: KW_ONLY
+    distance: Distance = "cosine"
+
+
+@with_options
 class InfoNCELoss(Module):
     """Cross-entropy of each query's key: `fusedloss.torch.functional.info_nce_loss`.
 
