@@ -597,18 +597,18 @@ def info_nce(a: Any, b: Any, temperature: Any) -> Any:
 
 def clip(a: Any, b: Any, scale: Any) -> Any:
     z = logits(a, b, scale)
-    return (cross_entropies(z) + cross_entropies(z.T)) / 2
+    return (cross_entropies(z) + cross_entropies(z[:, : len(z)].T)) / 2
 
 
 def siglip(a: Any, b: Any, scale: Any, bias: Any) -> Any:
-    sign = 2 * torch.eye(len(a)) - 1
+    sign = 2 * torch.eye(len(a), len(b)) - 1
     return -torch.nn.functional.logsigmoid(sign * (logits(a, b, scale) + bias)).sum(1)
 
 
-TOWERS: dict[str, tuple[Callable[..., Any], dict[str, float], int]] = {
-    "info_nce_loss": (info_nce, {"temperature": 0.3}, 25),
-    "clip_loss": (clip, {"logit_scale": 12.0}, 0),
-    "siglip_loss": (siglip, {"logit_scale": 9.0, "logit_bias": -2.5}, 0),
+TOWERS: dict[str, tuple[Callable[..., Any], dict[str, float]]] = {
+    "info_nce_loss": (info_nce, {"temperature": 0.3}),
+    "clip_loss": (clip, {"logit_scale": 12.0}),
+    "siglip_loss": (siglip, {"logit_scale": 9.0, "logit_bias": -2.5}),
 }
 
 
@@ -625,13 +625,23 @@ def of_weights(cotangent: Any, weight: Any, reduction: str) -> dict[str, Any]:
 @pytest.mark.parametrize("rows", [1, 2, 33, 300])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("more", [0, 25])
 @pytest.mark.parametrize("loss", TOWERS)
 @WITH_WORKSPACES
 def test_towers_are_torchs(
-    loss: str, weighted: bool, reduction: str, rows: int, isa: str, rng: np.random.Generator
+    loss: str,
+    more: int,
+    weighted: bool,
+    reduction: str,
+    rows: int,
+    isa: str,
+    rng: np.random.Generator,
 ) -> None:
-    """Weights and cotangents of a row go with its loss, wherever in its column it comes from."""
-    formula, options, more = TOWERS[loss]
+    """Weights and cotangents of a row go with its loss, wherever in its column it comes from.
+
+    `more` rows of the second tower belong to none of the first.
+    """
+    formula, options = TOWERS[loss]
     a, b = rng.standard_normal((rows, 21)), rng.standard_normal((rows + more, 21))
     weight = rng.integers(0, 4, rows) / 2 if weighted else None
     if weight is not None:
@@ -657,6 +667,13 @@ def test_towers_are_torchs(
         assert_same(value, expected.detach().numpy(), tolerance)
         for own, theirs in zip(ours, gradients, strict=True):
             assert_same(own, theirs.numpy(), tolerance)
+
+
+@pytest.mark.parametrize("loss", TOWERS)
+def test_rows_of_the_first_tower_without_their_own_are_an_error(loss: str) -> None:
+    second = {"info_nce_loss": "key"}.get(loss, "text_features")
+    with pytest.raises(ValueError, match=f"{second} has 3 rows: expected at least 4"):
+        getattr(fl, loss)(np.ones((4, 2)), np.ones((3, 2)))
 
 
 # ---- What holds for all of them ---------------------------------------------------------------

@@ -341,10 +341,12 @@ def test_formulas_with_references_are_the_kernels(loss: str) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 2, 30])
+@pytest.mark.parametrize("more", [0, 7])
 @pytest.mark.parametrize("loss", TOWERS)
-def test_formulas_of_towers_are_the_kernels(loss: str, rows: int) -> None:
+def test_formulas_of_towers_are_the_kernels(loss: str, more: int, rows: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(2, rows, 12, generator=generator, dtype=torch.float64)
+    a, b = torch.randn(2, rows + more, 12, generator=generator, dtype=torch.float64)
+    a = a[:rows]
     scalars = [torch.tensor(x, dtype=torch.float64) for x in TOWERS[loss].values()]
     call = lambda a, b, *s: getattr(F, loss)(  # noqa: E731
         a, b, **dict(zip(TOWERS[loss], s, strict=True))

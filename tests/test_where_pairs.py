@@ -30,8 +30,8 @@ ROWS, FEATURES = 41, 19
 #: Losses with their scalars, and how many more columns than rows there are.
 LOSSES: dict[str, tuple[dict[str, float], int]] = {
     "info_nce_loss": ({"temperature": 0.3}, 25),
-    "clip_loss": ({"logit_scale": 12.0}, 0),
-    "siglip_loss": ({"logit_scale": 9.0, "logit_bias": -2.5}, 0),
+    "clip_loss": ({"logit_scale": 12.0}, 9),
+    "siglip_loss": ({"logit_scale": 9.0, "logit_bias": -2.5}, 9),
 }
 
 MODULES = {"info_nce_loss": InfoNCELoss, "clip_loss": CLIPLoss, "siglip_loss": SigLIPLoss}
@@ -72,7 +72,9 @@ def of_loss(where: Array, name: str) -> tuple[Array, Array]:
     own = np.diagonal(where).copy()
     if name == "siglip_loss":
         return where, where.any(1)
-    columns = own if name == "clip_loss" else np.zeros(where.shape[1], bool)
+    columns = np.zeros(where.shape[1], bool)
+    if name == "clip_loss":
+        columns[: len(own)] = own
     return where & (own[:, None] | columns), own
 
 
@@ -100,13 +102,14 @@ def formula(name: str, a: Tensor, b: Tensor, where: Array, *scalars: Tensor) -> 
     has_loss = torch.from_numpy(of_loss(where, name)[1])
     if name == "siglip_loss":
         z = scalars[0] * z + scalars[1]
-        sign = 2 * torch.eye(len(a), dtype=z.dtype) - 1
+        sign = 2 * torch.eye(len(a), len(b), dtype=z.dtype) - 1
         return torch.where(kept, -torch.nn.functional.logsigmoid(sign * z), 0).sum(1)
     z = z / scalars[0] if name == "info_nce_loss" else z * scalars[0]
     z = torch.where(kept | torch.eye(*z.shape, dtype=torch.bool), z, -torch.inf)
     each = torch.nn.functional.cross_entropy(z, own, reduction="none")
     if name == "clip_loss":
-        each = (each + torch.nn.functional.cross_entropy(z.T, own, reduction="none")) / 2
+        z = z[:, : len(z)].T
+        each = (each + torch.nn.functional.cross_entropy(z, own, reduction="none")) / 2
     return torch.where(has_loss, each, 0)
 
 

@@ -729,7 +729,6 @@ def info_nce_loss(
         sample_weight,
         (factor,),
         learnable={"temperature": pairs.Learnable(temperature, 0, -factor * factor)},
-        square=False,
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -759,8 +758,9 @@ def clip_loss(
     ----------
     image_features : array of floats, shape (N, D)
         One tower: float16, bfloat16, float32 or float64.
-    text_features : array of floats, shape (N, D)
-        The other tower, of the same dtype.
+    text_features : array of floats, shape (M, D)
+        The other tower, of the same dtype: the first N texts belong to the images, others are
+        negatives only.
     logit_scale : float, default 1 / 0.07
         The scale :math:`\lambda` itself, not its logarithm; positive.
     normalize : bool, default True
@@ -769,7 +769,7 @@ def clip_loss(
     sample_weight : array of floats, shape (N,), optional
         What the loss of each row of `image_features`, and its part of the divisor of a mean, are
         multiplied by. A row of weight 0 is still a negative of the other rows' texts.
-    where : array of bools, shape (N, N), optional
+    where : array of bools, shape (N, M), optional
         The pairs, images by texts, that take part: where it is False neither is a negative of the
         other. A row whose own pair is masked has no loss and no part in the mean, but stays a
         negative of other rows. An embedding that is left in no loss may hold anything, NaN too.
@@ -795,12 +795,13 @@ def clip_loss(
     Notes
     -----
     Differentiable in both towers and the scale. Similarities are held for a few rows at a
-    time. With ``a`` and ``b`` the normalized rows, equivalent to
+    time. Texts of no image have no loss of their own; for images of no text, swap the towers. With
+    ``a`` and ``b`` the normalized rows, equivalent to
 
     ::
 
         z, i = logit_scale * a @ b.T, torch.arange(N)
-        (cross_entropy(z, i) + cross_entropy(z.T, i)) / 2
+        (cross_entropy(z, i) + cross_entropy(z[:, :N].T, i)) / 2
 
     References
     ----------
@@ -819,7 +820,6 @@ def clip_loss(
         sample_weight,
         (pairs.scale("logit_scale", logit_scale, image_features),),
         learnable={"logit_scale": pairs.Learnable(logit_scale, 0, 1.0)},
-        square=True,
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
@@ -850,8 +850,9 @@ def siglip_loss(
     ----------
     image_features : array of floats, shape (N, D)
         One tower: float16, bfloat16, float32 or float64.
-    text_features : array of floats, shape (N, D)
-        The other tower, of the same dtype.
+    text_features : array of floats, shape (M, D)
+        The other tower, of the same dtype: the first N texts belong to the images, others are
+        negatives only.
     logit_scale : float, default 10
         The scale :math:`\lambda` itself, not its logarithm.
     logit_bias : float, default -10
@@ -862,7 +863,7 @@ def siglip_loss(
     sample_weight : array of floats, shape (N,), optional
         What the loss of each row of `image_features`, and its part of the divisor of a mean, are
         multiplied by. A row of weight 0 is ignored, whatever it holds.
-    where : array of bools, shape (N, N), optional
+    where : array of bools, shape (N, M), optional
         The pairs, images by texts, that take part: others have no loss. A row of which no pair does
         has no part in the mean. An embedding that is in no such pair may hold anything, NaN too.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -892,7 +893,7 @@ def siglip_loss(
     ::
 
         z = logit_scale * a @ b.T + logit_bias
-        -logsigmoid(z * (2 * torch.eye(N) - 1)).sum() / N
+        -logsigmoid(z * (2 * torch.eye(N, M) - 1)).sum() / N
 
     References
     ----------
@@ -914,7 +915,6 @@ def siglip_loss(
             "logit_scale": pairs.Learnable(logit_scale, 0, 1.0),
             "logit_bias": pairs.Learnable(logit_bias, 1, 1.0),
         },
-        square=True,
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,

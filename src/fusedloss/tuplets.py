@@ -87,7 +87,6 @@ def n_pairs_loss(
         None,
         (1.0,),
         learnable={},
-        square=True,
         normalize=normalize,
         reduction="sum" if choice == "sum" else "mean",
         num_threads=num_threads,

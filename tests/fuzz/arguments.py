@@ -377,11 +377,13 @@ def towers(draw: Draw) -> dict[str, Any]:
     """Two batches of embeddings whose rows belong together."""
     n, d = draw.size(24), draw.size(20, 2)
     names = [k for k, p in draw.parameters.items() if p.default is p.empty]
-    result: dict[str, Any] = {k: draw.place(draw.floats((n, d), 1.0)) for k in names}
+    more = draw.size(9) if draw.likely(0.5) else 0  # rows that belong to none
+    sizes = dict(zip(names, (n, n + more), strict=True))
+    result: dict[str, Any] = {k: draw.place(draw.floats((m, d), 1.0)) for k, m in sizes.items()}
     if draw.option("sample_weight"):
         result["sample_weight"] = draw.weights((n,))
     if draw.option("where"):
-        result["where"] = draw.place(draw.rng.random((n, n)) < 0.8)
+        result["where"] = draw.place(draw.rng.random((n, n + more)) < 0.8)
     return result
 
 

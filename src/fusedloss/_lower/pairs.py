@@ -346,20 +346,20 @@ def towers(
     parameters: tuple[float, ...],
     *,
     learnable: dict[str, Learnable],
-    square: bool,
     normalize: Any,
     reduction: Any,
     num_threads: Any,
     where: Any = None,
     any_counts: bool = False,
 ) -> PairCall:
-    """Return the call of a loss of two towers, named in `given`; `square`: as many rows in both."""
+    """Return the call of a loss of two towers, named in `given`; the second may have more rows."""
     (first, first_given), (second, second_given) = given.items()
     a = embeddings_of(first, first_given)
     b = _reference(second, second_given, first, a)
-    if b.shape[0] < a.shape[0] or (square and b.shape[0] != a.shape[0]):
-        least = "" if square else "at least "
-        raise ValueError(f"{second} has {b.shape[0]} rows: expected {least}{a.shape[0]}")
+    if b.shape[0] < a.shape[0]:
+        raise ValueError(
+            f"{second} has {b.shape[0]} rows: expected at least {a.shape[0]}, as many as {first}"
+        )
     weight = (
         None if sample_weight is None else _check.weight_of_samples(sample_weight, a, a.shape[:1])
     )

@@ -293,7 +293,9 @@ def _without_masked(
     """Return both towers with zeros for what a mask leaves in no loss."""
     if not call.any_counts:
         has_loss = where.diagonal()
-        of_column = has_loss if call.loss == "clip_loss" else torch.zeros_like(where[0])
+        of_column = torch.zeros_like(where[0])
+        if call.loss == "clip_loss":
+            of_column = pad(has_loss, (0, len(b) - len(a)))
         where = where & (has_loss[:, None] | of_column)
     return {
         first: a.masked_fill(~where.any(1)[:, None], 0),
@@ -440,6 +442,7 @@ def _clip(pairs: Pairs, scale: Any) -> list[Terms]:
     s, _, negative, _ = pairs
     own = s.diagonal()
     rows = log_sum_exp(scale * (s - own[:, None]), negative, -torch.inf)
+    s, negative = s[:, : len(s)], negative[:, : len(s)]  # other references have no anchor
     columns = log_sum_exp(scale * (s - own).T, negative.T, -torch.inf)
     return [_of_anchors((softplus(rows) + softplus(columns)) / 2)]
 

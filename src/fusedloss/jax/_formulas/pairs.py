@@ -83,7 +83,9 @@ def _without_masked(where: Any, a: Any, b: Any, call: PairCall) -> tuple[Any, An
     """Return both towers with zeros for what a mask leaves in no loss."""
     if not call.any_counts:
         has_loss = jnp.diagonal(where)
-        of_column = has_loss if call.loss == "clip_loss" else jnp.zeros(len(b), bool)
+        of_column = jnp.zeros(len(b), bool)
+        if call.loss == "clip_loss":
+            of_column = of_column.at[: len(a)].set(has_loss)
         where = where & (has_loss[:, None] | of_column)
     return (
         jnp.where(where.any(1)[:, None], a, 0),
@@ -234,6 +236,7 @@ def _clip(pairs: Pairs, scale: Any) -> list[Terms]:
     s, _, negative, _ = pairs
     own = jnp.diagonal(s)
     rows = log_sum_exp(scale * (s - own[:, None]), negative, -jnp.inf)
+    s, negative = s[:, : len(s)], negative[:, : len(s)]  # other references have no anchor
     columns = log_sum_exp(scale * (s - own).T, negative.T, -jnp.inf)
     return [_of_anchors((softplus(rows) + softplus(columns)) / 2)]
 
