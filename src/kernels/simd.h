@@ -212,6 +212,25 @@ ALWAYS_INLINE vec square_root(vec a) {
 #endif
 }
 
+/* The lanes whose bytes, from p on, are not 0. */
+ALWAYS_INLINE ivec lanes_where(const uint8_t *p) {
+    UNUSED int64_t bytes[2] = {0};
+    memcpy(bytes, p, LANES);
+#if defined(__AVX512F__) && defined(FL_DOUBLE)
+    return (ivec)_mm512_cvtepu8_epi64(_mm_set_epi64x(0, bytes[0])) != 0;
+#elif defined(__AVX512F__)
+    return (ivec)_mm512_cvtepu8_epi32(_mm_set_epi64x(bytes[1], bytes[0])) != 0;
+#elif defined(__AVX2__) && defined(FL_DOUBLE)
+    return (ivec)_mm256_cvtepu8_epi64(_mm_set_epi64x(0, bytes[0])) != 0;
+#elif defined(__AVX2__)
+    return (ivec)_mm256_cvtepu8_epi32(_mm_set_epi64x(0, bytes[0])) != 0;
+#else
+    ivec lanes;
+    for (int i = 0; i < LANES; i++) lanes[i] = -(ireal)(p[i] != 0);
+    return lanes;
+#endif
+}
+
 /* The larger by lane; b where either is NaN. */
 ALWAYS_INLINE vec max_or_second(vec a, vec b) {
 #if defined(__AVX512F__) && defined(FL_DOUBLE)
