@@ -216,7 +216,8 @@ def samples(function: Callable[..., Any], record: Loss, dtype: Any) -> Iterator[
     matrix = np.ones((2, 2), dtype)
     centers = np.ones((30, 2), dtype)  # several of each class
     boxes = np.array([[0, 0, 1, 1]], dtype)
-    of_dtype: list[Any] = [matrix, vector, [matrix], centers, boxes]
+    lists = [[matrix], [matrix, matrix]]
+    of_dtype: list[Any] = [matrix, vector, *lists, centers, boxes]
     others = [*of_dtype, np.zeros(2, np.int64), np.ones(1, np.int64), 1.0]
     required = [
         name

@@ -35,6 +35,8 @@ _CANDIDATES: dict[str, list[Any]] = {
     "embeddings": [_EMBEDDINGS],
     "weight": _CENTERS,
     "linear_weight": _CENTERS[:1],
+    "head_weight": [_CENTERS[0][:2]],
+    "tail_weights": [[_CENTERS[0][1:].copy(), _CENTERS[1][:2, :2].copy()]],
     "student": [_EMBEDDINGS],
     "student_weight": _CENTERS[:1],
     "teacher": [_EMBEDDINGS[::-1].copy()],
@@ -69,6 +71,7 @@ _OPTIONAL: dict[str, Any] = {
     "class_weight": _WEIGHTS,
     "pos_weight": _WEIGHTS,
     "linear_bias": _WEIGHTS,
+    "bias": _WEIGHTS[:2],
     "where": np.ones((ROWS, CLASSES), bool),
 }
 _REFERENCES = {"ref_embeddings": _EMBEDDINGS[::-1].copy(), "ref_labels": _INDICES[::-1].copy()}

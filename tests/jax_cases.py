@@ -123,6 +123,12 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
         normal(C, D),
         np.array([[0, 2], [1, -1]] * N, np.int32)[:N],
     ): "linear_binary_cross_entropy",
+    lambda: (
+        normal(N, D),
+        normal(3, D),
+        [normal(2, D), normal(1, 2), normal(1, D), normal(C - 2, 1)],
+        labels(N),
+    ): "adaptive_log_softmax_loss",
     lambda: (normal(N, C), np.array([[0, 2, -1, 0, 0]] * N, np.int32)): "multilabel_margin_loss",
     lambda: (
         log_softmax(normal(7, 3, C)),

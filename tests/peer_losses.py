@@ -77,9 +77,6 @@ ABSENT = {
     "pytorch_metric_learning.losses.ThresholdConsistentMarginLoss": "",
     "pytorch_metric_learning.losses.VICRegLoss": "",
     "sklearn._loss.loss.HalfTweedieLossIdentity": "`Loss(tweedie_loss, power=p)` has a log link",
-    "torch.nn.AdaptiveLogSoftmaxWithLoss": (
-        "`fusedloss.torch.LinearCrossEntropyLoss`, which needs no clusters to hold no logits"
-    ),
 }
 
 

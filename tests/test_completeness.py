@@ -24,6 +24,7 @@ WITHOUT_MODULE = {
 
 #: Modules whose names torch chose.
 TORCH_NAMES = {
+    "adaptive_log_softmax_loss": "AdaptiveLogSoftmaxWithLoss",
     "binary_cross_entropy": "BCELoss",
     "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
 }
@@ -38,6 +39,7 @@ NOT_IN_FUNCTION = {
 #: statistics of a head and the bias of a layer, and signatures of torch have no weight.
 #: `ref_embeddings` is called `ref_emb` in modules, as in pytorch-metric-learning.
 NOT_IN_MODULE = {
+    "adaptive_log_softmax_loss": {"bias", "outputs", "reduction"},  # it returns what torch's does
     "adaface_loss": {"norm_mean", "norm_std"},
     "curricularface_loss": {"t"},
     "linear_cross_entropy": {"linear_bias"},

@@ -74,6 +74,9 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
         TEACHER, z, P, P, divergence="js", **r
     ),
     "linear, labels": lambda z, **r: F.linear_binary_cross_entropy(z, TEACHER, SETS, **r),
+    "adaptive": lambda z, **r: F.adaptive_log_softmax_loss(
+        z, TEACHER[:2], (P[:2], TEACHER[:2, :2]), Y, bias=V[:2], **r
+    ),
     "squared error": lambda z, **r: F.mse_loss(z, TEACHER, weight=P, **r),
     "Huber": lambda z, **r: F.huber_loss(z, TEACHER, delta=0.5, weight=P, **r),
     "Poisson": lambda z, **r: F.poisson_nll_loss(z, P, full=True, **r),

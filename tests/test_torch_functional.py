@@ -563,6 +563,7 @@ OWN: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
         {"divergence": "reverse", "target": IGNORED, "alpha": 0.25, "workspace": 1},
     ),
     ("linear_binary_cross_entropy", (P, INDICES), {}),
+    ("adaptive_log_softmax_loss", (Z[:2], (P[:2], P[:2, :2]), Y), {"bias": V[:2]}),
     ("linear_binary_cross_entropy", (P, INDICES - 1), {"workspace": 1}),
     ("log_cosh_loss", (Z,), {}),
     ("log_cosh_loss", (Z[0],), {"weight": V[:, None]}),
@@ -713,7 +714,7 @@ def test_formulas_of_own_losses(case: Any, reduction: str, dtype: Any) -> None:
     # what is too large for 16 bits, by a vector of length 0, a kernel ends at the largest number
     largest = torch.finfo(dtype).max
     found, expected = (x.grad.clamp(-largest, largest) for x in (z, by_formula))
-    if name.startswith("linear_") and dtype is torch.bfloat16:
+    if name.startswith(("linear_", "adaptive_")) and dtype is torch.bfloat16:
         # products of bfloat16 take the logits' gradients rounded, terms that may cancel in a sum
         tolerance["atol"] += rounding * float(expected.abs().max())
     torch.testing.assert_close(found, expected, **tolerance)

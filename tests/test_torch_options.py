@@ -31,6 +31,8 @@ NEEDED: dict[str, Any] = {
     "embedding_dim": 3,
     "num_classes": 3,
     "in_features": 3,
+    "n_classes": 3,
+    "cutoffs": [1],
     "feature_extractor": nn.Sequential(nn.Linear(3, 2)),
     "layers": ["0"],
 }
@@ -39,8 +41,19 @@ NEEDED: dict[str, Any] = {
 OWNERS = [
     module
     for module in CLASSES
-    if issubclass(module, (Head, front.ProxyAnchorLoss, front.LinearCrossEntropyLoss))
+    if issubclass(
+        module,
+        (
+            Head,
+            front.AdaptiveLogSoftmaxWithLoss,
+            front.ProxyAnchorLoss,
+            front.LinearCrossEntropyLoss,
+        ),
+    )
 ]
+
+#: Modules whose numbers are sizes of layers, which functions do not take.
+OF_LAYERS = ("AdaptiveLogSoftmaxWithLoss", "LinearCrossEntropyLoss")
 
 #: (module, its options, its inputs)
 CALLS: list[tuple[str, dict[str, Any], tuple[Any, ...]]] = [
@@ -134,7 +147,7 @@ def test_constructors_take_what_calls_take(
 ) -> None:
     """A number that a constructor takes is no error of a call; one that it refuses is."""
     module = getattr(front, name)
-    if not hasattr(module, "function") or name == "LinearCrossEntropyLoss":
+    if not hasattr(module, "function") or name in OF_LAYERS:
         return
     function = module.function
     for option, parameter in inspect.signature(module).parameters.items():
@@ -277,7 +290,7 @@ def test_mixed_dtypes_are_errors_without_autocast(module: type[Module]) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [x for x in OWNERS if x is not front.LinearCrossEntropyLoss],
+    [x for x in OWNERS if x.__name__ not in OF_LAYERS],
     ids=lambda module: module.__name__,
 )
 def test_labels_of_heads_are_integers(module: type[Module]) -> None:

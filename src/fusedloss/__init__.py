@@ -55,6 +55,7 @@ from fusedloss.layers import (
     perceptual_loss,
 )
 from fusedloss.linear import (
+    adaptive_log_softmax_loss,
     linear_binary_cross_entropy,
     linear_cross_entropy,
     linear_distillation_loss,
@@ -179,6 +180,7 @@ __all__ = [
     "__version__",
     "a_softmax_loss",
     "adaface_loss",
+    "adaptive_log_softmax_loss",
     "angular_loss",
     "arcface_loss",
     "asymmetric_loss",

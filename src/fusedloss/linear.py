@@ -8,6 +8,7 @@ from typing import Literal
 from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core
+from fusedloss._lower import adaptive
 from fusedloss._lower import linear as lowered
 from fusedloss._lower.loss import loss
 from fusedloss._types import Call, Extras, Output, Precision, Reduction
@@ -372,3 +373,96 @@ def linear_binary_cross_entropy(
         workspace,
         num_threads,
     )
+
+
+@loss("input", "head_weight", "bias", "tail_weights")
+def adaptive_log_softmax_loss(
+    input: ArrayLike,
+    head_weight: ArrayLike,
+    tail_weights: Sequence[ArrayLike],
+    target: ArrayLike,
+    *,
+    bias: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    outputs: Sequence[Literal["log_prob"]] = (),
+    workspace: int | None = None,
+    num_threads: int | None = None,
+) -> Call:
+    r"""Adaptive softmax of classes sorted by frequency, without holding logits.
+
+    The head tells S frequent classes and K clusters of rarer ones apart; a cluster's own layer
+    tells its classes apart, of a projection of the input to fewer features. With :math:`z = W x +
+    b` of the head, and :math:`z^k = W_k P_k x` of a cluster,
+
+    .. math::
+
+        \ell = \begin{cases}
+        -\log \mathrm{softmax}(z)_y & y < S \\
+        -\log \mathrm{softmax}(z)_{S + k} - \log \mathrm{softmax}(z^k)_{y - c_k}
+        & c_k \le y < c_{k + 1} \end{cases}
+
+    Parameters
+    ----------
+    input : array of floats, shape (..., D)
+        The inputs x, one per position: float16, bfloat16, float32 or float64.
+    head_weight : array of floats of the same dtype, shape (S + K, D)
+        The head's weights W: of the classes below S, which are the frequent ones, and of the
+        clusters.
+    tail_weights : list or tuple of arrays of floats of the same dtype
+        Two for each of K clusters: the projection :math:`P_k`, shape (:math:`H_k`, D), and the
+        weights :math:`W_k` of its classes, shape (:math:`c_{k+1} - c_k`, :math:`H_k`), which begin
+        where those of the cluster before end, :math:`c_0 = S`.
+    target : array of integers, shape (...)
+        Class indices.
+    bias : array of floats of the same dtype, shape (S + K,), optional
+        The head's bias b; zeros if absent.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of positions.
+    outputs : sequence of {"log_prob"}, default ()
+        What to return besides, per position: the log-probability of the target class.
+    workspace : int, optional
+        About how many bytes each of the layers may use; 64 MiB if absent.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the input's dtype and the target's
+        shape for "none"; with `outputs` a tuple of it and a dict. The mean over no position is nan
+        (and its gradient zero). The gradient by `tail_weights` is a list, and so is its `out`.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken, or `tail_weights` that are no list.
+    ValueError
+        For a shape or an option that does not fit.
+    IndexError
+        For a class index that is out of range.
+
+    Notes
+    -----
+    Each layer is a `linear_cross_entropy`: logits exist for a few rows at a time. A cluster is
+    computed for the positions that fall to it, whose inputs are copied, and not at all if there are
+    none. Its projection is of the input's dtype, rounded once from sums in float32 or float64.
+
+    Of a ``torch.nn.AdaptiveLogSoftmaxWithLoss`` m it is the loss, with ``m.head.weight``,
+    ``list(m.tail.parameters())`` and ``m.head.bias``.
+
+    References
+    ----------
+    E. Grave, A. Joulin, M. Cissé, D. Grangier, H. Jégou, "Efficient softmax approximation for
+    GPUs", ICML 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fusedloss as fl
+    >>> x, head = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[2.0, 0.0], [0.0, 0.0]])
+    >>> projection, weight = np.array([[0.0, 1.0]]), np.array([[1.0], [0.0], [0.0]])
+    >>> round(fl.adaptive_log_softmax_loss(x, head, [projection, weight], [0, 1]), 4)
+    0.6858
+    """
+    arguments = (input, head_weight, tail_weights, target, bias, reduction, outputs, workspace)
+    return adaptive.adaptive_log_softmax, (*arguments, num_threads)

@@ -327,6 +327,26 @@ def linear(draw: Draw) -> dict[str, Any]:
     return result
 
 
+def adaptive(draw: Draw) -> dict[str, Any]:
+    """A head over frequent classes and clusters, and the two layers of each cluster."""
+    n, d, shortlist = draw.size(), draw.size(40, 1), int(draw.rng.integers(1, 20))
+    sizes = [int(draw.rng.integers(1, 20)) for _ in range(draw.rng.integers(1, 4))]
+    head = draw.floats((shortlist + len(sizes), d), 1 / np.sqrt(d))
+    tails = []
+    for size in sizes:
+        hidden = int(draw.rng.integers(0, 9))
+        tails += [draw.floats((hidden, d), 1 / np.sqrt(d)), draw.floats((size, hidden))]
+    result: dict[str, Any] = {
+        "input": draw.place(draw.floats((n, d))),
+        "head_weight": draw.place(head),
+        "tail_weights": [draw.place(x) for x in tails],
+        "target": draw.place(draw.index((n,), shortlist + sum(sizes))),
+    }
+    if draw.option("bias"):
+        result["bias"] = draw.place(draw.floats((len(head),)))
+    return result
+
+
 def distilled(draw: Draw) -> dict[str, Any]:
     """The linear layers of a student and a teacher."""
     n, d, e, c = draw.size(), draw.size(40, 1), draw.size(20, 1), max(draw.size(60), 1)
@@ -477,6 +497,7 @@ FAMILIES: tuple[tuple[set[str], Family], ...] = (
     ({"query", "key"}, towers),
     ({"image_features", "text_features"}, towers),
     ({"input", "linear_weight", "target"}, linear),
+    ({"input", "head_weight", "tail_weights", "target"}, adaptive),
     ({"student", "student_weight", "teacher", "teacher_weight"}, distilled),
     ({"cosine", "target"}, cosines),
     ({"log_probs", "targets", "input_lengths", "target_lengths"}, sequences),

@@ -36,6 +36,7 @@ METRIC = (
 PAIR_MASKS = "test_where_pairs.py -k masked"
 HEADS = "test_fixtures.py test_margin.py"
 LAYERS = "test_linear_losses.py"
+ADAPTIVE = "test_adaptive.py"
 THREADS = "test_engine.py test_threads.py"
 DRIVER = "test_engine.py -k race"
 SIGNALS = "test_engine.py -k signal"
@@ -291,6 +292,9 @@ FAULTS = (
     Fault("kernels/distillation.inc", "min_or_second(r, splat(0)) - «log_m»)", "0 * log_m", LAYERS),
     Fault("kernels/distillation.inc", "*beyond = «ratio - mean»;", "ratio", LAYERS),
     Fault("kernels/linear_gradient.inc", "> 0 || «args->accumulate», pairs", "0", LAYERS),
+    Fault("fusedloss/_lower/adaptive.py", "call.target[at] - «edges[i]»", "edges[0]", ADAPTIVE),
+    Fault("fusedloss/_lower/adaptive.py", "«dx[at] += by_rows»", "dx[at] = by_rows", ADAPTIVE),
+    Fault("fusedloss/_lower/adaptive.py", "losses[at] += «np.log(len(weight))»", "0", ADAPTIVE),
     Fault(
         "fusedloss/_lower/linear.py",
         "if «start == 0» and of is not None:",

@@ -5,6 +5,13 @@ arguments are converted first. Every error text of the NumPy API
 lives here.
 """
 
+from fusedloss._check.adaptive import (
+    AdaptiveLayer,
+    adaptive_layer,
+    clusters_of,
+    each_gradient,
+    log_prob_alone,
+)
 from fusedloss._check.images import (
     CheckedImages,
     Images,
@@ -30,6 +37,7 @@ from fusedloss._check.labels import (
 from fusedloss._check.layers import arrays, places, same_length
 from fusedloss._check.linear_layer import (
     DIVERGENCES,
+    LINEAR_DIFFERENTIABLE,
     NO_LABEL,
     DistilledLayer,
     LabelledLayer,
@@ -130,6 +138,7 @@ __all__ = [
     "INDICES",
     "INDICES_OR_ROWS",
     "LABELS",
+    "LINEAR_DIFFERENTIABLE",
     "MOST_DIMENSIONS",
     "MOST_GAMMA",
     "MOST_POWER",
@@ -138,6 +147,7 @@ __all__ = [
     "NO_LABEL",
     "ROWS",
     "VALUES",
+    "AdaptiveLayer",
     "CTCCall",
     "CheckedImages",
     "DistilledLayer",
@@ -149,6 +159,7 @@ __all__ = [
     "PixelCall",
     "Shard",
     "activation_of",
+    "adaptive_layer",
     "angle",
     "are_shares",
     "arrays",
@@ -163,6 +174,7 @@ __all__ = [
     "class_indices",
     "class_labels",
     "classes",
+    "clusters_of",
     "compute_dtype",
     "cosine_margin",
     "cotangent",
@@ -172,6 +184,7 @@ __all__ = [
     "distance",
     "distances",
     "distillation",
+    "each_gradient",
     "embeddings_of_classes",
     "expect_none_of",
     "factor",
@@ -187,6 +200,7 @@ __all__ = [
     "less_than_one",
     "linear",
     "linear_distillation",
+    "log_prob_alone",
     "logits_or_sigmoids",
     "loss_cotangent",
     "margin_head",

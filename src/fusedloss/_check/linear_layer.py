@@ -157,7 +157,7 @@ def layer(given: dict[str, Any], input_name: str, weight_name: str) -> tuple[Arr
             f"{input_name} has {x.ndim} dimensions: expected at most {MOST_DIMENSIONS + 1}, "
             "reshape it"
         )
-    _same_dtype(weight_name, weight, x, input_name)
+    expect_dtype(weight_name, weight, x, input_name)
     return x, weight
 
 
@@ -255,12 +255,7 @@ def linear(
     """Check a call of linear_cross_entropy; `given` are its arrays."""
     x, weight = layer(given, "input", "linear_weight")
     classes = len(weight)
-    bias = None
-    if given["linear_bias"] is not None:
-        bias = plain_prediction("linear_bias", given["linear_bias"])
-        _same_dtype("linear_bias", bias, x, "input")
-        if bias.shape != (classes,):
-            raise ValueError(f"linear_bias has shape {bias.shape}: expected ({classes},)")
+    bias = expect_bias("linear_bias", given["linear_bias"], x, classes)
 
     # An array of the logits' shape and dtype that holds no memory for them.
     logits = np.broadcast_to(np.zeros((), x.dtype), (*x.shape[:-1], classes))
@@ -305,7 +300,19 @@ def linear(
     )
 
 
-def _same_dtype(name: str, array: Array, like: Array, of: str) -> None:
+def expect_bias(name: str, given: Any, x: Array, classes: int) -> Array | None:
+    """Return a layer's bias as a plain array; None for None."""
+    if given is None:
+        return None
+    bias = plain_prediction(name, given)
+    expect_dtype(name, bias, x, "input")
+    if bias.shape != (classes,):
+        raise ValueError(f"{name} has shape {bias.shape}: expected ({classes},)")
+    return bias
+
+
+def expect_dtype(name: str, array: Array, like: Array, of: str) -> None:
+    """Raise TypeError for an array of another dtype."""
     if array.dtype != like.dtype:
         raise TypeError(f"{name} has dtype {array.dtype}: expected {like.dtype}, that of {of}")
 
@@ -327,10 +334,11 @@ class LinearGradients:
 
     def __init__(
         self,
-        call: LinearCall | DistilledLayer | LabelledLayer,
+        call: Any,  # LinearCall, or another call that has its names
         gradient: bool | tuple[int, ...],
         grad_output: Any,
         out: Any,
+        labels: tuple[str, ...] | None = None,  # what errors call the places
     ) -> None:
         self._several = isinstance(gradient, tuple)
         wanted = gradient if isinstance(gradient, tuple) else (0,) if gradient else ()
@@ -341,7 +349,7 @@ class LinearGradients:
             self.grad_output = loss_cotangent(grad_output, call.reduction, call.input, positions)
         inputs = call.given | {"grad_output": grad_output}
         self._results: list[Array] = []
-        self._written: dict[str, Array] = {}
+        self.written: dict[str, Array] = {}  # by the names of what they are gradients of
         for i, (k, place) in enumerate(zip(wanted, places, strict=True)):
             name = call.names[k]
             if call.given[name] is None:
@@ -350,11 +358,12 @@ class LinearGradients:
             made = _core.new_array(of.shape, of.dtype.newbyteorder("="))
             if place is not None:
                 label = f"out[{i}]" if self._several else "out"
+                label = label if labels is None else labels[i]
                 inputs[label] = as_output(label, place, name, of, inputs)
                 made = place if takes_output(place, of, ()) else made
             self._results.append(made if place is None else place)
-            self._written[name] = made
-        self.input, self.weight, self.bias = map(self._written.get, call.names)
+            self.written[name] = made
+        self.input, self.weight, self.bias = map(self.written.get, call.names[:3])
         self._without_targets: Array | None = None
         if self.input is not None and call.shift:
             self._without_targets = self.input[..., -call.shift :, :]
@@ -364,7 +373,7 @@ class LinearGradients:
         """Return the gradients in the requested order."""
         if self._without_targets is not None:
             self._without_targets[...] = 0
-        for result, written in zip(self._results, self._written.values(), strict=True):
+        for result, written in zip(self._results, self.written.values(), strict=True):
             if result is not written:
                 np.copyto(result, written)
         return tuple(self._results) if self._several else self._results[0]

@@ -4,6 +4,7 @@ from fusedloss.jax import _requirement as _requirement  # before anything that t
 from fusedloss.jax._losses import (
     a_softmax_loss,
     adaface_loss,
+    adaptive_log_softmax_loss,
     angular_loss,
     arcface_loss,
     asymmetric_loss,
@@ -121,6 +122,7 @@ from fusedloss.jax._losses import (
 __all__ = [
     "a_softmax_loss",
     "adaface_loss",
+    "adaptive_log_softmax_loss",
     "angular_loss",
     "arcface_loss",
     "asymmetric_loss",

@@ -8,6 +8,7 @@ from fusedloss.jax._policy import grpo_loss as grpo_loss
 
 a_softmax_loss = front(fl.a_softmax_loss)
 adaface_loss = front(fl.adaface_loss)
+adaptive_log_softmax_loss = front(fl.adaptive_log_softmax_loss)
 angular_loss = front(fl.angular_loss)
 arcface_loss = front(fl.arcface_loss)
 asymmetric_loss = front(fl.asymmetric_loss)

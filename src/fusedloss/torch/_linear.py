@@ -10,11 +10,13 @@ from torch import Tensor
 
 from fusedloss import _check
 from fusedloss._core import linear_cross_entropy
+from fusedloss._lower import adaptive
 from fusedloss._lower.linear import linear_binary_cross_entropy, linear_distillation
 from fusedloss._types import Array
 from fusedloss.torch import _original as functional
-from fusedloss.torch._autograd import Tensors, array, detached, wide
+from fusedloss.torch._autograd import Tensors, array, detached, transformed, wide
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
+from fusedloss.torch._operators.calls import readable
 from fusedloss.torch._softmax import NO_EXTRAS, Distillation, Softmax, expect_shape
 
 _DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
@@ -322,3 +324,107 @@ class LabelledLayer(NamedTuple):
     def outputs(self, *tensors: Any) -> dict[str, Tensor]:
         """There are no extra outputs."""
         return {}
+
+
+class AdaptiveLayer(NamedTuple):
+    """A call of adaptive_log_softmax_loss.
+
+    Its tensors are input, the head's weight and bias, two for each cluster, and target; two more
+    stand for weights, which there are none of.
+    """
+
+    clusters: int
+    reduction: str
+    outputs_asked: tuple[str, ...]
+    workspace: int
+    dtype: torch.dtype  # the loss's
+    deferred: bool = False
+
+    @property
+    def differentiable(self) -> int:
+        """How many of the tensors, from the first on, there are gradients in."""
+        return 3 + 2 * self.clusters
+
+    def run(
+        self,
+        tensors: Tensors,
+        wanted: tuple[int, ...] = (),
+        grad_output: float | Array | None = None,
+        out: tuple[Array, ...] = (),
+    ) -> Any:
+        """Run the kernels and return the loss; None if they do not take the arguments."""
+        x, head, bias, *tails, target = (
+            None if each is None else numbers_of_bits(detached(each)) for each in tensors[:-2]
+        )
+        call = _check.adaptive_layer(
+            {"input": x, "head_weight": head, "bias": bias, "target": target},
+            tails,
+            self.reduction,
+            self.outputs_asked,
+            self.workspace or None,
+            torch.get_num_threads(),
+        )
+        _, grad_output, places = _places(wanted, grad_output, out)
+        value, _ = adaptive.computed(call, wanted, grad_output, places)
+        if self.outputs_asked:
+            return bits_of_numbers(value[0]), value[1]
+        return bits_of_numbers(value)
+
+    def of_surprise(self) -> AdaptiveLayer:
+        """Return the call whose losses are minus the output log_prob."""
+        computed = torch.float64 if self.dtype is torch.float64 else torch.float32
+        return self._replace(reduction="none", outputs_asked=(), dtype=computed, deferred=True)
+
+    def formula(self, *tensors: Any) -> Tensor:
+        """Compute the loss from torch's operations."""
+        losses = self._losses(*tensors[:-2])
+        if self.reduction == "mean":
+            losses = losses.mean()
+        elif self.reduction == "sum":
+            losses = losses.sum()
+        return losses.to(self.dtype)
+
+    def outputs(self, *tensors: Any) -> dict[str, Tensor]:
+        """Compute the log-probabilities from torch's operations."""
+        return {name: -self._losses(*tensors[:-2]) for name in self.outputs_asked}
+
+    def _losses(
+        self, input: Tensor, head_weight: Tensor, bias: Tensor | None, *others: Tensor
+    ) -> Tensor:
+        """Compute the losses of all positions, each cluster for all of them."""
+        *tails, target = others
+        if target.dtype not in _INDICES:
+            raise TypeError(f"target has dtype {target.dtype}: expected integers, class indices")
+        expect_shape("target", target, input.shape[:-1])
+        for weight in (head_weight, bias, *tails):
+            if weight is not None and weight.dtype is not input.dtype:
+                raise RuntimeError(
+                    f"expected input and weights of the same dtype, but found {input.dtype} and "
+                    f"{weight.dtype}"
+                )
+        x, at = wide(input), target.long()
+        z = functional.linear(x, wide(head_weight), None if bias is None else wide(bias))
+        shortlist = z.shape[-1] - self.clusters
+        begins = [shortlist]
+        for weight in tails[1::2]:
+            begins.append(begins[-1] + len(weight))
+        if readable(target) and not transformed() and at.numel():
+            least, most = int(at.min()), int(at.max())
+            if least < 0 or most >= begins[-1]:
+                raise RuntimeError(
+                    f"Target values should be in [0, {begins[-1] - 1}], but values in range "
+                    f"[{least}, {most}] were found."
+                )
+        # What is beyond the last cluster is an index beyond the head's.
+        of_head = torch.where(at < shortlist, at, shortlist - 1)
+        for begin in begins:
+            of_head = of_head + (at >= begin)
+        losses = -z.log_softmax(-1).gather(-1, of_head.unsqueeze(-1)).squeeze(-1)
+        for i in range(self.clusters):
+            projection, weight = (wide(each) for each in tails[2 * i : 2 * i + 2])
+            here = (at >= begins[i]) & (at < begins[i + 1])
+            hidden = functional.linear(x, projection).to(input.dtype)
+            own = functional.linear(wide(hidden), weight).log_softmax(-1)
+            of_class = (at - begins[i]).clamp(0, len(weight) - 1).unsqueeze(-1)
+            losses = losses - own.gather(-1, of_class).squeeze(-1).masked_fill(~here, 0)
+        return losses

@@ -14,6 +14,7 @@ import numpy as np
 
 from fusedloss import _core, binary, layers, proxies
 from fusedloss._lower import (
+    adaptive,
     ctc,
     distillation,
     linear,
@@ -72,6 +73,7 @@ FORMULAS: dict[Callable[..., Any], Callable[..., Any]] = {
     _core.rowwise: rows.formula,
     _core.linear_cross_entropy: heads.formula,
     _core.pairwise: pairs.formula,
+    adaptive.adaptive_log_softmax: heads.adaptive_layers,
     binary._zero_one_of_scores: others.zero_one_of_scores,
     ctc.ctc: others.ctc,
     distillation.distillation: others.distillation,
@@ -121,6 +123,7 @@ AXES: dict[Callable[..., Any], Callable[..., Any]] = {
     distillation.distillation: others.distillation_axes,
     linear.linear_binary_cross_entropy: heads.axes,
     linear.linear_distillation: heads.axes,
+    adaptive.adaptive_log_softmax: heads.axes,
 }
 
 

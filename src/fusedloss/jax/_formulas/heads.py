@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from jax import numpy as jnp
 
-from fusedloss._check import NO_LABEL, LinearCall, Margin
+from fusedloss._check import NO_LABEL, NOTHING_IGNORED, LinearCall, Margin
 from fusedloss.jax._formulas.elementary import reduced, softplus, spoiled, unit_rows, wide
 from fusedloss.jax._formulas.others import distilled
 from fusedloss.jax._formulas.softmax import labels_of, of_logits
@@ -96,6 +96,44 @@ def labelled_layer(
     losses = softplus(jnp.where(own, -z, z)).mean(-1)
     losses = spoiled(losses, bad.any(-1), wide(x)) * (1 + 0 * weight.sum())
     return reduced(losses, None, None, reduction).astype(x.dtype)
+
+
+def adaptive_layers(
+    given: Any,
+    input: Any,
+    head_weight: Any,
+    tail_weights: Any,
+    target: Any,
+    bias: Any,
+    reduction: str,
+    outputs: tuple[str, ...],
+    *resources: Any,
+) -> tuple[Any, ...]:
+    """Return the cross-entropy of the head, and of the clusters' layers for all rows."""
+    given_x, tails = given(input), [wide(given(x)) for x in tail_weights]
+    x = wide(given_x)
+    z = x @ wide(given(head_weight)).T
+    if bias is not None:
+        z = z + wide(given(bias))
+    layers = list(zip(tails[::2], tails[1::2], strict=True))
+    shortlist = z.shape[-1] - len(layers)
+    classes = shortlist + sum(len(weight) for _, weight in layers)
+    at, nowhere, bad = labels_of(given(target), classes, NOTHING_IGNORED)
+    bad = bad | nowhere
+    of_head, begin = jnp.where(at < shortlist, at, shortlist - 1), shortlist
+    of_tails = jnp.zeros_like(z[..., 0])
+    for projection, weight in layers:
+        of_head = of_head + (at >= begin)
+        log_p = jax.nn.log_softmax(x @ projection.T @ weight.T, -1)
+        own = jnp.clip(at - begin, 0, len(weight) - 1)[..., None]
+        here = (at >= begin) & (at < begin + len(weight))
+        of_tails = of_tails + jnp.where(here, jnp.take_along_axis(log_p, own, -1)[..., 0], 0)
+        begin += len(weight)
+    log_p = jnp.take_along_axis(jax.nn.log_softmax(z, -1), of_head[..., None], -1)[..., 0]
+    everything = sum(each.sum() for each in (z, *tails))
+    losses = spoiled(-log_p - of_tails, bad, x) + jnp.where(bad, 0 * everything, 0)
+    value = reduced(losses, None, None, reduction).astype(given_x.dtype)
+    return (value, *(-losses for _ in outputs))
 
 
 def _holds(labels: Any, number: int) -> bool:

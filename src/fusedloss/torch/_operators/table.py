@@ -130,4 +130,12 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
 for _shape, _names in _TABLE.items():
     for _name in _names:
         register(Operator(_name, getattr(F, _name), _shape))
+register(
+    Operator(
+        "adaptive_log_softmax_loss",
+        F.adaptive_log_softmax_loss,
+        _rows,
+        of_outputs=("log_prob",),
+    )
+)
 register(Operator("linear_cross_entropy", linear.of_layer, _rows, of_outputs=("log_prob",)))

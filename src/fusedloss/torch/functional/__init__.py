@@ -51,6 +51,7 @@ from fusedloss.torch.functional.divergence import (
 )
 from fusedloss.torch.functional.layers import l1_penalty, l2_penalty, perceptual_loss
 from fusedloss.torch.functional.linear import (
+    adaptive_log_softmax_loss,
     linear_binary_cross_entropy,
     linear_cross_entropy,
     linear_distillation_loss,
@@ -142,6 +143,7 @@ from fusedloss.torch.functional.tuplets import angular_loss, histogram_loss, n_p
 __all__ = [
     "a_softmax_loss",
     "adaface_loss",
+    "adaptive_log_softmax_loss",
     "angular_loss",
     "arcface_loss",
     "asymmetric_loss",

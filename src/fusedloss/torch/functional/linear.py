@@ -20,7 +20,7 @@ from fusedloss.torch._autograd import (
     fused,
     without_autocast,
 )
-from fusedloss.torch._linear import DistilledLayer, LabelledLayer, Linear
+from fusedloss.torch._linear import AdaptiveLayer, DistilledLayer, LabelledLayer, Linear
 from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._softmax import Softmax
 from fusedloss.torch.functional._types import Loss, Outputs
@@ -468,4 +468,114 @@ def linear_binary_cross_entropy(
         _check.reduction(reduction), _check.workspace_size(workspace), reduction == "none"
     )
     loss: Tensor = evaluate(call, input, linear_weight, target)
+    return loss
+
+
+@overload
+def adaptive_log_softmax_loss(
+    input: Tensor,
+    head_weight: Tensor,
+    tail_weights: tuple[Tensor, ...],
+    target: Tensor,
+    *,
+    bias: Tensor | None = None,
+    reduction: Reduction = "mean",
+    outputs: tuple[()] = (),
+    workspace: int | None = None,
+) -> Tensor: ...
+@overload
+def adaptive_log_softmax_loss(
+    input: Tensor,
+    head_weight: Tensor,
+    tail_weights: tuple[Tensor, ...],
+    target: Tensor,
+    *,
+    bias: Tensor | None = None,
+    reduction: Reduction = "mean",
+    outputs: tuple[Literal["log_prob"], ...],
+    workspace: int | None = None,
+) -> Loss: ...
+def adaptive_log_softmax_loss(
+    input: Tensor,
+    head_weight: Tensor,
+    tail_weights: tuple[Tensor, ...],
+    target: Tensor,
+    *,
+    bias: Tensor | None = None,
+    reduction: Reduction = "mean",
+    outputs: tuple[Literal["log_prob"], ...] = (),
+    workspace: int | None = None,
+) -> Loss:
+    """Adaptive softmax of classes sorted by frequency, without logits.
+
+    `torch.nn.AdaptiveLogSoftmaxWithLoss` of given weights; `fusedloss.adaptive_log_softmax_loss`.
+
+    Parameters
+    ----------
+    input : Tensor of floats, shape (..., D)
+        The inputs of head and clusters.
+    head_weight : Tensor of floats, shape (S + K, D)
+        The head's weights, of S frequent classes and K clusters of others.
+    tail_weights : tuple of Tensors of floats
+        Two for each cluster: a projection, shape (H, D), and the weights of the cluster's classes,
+        shape (C, H).
+    target : Tensor of integers, shape (...)
+        Class indices, the frequent classes first.
+    bias : Tensor of floats, shape (S + K,), optional
+        The head's bias.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of positions.
+    outputs : tuple of {"log_prob"}, default ()
+        What to return beside the loss.
+    workspace : int, optional
+        About how many bytes each of the layers may use; 64 MiB if absent.
+
+    Returns
+    -------
+    Tensor or (Tensor, dict of Tensor)
+        The loss, of the dtype of `input`; with `outputs` also a dict of the log-probabilities of
+        the targets, float32 (float64 for a float64 input), differentiable too: their gradient is
+        computed in the backward pass if one arrives.
+
+    See Also
+    --------
+    fusedloss.adaptive_log_softmax_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> head, tail = torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([[1.0], [0.0], [0.0]])
+    >>> projection = torch.tensor([[0.0, 1.0]])
+    >>> F.adaptive_log_softmax_loss(torch.eye(2), head, (projection, tail), torch.tensor([0, 1]))
+    tensor(0.6858)
+    """
+    expect_given(input=input, head_weight=head_weight, target=target)
+    tails = _check.arrays("tail_weights", tail_weights)
+    expect_given(**{f"tail_weights[{i}]": x for i, x in enumerate(tails)})
+    expect_tensors(bias)
+    names = _check.outputs(outputs)
+    if operated(input, head_weight, *tails, target, bias):
+        made: Loss = operate(
+            "adaptive_log_softmax_loss",
+            input=input,
+            head_weight=head_weight,
+            tail_weights=tuple(tails),
+            target=target,
+            bias=bias,
+            reduction=reduction,
+            outputs=names,
+            workspace=workspace,
+        )
+        return made
+    call = AdaptiveLayer(
+        _check.clusters_of(input, head_weight, tails),
+        _check.reduction(reduction),
+        _check.log_prob_alone(names),
+        _check.workspace_size(workspace),
+        input.dtype,
+        reduction == "none",
+    )
+    tensors = (input, head_weight, bias, *tails, target, None, None)
+    loss: Loss = evaluate(call, *tensors)
     return loss

@@ -48,6 +48,7 @@ from fusedloss.torch.modules.layers import (
     PerceptualLoss,
 )
 from fusedloss.torch.modules.linear import (
+    AdaptiveLogSoftmaxWithLoss,
     LinearBinaryCrossEntropyLoss,
     LinearCrossEntropyLoss,
     LinearDistillationLoss,
@@ -149,6 +150,7 @@ from fusedloss.torch.modules.tuplets import AngularLoss, HistogramLoss, NPairsLo
 __all__ = [
     "ASoftmaxLoss",
     "AdaFaceLoss",
+    "AdaptiveLogSoftmaxWithLoss",
     "AngularLoss",
     "AngularMiner",
     "ArcFaceLoss",

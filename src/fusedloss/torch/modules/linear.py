@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, InitVar
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.adaptive import _ASMoutput
 
 from fusedloss import _check
 from fusedloss._types import Reduction
@@ -182,3 +184,76 @@ class LinearBinaryCrossEntropyLoss(Module):
     def forward(self, input: Tensor, linear_weight: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
         return self.call(input, linear_weight, target)
+
+
+@with_options
+class AdaptiveLogSoftmaxWithLoss(Module, nn.AdaptiveLogSoftmaxWithLoss):
+    """`torch.nn.AdaptiveLogSoftmaxWithLoss` that holds no logits, except in `log_prob`.
+
+    A call returns the targets' log-probabilities and the loss, as torch's; `predict` and `log_prob`
+    are torch's own, and so is the state.
+
+    Parameters
+    ----------
+    in_features, n_classes, cutoffs, div_value, head_bias, device, dtype
+        As in `torch.nn.AdaptiveLogSoftmaxWithLoss`.
+    workspace
+        As in `fusedloss.torch.functional.adaptive_log_softmax_loss`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import AdaptiveLogSoftmaxWithLoss
+    >>> _ = torch.manual_seed(0)
+    >>> loss = AdaptiveLogSoftmaxWithLoss(8, 100, [10, 40])
+    >>> output = loss(torch.zeros(3, 8), torch.tensor([2, 20, 99]))
+    >>> output.output.detach()
+    tensor([-2.4849, -5.8861, -6.5793])
+    >>> round(output.loss.item(), 4)
+    4.9834
+    """
+
+    function = staticmethod(functional.adaptive_log_softmax_loss)
+    trial = (ones(1, 1), ones(2, 1), (ones(1, 1), ones(1, 1)), labels(1))
+    of_module = ("in_features", "n_classes", "cutoffs", "div_value", "head_bias")
+
+    in_features: int
+    n_classes: int
+    cutoffs: Sequence[int]  # type: ignore[assignment]
+    div_value: float = 4.0
+    head_bias: bool = False
+    device: InitVar[Any] = None
+    dtype: InitVar[torch.dtype | None] = None
+    _: KW_ONLY
+    workspace: int | None = None
+
+    def __post_init__(self, device: Any, dtype: torch.dtype | None) -> None:
+        """Make the layers as torch does."""
+        made = nn.AdaptiveLogSoftmaxWithLoss(
+            self.in_features,
+            self.n_classes,
+            self.cutoffs,
+            self.div_value,
+            self.head_bias,
+            device=device,
+            dtype=dtype,
+        )
+        self.cutoffs = made.cutoffs
+        self.shortlist_size, self.n_clusters = made.shortlist_size, made.n_clusters
+        self.head_size, self.head, self.tail = made.head_size, made.head, made.tail
+        super().__post_init__()
+
+    def forward(self, input_: Tensor, target_: Tensor) -> Any:
+        """Compute the targets' log-probabilities, and the mean of minus them."""
+        if target_.dim() > 1 or input_.shape[:-1] != target_.shape:
+            return nn.AdaptiveLogSoftmaxWithLoss.forward(self, input_, target_)  # which raises
+        loss, outputs = functional.adaptive_log_softmax_loss(
+            input_,
+            self.head.weight,
+            tuple(self.tail.parameters()),
+            target_,
+            bias=self.head.bias,
+            outputs=("log_prob",),
+            **self.keywords(),
+        )
+        return _ASMoutput(outputs["log_prob"].to(loss.dtype), loss)
