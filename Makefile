@@ -17,7 +17,7 @@ C_SOURCES := $(shell find include src tests benchmarks -name core.c -prune -o -t
 .NOTPARALLEL:
 
 help:
-	@echo 'make demo     train small networks, with pictures of what they learn'
+	@echo 'make demo     train small models, with pictures and a page of what they learn'
 	@echo 'make test     lint, and the tests but for the long ones'
 	@echo 'make check    lint, all tests, and the benchmarks run once without timing'
 	@echo 'make fuzz     random calls of every function (SECONDS=600, SEED: a fresh one)'
@@ -121,7 +121,7 @@ wheel: $(VENV)/pyvenv.cfg
 clean:
 	rm -rf $(VENV) build dist *.egg-info src/*.egg-info src/fusedloss/_core/core.c
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
-	rm -rf fusedloss-*.png $(RESULTS) docs/_build docs/generated
+	rm -rf fusedloss-demo $(RESULTS) docs/_build docs/generated
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -r {} +
 
 # Dependency groups came with pip 25.1.

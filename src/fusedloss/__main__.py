@@ -16,8 +16,8 @@ examples:
   fusedloss info                  what this machine has and what fusedloss uses of it
   fusedloss bench                 times against NumPy and torch, some 30 seconds
   fusedloss bench --shape 8192 5000 --threads 1
-  fusedloss demo                  train small networks, with pictures of what they learn
-  fusedloss demo digits --epochs 10
+  fusedloss demo                  train small models, with pictures of what they learn
+  fusedloss demo digits boosting --output pictures
 
 exit status: 0 done; 1 the command failed, or what it checks does not hold; 2 wrong arguments
 """

@@ -33,6 +33,25 @@ def seconds(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """Read a number above 0, up to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, up to 1")
+    return value
+
+
+def folder(text: str) -> Path:
+    """Read the name of a folder, which may be there or not yet."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
+    return path
+
+
 def output_path(*suffixes: str) -> Callable[[str], Path]:
     """Make a reader for the name of a file to write, which must have one of the suffixes."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,15 +34,21 @@ class Output:
         """Print a complaint on standard error."""
         print(f"fusedloss: {message}", file=sys.stderr, flush=True)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table: first column to the left, the others to the right; no columns: no head."""
+    def table(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        words: Collection[int] = (0,),
+    ) -> None:
+        """Print a table: columns of words to the left, the others to the right; or no head."""
         lines = [columns, *rows] if columns else list(rows)
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         right = bool(columns)
         print(title)
         for line in lines:
             cells = [
-                cell.rjust(width) if right and i else cell.ljust(width)
+                cell.rjust(width) if right and i not in words else cell.ljust(width)
                 for i, (cell, width) in enumerate(zip(line, widths, strict=True))
             ]
             print("  " + "  ".join(cells).rstrip())
@@ -67,8 +73,14 @@ class RichOutput(Output):
         """Print one line."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table: first column to the left, the others to the right; no columns: no head."""
+    def table(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        words: Collection[int] = (0,),
+    ) -> None:
+        """Print a table: columns of words to the left, the others to the right; or no head."""
         table = self._table(
             title=title,
             title_justify="left",
@@ -79,7 +91,7 @@ class RichOutput(Output):
         for i in range(len(rows[0])):
             table.add_column(
                 columns[i] if columns else "",
-                justify="right" if columns and i else "left",
+                justify="right" if columns and i not in words else "left",
                 style="" if i else "cyan",
                 overflow="fold",
             )

@@ -6,10 +6,8 @@ from `fusedloss.value_and_grad`, the other from a few lines of plain NumPy; all 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -19,9 +17,9 @@ import numpy as np
 import fusedloss as fl
 from fusedloss._types import Array
 from fusedloss.cli import _plain_numpy, _plot
-from fusedloss.cli._arguments import output_path, positive, whole
-from fusedloss.cli._format import format_ratio, format_seconds
-from fusedloss.cli._output import Output, missing, optional_import
+from fusedloss.cli._format import format_ratio
+from fusedloss.cli._output import Output
+from fusedloss.cli.demo._part import WIDTH, Finding, Part, Picture, Report, Settings
 from fusedloss.cli.demo._training import (
     BATCH,
     HELD_OUT,
@@ -34,6 +32,7 @@ from fusedloss.cli.demo._training import (
 
 LossAndGrad = Callable[[Array, Array], tuple[float, Array]]
 
+EPOCHS = 40
 HIDDEN = 128
 LEARNING_RATE = 0.05
 WANTED_ACCURACY = 0.96
@@ -85,7 +84,7 @@ def train(digits: Digits, epochs: int, seed: int, output: Output) -> tuple[Class
         Classifier(_plain_numpy.cross_entropy_and_grad, Network(sizes, seed, LEARNING_RATE)),
     )
     random = np.random.default_rng(seed)
-    with output.progress("training", epochs) as advance:
+    with output.progress("digits", epochs) as advance:
         for _ in range(epochs):
             order = random.permutation(len(digits.labels))
             for classifier in classifiers:
@@ -94,108 +93,79 @@ def train(digits: Digits, epochs: int, seed: int, output: Output) -> tuple[Class
     return classifiers
 
 
-def add_part(parts: Any) -> argparse.ArgumentParser:
-    """Add this part to the parser of ``demo``; return its own."""
-    parser: argparse.ArgumentParser = parts.add_parser(
-        "digits",
-        help="a classifier of handwritten digits, fusedloss beside plain NumPy",
-        description=(
-            "Train a small network on scikit-learn's handwritten digits, fusedloss computing loss "
-            "and gradient, and the same network with a plain NumPy loss beside it. Fails where "
-            f"held-out accuracy stays below {WANTED_ACCURACY} or the loss curves differ by more "
-            f"than {TOLERANCE:g}."
-        ),
-    )
-    parser.add_argument("--epochs", type=positive, default=40, metavar="N", help="default: 40")
-    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="default: 0")
-    parser.add_argument(
-        "--output",
-        type=output_path(".png"),
-        default=Path("fusedloss-digits.png"),
-        metavar="FILE",
-        help="the picture (default: fusedloss-digits.png)",
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def run(options: argparse.Namespace, output: Output) -> int:
-    """Train, compare, draw; fail where accuracy or agreement is not reached."""
-    if optional_import("sklearn.datasets") is None:
-        output.error(missing("scikit-learn", "'fusedloss[demo]'", "the handwritten digits"))
-        return 1
+def run(settings: Settings, output: Output) -> Report:
+    """Train and compare; what is promised is accuracy and agreement."""
     digits = load_digits()
-    fused, plain = train(digits, options.epochs, options.seed, output)
-    difference = max(
-        abs(mine - other) for mine, other in zip(fused.losses, plain.losses, strict=True)
-    )
-    title = (
-        f"{len(digits.labels)} digits to learn from, {HELD_OUT} held out, {HIDDEN} hidden units, "
-        f"{options.epochs} epochs in batches of {BATCH}"
-    )
-    slower = format_ratio(median(plain.seconds) / median(fused.seconds))
-    output.table(
-        title,
-        ["", "fusedloss", "plain NumPy"],
-        [
-            ["last training loss", f"{fused.losses[-1]:.6f}", f"{plain.losses[-1]:.6f}"],
-            ["held-out accuracy", f"{fused.accuracies[-1]:.3f}", f"{plain.accuracies[-1]:.3f}"],
-            [
-                "loss and gradient, an epoch",
-                *(format_seconds(median(each.seconds)) for each in (fused, plain)),
-            ],
-            ["  over fusedloss", "1.00", slower],
-        ],
-    )
-    output.text(
-        f"The loss curves differ by at most {difference:.1e} (tolerance {TOLERANCE:g}, float32)."
-    )
-    if optional_import("matplotlib") is None:
-        output.text(missing("matplotlib", "'fusedloss[cli]'", "the picture"))
-    else:
-        _draw(digits, fused, plain, options.output)
-        output.text(f"The learning curves and some held-out digits: {options.output}")
-
-    status = 0
+    epochs = settings.share(EPOCHS)
+    fused, plain = train(digits, epochs, settings.seed, output)
+    pairs = zip(fused.losses, plain.losses, strict=True)
+    difference = max(abs(mine - other) for mine, other in pairs)
+    problems = []
     if not difference <= TOLERANCE:
-        output.error(f"the loss curves differ by {difference:.1e}, more than {TOLERANCE:g}")
-        status = 1
+        problems.append(f"the loss curves differ by {difference:.1e}, more than {TOLERANCE:g}")
     if fused.accuracies[-1] < WANTED_ACCURACY:
-        output.error(
+        problems.append(
             f"held-out accuracy {fused.accuracies[-1]:.3f} is below {WANTED_ACCURACY} "
-            f"after {options.epochs} epoch{'s' * (options.epochs > 1)}"
+            f"after {epochs} epoch{'s' * (epochs > 1)}"
         )
-        status = 1
-    return status
+    predicted = fused.predict(digits.held_out_images)
+    wrong = np.count_nonzero(predicted != digits.held_out_labels)
+    return Report(
+        f"A network of {HIDDEN} hidden units learns from {len(digits.labels)} of scikit-learn's "
+        f"handwritten digits in batches of {BATCH}; {HELD_OUT} digits are held out. Its loss and "
+        "gradient are fusedloss's; a second network, the same in all else, takes plain NumPy's.",
+        [
+            Finding(
+                "held-out accuracy",
+                f"{fused.accuracies[-1]:.3f}",
+                "plain NumPy",
+                f"{plain.accuracies[-1]:.3f}",
+            ),
+            Finding(
+                "time of loss and gradient",
+                "1",
+                "plain NumPy",
+                format_ratio(median(plain.seconds) / median(fused.seconds)),
+            ),
+            Finding("the two loss curves differ by", f"{difference:.1e}", "allowed", "1e-04"),
+        ],
+        [
+            Picture(
+                "digits-learning",
+                "Learning",
+                "Loss and accuracy are the same with fusedloss and with plain NumPy; the time that "
+                "they take of an epoch is not.",
+                lambda: _draw_curves(fused, plain),
+            ),
+            Picture(
+                "digits-held-out",
+                "Held-out digits",
+                f"Digits that the network has not seen, under what it takes them for: {wrong} of "
+                f"{HELD_OUT} are wrong, and are shown first.",
+                lambda: _draw_digits(digits, predicted),
+            ),
+        ],
+        problems,
+    )
 
 
-def _draw(digits: Digits, fused: Classifier, plain: Classifier, path: Path) -> None:
-    """Draw the learning curves, the time that each loss took, and held-out digits."""
-    with _plot.style():
-        figure = _plot.new_figure(11, 5.2)
-        figure.suptitle(
-            "A small network learns handwritten digits: loss and gradient by fusedloss, in NumPy",
-            x=0.01,
-            ha="left",
-            fontsize=12.5,
-            fontweight="bold",
-        )
-        curves, gallery = figure.subfigures(1, 2, width_ratios=(1.02, 1))
-        _draw_curves(curves, fused, plain)
-        _draw_digits(gallery, digits, fused)
-        _plot.save(figure, path)
+PART = Part(
+    "digits",
+    "a classifier of handwritten digits, fusedloss beside plain NumPy",
+    {"sklearn.datasets": "scikit-learn"},
+    run,
+)
 
 
-def _draw_curves(figure: Any, fused: Classifier, plain: Classifier) -> None:
+def _draw_curves(fused: Classifier, plain: Classifier) -> Any:
     """Draw loss and accuracy over the epochs, and the time in the loss."""
-    (loss, accuracy), (time, empty) = figure.subplots(2, 2, height_ratios=(2.6, 1))
-    epochs = range(1, len(fused.losses) + 1)
-    grid = time.get_gridspec()
-    time.remove()
-    empty.remove()
+    figure = _plot.new_figure(WIDTH, 4.6)
+    grid = figure.add_gridspec(2, 2, height_ratios=(3, 1))
+    loss, accuracy = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
     time = figure.add_subplot(grid[1, :])
+    epochs = range(1, len(fused.losses) + 1)
     for axes, of in ((loss, "losses"), (accuracy, "accuracies")):
-        axes.plot(epochs, getattr(fused, of), color=_plot.BLUE, linewidth=2.4, label="fusedloss")
+        axes.plot(epochs, getattr(fused, of), color=_plot.BLUE, linewidth=2.6, label="fusedloss")
         axes.plot(
             epochs,
             getattr(plain, of),
@@ -207,58 +177,40 @@ def _draw_curves(figure: Any, fused: Classifier, plain: Classifier) -> None:
         axes.set_xlabel("epoch")
         axes.margins(x=0.02)
         axes.grid(axis="y", color="#E6E6E6", linewidth=0.7)
-    loss.set_title("Training loss")
+    loss.set_title("Training loss, nats")
     loss.set_yscale("log")
     loss.legend()
     accuracy.set_title("Held-out accuracy")
-    accuracy.axhline(WANTED_ACCURACY, color="#555555", linewidth=0.8, linestyle=":")
-    accuracy.annotate(
-        f"last epoch: {fused.accuracies[-1]:.3f}",
-        (0.98, 0.04),
-        xycoords="axes fraction",
-        ha="right",
-        fontsize=8.5,
-        color="#333333",
-    )
     seconds = [median(plain.seconds) * 1e3, median(fused.seconds) * 1e3]
     time.set_title("Milliseconds in loss and gradient, an epoch")
-    time.barh(["plain NumPy", "fusedloss"], seconds, color=[_plot.ORANGE, _plot.BLUE], height=0.7)
-    for i, value in enumerate(seconds):
-        time.annotate(
-            format_ratio(value),
-            (value, i),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-        )
+    bars = time.barh(
+        ["plain NumPy", "fusedloss"], seconds, color=[_plot.ORANGE, _plot.BLUE], height=0.7
+    )
+    time.bar_label(bars, [format_ratio(value) for value in seconds], padding=3)
+    time.margins(x=0.12)
     time.spines[["left", "bottom"]].set_visible(False)
     time.tick_params(length=0)
     time.set_xticks([])
+    return figure
 
 
-def _draw_digits(figure: Any, digits: Digits, classifier: Classifier) -> None:
+def _draw_digits(digits: Digits, predicted: Array) -> Any:
     """Draw held-out digits under their predictions, the mistakes first and in red."""
-    rows, columns = 6, 8
-    predicted = classifier.predict(digits.held_out_images)
+    rows, columns = 6, 6
     wrong = predicted != digits.held_out_labels
     shown = np.argsort(~wrong, kind="stable")[: rows * columns]
-    figure.suptitle(
-        f"Held-out digits as predicted: {np.count_nonzero(wrong)} of {len(wrong)} wrong",
-        x=0.02,
-        ha="left",
-        fontsize=11,
-        fontweight="bold",
-    )
+    figure = _plot.new_figure(WIDTH, 5.6)
     for axes, i in zip(figure.subplots(rows, columns).flat, shown, strict=True):
         axes.imshow(digits.held_out_images[i].reshape(8, 8), cmap="Greys", interpolation="nearest")
         label = f"{predicted[i]}, not {digits.held_out_labels[i]}" if wrong[i] else predicted[i]
         axes.set_title(
             label,
             loc="center",
-            fontsize=8.5,
+            fontsize=9.5,
             pad=3,
             fontweight="bold" if wrong[i] else "normal",
             color=_plot.RED if wrong[i] else "#333333",
         )
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(visible=True, color=_plot.RED if wrong[i] else "#DDDDDD")
+    return figure

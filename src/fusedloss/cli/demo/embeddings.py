@@ -6,9 +6,7 @@ weights of the classes too, the triplet loss has none: it compares the images of
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +14,9 @@ import numpy as np
 import fusedloss as fl
 from fusedloss._types import Array
 from fusedloss.cli import _plot
-from fusedloss.cli._arguments import output_path, positive, whole
-from fusedloss.cli._output import Output, missing, optional_import
+from fusedloss.cli._output import Output, optional_import
+from fusedloss.cli.demo._part import WIDTH, Finding, Part, Picture, Report, Settings
 from fusedloss.cli.demo._training import (
-    BATCH,
     HELD_OUT,
     PIXELS,
     Descent,
@@ -29,6 +26,7 @@ from fusedloss.cli.demo._training import (
     load_digits,
 )
 
+EPOCHS = 60
 HIDDEN = 128, 64
 DIMENSIONS = 16
 CLASSES = 10
@@ -96,7 +94,7 @@ def train(digits: Digits, epochs: int, seed: int, output: Output) -> dict[str, S
     """Train the networks, turn by turn."""
     spaces = make_spaces(seed)
     random = np.random.default_rng(seed)
-    with output.progress("training", epochs) as advance:
+    with output.progress("embeddings", epochs) as advance:
         for _ in range(epochs):
             order = random.permutation(len(digits.labels))
             for space in spaces.values():
@@ -122,91 +120,76 @@ def retrieve(embeddings: Array, labels: Array) -> Retrieval:
     return Retrieval(float(alike[:, 0].mean()), float((found / others).mean()))
 
 
-def add_part(parts: Any) -> argparse.ArgumentParser:
-    """Add this part to the parser of ``demo``; return its own."""
-    parser: argparse.ArgumentParser = parts.add_parser(
-        "embeddings",
-        help="digits as vectors, by softmax, ArcFace and triplet loss",
-        description=(
-            "Train three small networks that turn scikit-learn's handwritten digits into vectors, "
-            "by softmax, ArcFace and triplet loss, and look for the neighbours of digits that were "
-            "held out. Fails where the nearest one is of the same digit for less than "
-            f"{WANTED_RECALL} of them."
-        ),
-    )
-    parser.add_argument("--epochs", type=positive, default=60, metavar="N", help="default: 60")
-    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="default: 0")
-    parser.add_argument(
-        "--output",
-        type=output_path(".png"),
-        default=Path("fusedloss-embeddings.png"),
-        metavar="FILE",
-        help="the picture (default: fusedloss-embeddings.png)",
-    )
-    parser.set_defaults(run=run)
-    return parser
+#: What the picture of each space says.
+SENTENCES = {
+    "softmax": "A plain classifier's embeddings: digits part, and their groups are wide.",
+    "ArcFace": "A margin on the angle draws each digit together and pushes the others away.",
+    "triplet": "The triplet loss has no classes' weights: it compares the images of a batch.",
+}
 
 
-def run(options: argparse.Namespace, output: Output) -> int:
-    """Train, look for neighbours, draw; fail where they are wrong too often."""
-    if optional_import("sklearn.datasets") is None:
-        output.error(missing("scikit-learn", "'fusedloss[demo]'", "the handwritten digits"))
-        return 1
+def run(settings: Settings, output: Output) -> Report:
+    """Train and look for neighbours; what is promised is how often the nearest is of its digit."""
     digits = load_digits()
-    spaces = train(digits, options.epochs, options.seed, output)
+    epochs = settings.share(EPOCHS)
+    spaces = train(digits, epochs, settings.seed, output)
     embeddings = {name: space.embed(digits.held_out_images) for name, space in spaces.items()}
     found = {name: retrieve(each, digits.held_out_labels) for name, each in embeddings.items()}
-    output.table(
-        f"{len(digits.labels)} digits to learn from, {HELD_OUT} held out, vectors of {DIMENSIONS}, "
-        f"{options.epochs} epochs in batches of {BATCH}",
-        ["held-out neighbours of the same digit", *found],
+    plain = found["softmax"]
+
+    def picture(name: str) -> Picture:
+        return Picture(
+            f"embeddings-{name.lower()}",
+            f"{name}: recall@1 {found[name].recall:.3f}",
+            f"{SENTENCES[name]} Above, where {HELD_OUT} held-out digits lie; below, the cosine of "
+            "each pair of them.",
+            lambda: _draw(embeddings[name], digits.held_out_labels),
+        )
+
+    return Report(
+        f"Three networks that start alike turn {len(digits.labels)} handwritten digits into "
+        f"vectors of {DIMENSIONS} numbers, by three losses; then {HELD_OUT} held-out digits look "
+        "for their neighbours.",
         [
-            [
-                "the nearest neighbour (recall@1)",
-                *(f"{each.recall:.3f}" for each in found.values()),
-            ],
-            [
-                "as many as share its digit (R-precision)",
-                *(f"{each.precision:.3f}" for each in found.values()),
-            ],
+            Finding(what, f"{mine:.3f}", "softmax", f"{other:.3f}")
+            for name in ("ArcFace", "triplet")
+            for what, mine, other in (
+                (f"recall@1, {name}", found[name].recall, plain.recall),
+                (f"R-precision, {name}", found[name].precision, plain.precision),
+            )
+        ],
+        [picture(name) for name in spaces],
+        [
+            f"{name}: recall@1 {each.recall:.3f} is below {WANTED_RECALL} "
+            f"after {epochs} epoch{'s' * (epochs > 1)}"
+            for name, each in found.items()
+            if each.recall < WANTED_RECALL
         ],
     )
-    if optional_import("matplotlib") is None:
-        output.text(missing("matplotlib", "'fusedloss[cli]'", "the picture"))
-    else:
-        _draw(embeddings, digits.held_out_labels, found, options.output)
-        output.text(f"The three spaces: {options.output}")
-    poor = {name: each.recall for name, each in found.items() if each.recall < WANTED_RECALL}
-    for name, recall in poor.items():
-        output.error(f"{name}: recall@1 {recall:.3f} is below {WANTED_RECALL}")
-    return 1 if poor else 0
 
 
-def _draw(
-    embeddings: dict[str, Array], labels: Array, found: dict[str, Retrieval], path: Path
-) -> None:
-    """Draw each space: as a plane, and as the cosines of all pairs."""
+PART = Part(
+    "embeddings",
+    "digits as vectors, by softmax, ArcFace and triplet loss",
+    {"sklearn.datasets": "scikit-learn"},
+    run,
+)
+
+
+def _draw(embeddings: Array, labels: Array) -> Any:
+    """Draw a space: as a plane, and as the cosines of all pairs."""
     order = labels.argsort(kind="stable")
-    with _plot.style():
-        figure = _plot.new_figure(11.5, 8)
-        figure.suptitle(
-            f"{len(labels)} held-out digits where three losses put them",
-            x=0.01,
-            ha="left",
-            fontsize=12.5,
-            fontweight="bold",
-        )
-        planes, cosines = figure.subplots(2, len(embeddings), height_ratios=(1.1, 1))
-        for axes, (name, each) in zip(planes, embeddings.items(), strict=True):
-            axes.set_title(f"{name}: recall@1 {found[name].recall:.3f}")
-            _draw_plane(axes, each, labels)
-        for axes, each in zip(cosines, embeddings.values(), strict=True):
-            image = axes.imshow(each[order] @ each[order].T, cmap="RdBu_r", vmin=-1, vmax=1)
-            _label_digits(axes, labels)
-        planes[0].set_ylabel("first two principal components")
-        cosines[0].set_ylabel("cosine of each pair, by digit")
-        figure.colorbar(image, ax=cosines, shrink=0.8, pad=0.01)
-        _plot.save(figure, path)
+    figure = _plot.new_figure(WIDTH, 8.2)
+    plane, cosines = figure.subplots(2, 1, height_ratios=(1, 1.05))
+    plane.set_title("First two principal components")
+    _draw_plane(plane, embeddings, labels)
+    cosines.set_title("Cosine of each pair, sorted by digit")
+    ordered = embeddings[order]
+    # a scale whose lightness rises all the way: it reads in grey, too
+    image = cosines.imshow(ordered @ ordered.T, cmap="cividis", vmin=-1, vmax=1)
+    _label_digits(cosines, labels)
+    figure.colorbar(image, ax=cosines, shrink=0.85, pad=0.02)
+    return figure
 
 
 def _draw_plane(axes: Any, embeddings: Array, labels: Array) -> None:
@@ -216,7 +199,9 @@ def _draw_plane(axes: Any, embeddings: Array, labels: Array) -> None:
     colours = optional_import("matplotlib").colormaps["tab10"]
     axes.scatter(*plane.T, s=0)  # for the limits
     for (x, y), label in zip(plane, labels, strict=True):
-        axes.text(x, y, str(label), color=colours(int(label)), fontsize=7, ha="center", va="center")
+        axes.text(
+            x, y, str(label), color=colours(int(label)), fontsize=8.5, ha="center", va="center"
+        )
     axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", adjustable="datalim")
 

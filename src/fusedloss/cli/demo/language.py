@@ -7,14 +7,13 @@ the weights of the last layer, too. Loss and gradients of that layer are those o
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
 import subprocess
 import sys
 import sysconfig
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -24,9 +23,10 @@ import numpy as np
 import fusedloss as fl
 from fusedloss._types import Array
 from fusedloss.cli import _plot
-from fusedloss.cli._arguments import output_path, positive, whole
 from fusedloss.cli._memory import peak_of
-from fusedloss.cli._output import Output, missing, optional_import
+from fusedloss.cli._output import Output
+from fusedloss.cli.demo._part import WIDTH, Finding, Part, Picture, Report, Settings
+from fusedloss.cli.demo._training import Adam
 
 #: Line breaks with the indentation that follows, words, numbers, and all other signs.
 TOKEN = re.compile(r"\n\s*|[^\W\d]\w*|\d+|\S")
@@ -42,7 +42,7 @@ FEATURES = 64
 HIDDEN = 256
 BATCH = 1024
 LEARNING_RATE = 3e-3
-DECAYS = 0.9, 0.999  # of Adam's means of gradients and of their squares
+STEPS = 160
 
 #: A model that knows how frequent each token is has to be beaten by so much.
 WANTED_GAIN = 1.0
@@ -75,15 +75,16 @@ class Text:
         return float(-self.log_frequencies[target].mean())
 
 
-def read_library() -> Text:
-    """Read and tokenize the source of Python's standard library, but for its tests."""
+def read_library(every: int = 1) -> Text:
+    """Read and tokenize every so th source of Python's standard library, but its tests."""
     root = Path(sysconfig.get_path("stdlib"))
     skipped = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
-    files = [
-        TOKEN.findall(path.read_text("utf-8", "replace"))
+    paths = [
+        path
         for path in sorted(root.rglob("*.py"))
         if not skipped & set(path.relative_to(root).parts)
     ]
+    files = [TOKEN.findall(path.read_text("utf-8", "replace")) for path in paths[::every]]
     counts = Counter(token for tokens in files for token in tokens)
     names = [RARE, *(token for token, _ in counts.most_common(VOCABULARY - 1))]
     numbers = {name: number for number, name in enumerate(names)}
@@ -101,9 +102,10 @@ class Model:
     """Embeddings of the last tokens, a layer of rectified units, and the embeddings again."""
 
     parameters: dict[str, Array]
-    steps: int = 0
-    means: dict[str, Array] = field(default_factory=dict)  # Adam's, of gradients
-    squares: dict[str, Array] = field(default_factory=dict)  # and of their squares
+
+    def __post_init__(self) -> None:
+        """Make what changes the parameters."""
+        self.optimiser = Adam(self.parameters.values(), LEARNING_RATE)
 
     def predict(self, context: Array) -> tuple[Array, Array, Array]:
         """Return embeddings, hidden layer and features of the next token of each context."""
@@ -138,19 +140,9 @@ class Model:
             "first bias": by_hidden.sum(0),
             "second": hidden.T @ by_features,
         }
-        self.steps += 1
-        for name, gradient in gradients.items():
-            self._adam(name, gradient, rate)
+        self.optimiser.learning_rate = rate
+        self.optimiser.step(gradients[name] for name in p)
         return float(loss)
-
-    def _adam(self, name: str, gradient: Array, rate: float) -> None:
-        first, second = DECAYS
-        m = self.means.setdefault(name, np.zeros_like(gradient))
-        v = self.squares.setdefault(name, np.zeros_like(gradient))
-        m += (1 - first) * (gradient - m)
-        v += (1 - second) * (gradient * gradient - v)
-        unbiased = math.sqrt(1 - second**self.steps) / (1 - first**self.steps)
-        self.parameters[name] -= rate * unbiased * m / (np.sqrt(v) + 1e-8)
 
 
 def make_model(seed: int, text: Text) -> Model:
@@ -194,7 +186,7 @@ def train(model: Model, text: Text, steps: int, seed: int, output: Output) -> Co
     random = np.random.default_rng(seed)
     course = Course([], {})
     held_out = examples(text.held_out, spread(text.held_out, HELD_OUT_TOKENS))
-    with output.progress("training", steps) as advance:
+    with output.progress("language", steps) as advance:
         for step in range(steps):
             if step % max(steps // 10, 1) == 0:
                 course.held_out[step] = model.loss(*held_out)
@@ -248,95 +240,83 @@ def measure_memory() -> dict[str, list[float]] | None:
     return measured
 
 
-# ---- The command -------------------------------------------------------------------------------
+# ---- The part ----------------------------------------------------------------------------------
 
 
-def add_part(parts: Any) -> argparse.ArgumentParser:
-    """Add this part to the parser of ``demo``; return its own."""
-    parser: argparse.ArgumentParser = parts.add_parser(
-        "language",
-        help="a language model of Python's library, without holding its logits",
-        description=(
-            f"Train a model of the next token, one of {VOCABULARY}, on the source of Python's "
-            "standard library, and measure the memory that holding its logits would take. Fails "
-            f"where the held-out loss is not {WANTED_GAIN:g} below that of token frequencies."
-        ),
-    )
-    parser.add_argument("--steps", type=positive, default=160, metavar="N", help="default: 160")
-    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="default: 0")
-    parser.add_argument(
-        "--output",
-        type=output_path(".png"),
-        default=Path("fusedloss-language.png"),
-        metavar="FILE",
-        help="the picture (default: fusedloss-language.png)",
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def run(options: argparse.Namespace, output: Output) -> int:
-    """Read, train, measure, draw; fail where too little is learnt."""
-    text = read_library()
-    model = make_model(options.seed, text)
-    course = train(model, text, options.steps, options.seed, output)
+def run(settings: Settings, output: Output) -> Report:
+    """Read, train, measure; what is promised is that more is learnt than frequencies."""
+    text = read_library(round(1 / min(settings.effort, 1)))
+    model = make_model(settings.seed, text)
+    steps = settings.share(STEPS)
+    course = train(model, text, steps, settings.seed, output)
     memory = measure_memory()
-    last, frequencies = course.held_out[options.steps], text.entropy
-    output.table(
-        f"{len(text.training)} tokens of Python's library, {len(text.names)} of them different, "
-        f"{options.steps} steps of {BATCH}",
-        ["", "nats per token"],
-        [
-            ["held-out loss", f"{last:.3f}"],
-            ["  by frequencies alone", f"{frequencies:.3f}"],
-            ["  if all tokens were equally likely", f"{math.log(len(text.names)):.3f}"],
-        ],
-    )
+    last, frequencies = course.held_out[steps], text.entropy
+    findings = [
+        Finding(
+            "held-out loss, nats per token",
+            f"{last:.3f}",
+            "token frequencies alone",
+            f"{frequencies:.3f}",
+        )
+    ]
+    pictures = [
+        Picture(
+            "language-loss",
+            "Learning",
+            f"The loss falls below that of knowing how frequent each of {len(text.names)} tokens "
+            "is, on files that were held out as well.",
+            lambda: _draw_loss(text, course),
+        ),
+        Picture(
+            "language-predictions",
+            "Predictions",
+            "Held-out code, the token that follows, and what the model expected; it is bold and "
+            "green where it was among the first two.",
+            lambda: _draw_predictions(text, model),
+        ),
+    ]
     if memory is not None:
-        output.table(
-            "Memory of the last layer's loss beside inputs and gradients, MiB",
-            ["positions", *map(str, BATCHES)],
-            [[layer, *(f"{size:.0f}" for size in sizes)] for layer, sizes in memory.items()],
+        held, fused = (memory[layer][-1] for layer in LAYERS)
+        findings.append(
+            Finding(
+                f"last layer at {BATCHES[-1]} positions, MiB",
+                f"{fused:.0f}",
+                "logits held",
+                f"{held:.0f}",
+            )
         )
-    if optional_import("matplotlib") is None:
-        output.text(missing("matplotlib", "'fusedloss[cli]'", "the picture"))
-    else:
-        _draw(text, model, course, memory, options.output)
-        output.text(f"Loss, memory and some predictions: {options.output}")
+        pictures.insert(
+            1,
+            Picture(
+                "language-memory",
+                "Memory",
+                "What loss and gradients of the last layer take beside themselves: with logits "
+                "held it grows with the batch; fusedloss's workspace is 64 MiB at most.",
+                lambda: _draw_memory(memory),
+            ),
+        )
+    problems = []
     if not last <= frequencies - WANTED_GAIN:
-        output.error(
+        problems.append(
             f"held-out loss {last:.3f} is not {WANTED_GAIN:g} below that of token frequencies, "
-            f"{frequencies:.3f}, after {options.steps} step{'s' * (options.steps > 1)}"
+            f"{frequencies:.3f}, after {steps} step{'s' * (steps > 1)}"
         )
-        return 1
-    return 0
+    return Report(
+        f"A model of the next token learns from {len(text.training)} tokens of Python's own "
+        f"library, {len(text.names)} of them different, in {steps} steps of {BATCH}. Its last "
+        "layer and loss are one call, linear_cross_entropy, which never holds the logits.",
+        findings,
+        pictures,
+        problems,
+    )
 
 
-def _draw(
-    text: Text, model: Model, course: Course, memory: dict[str, list[float]] | None, path: Path
-) -> None:
-    """Draw the loss over the steps, the memory of both heads, and what is predicted."""
-    with _plot.style():
-        figure = _plot.new_figure(13, 4.6)
-        figure.suptitle(
-            f"A language model of Python's own library: {len(text.names)} tokens to choose from, "
-            "no logits held",
-            x=0.01,
-            ha="left",
-            fontsize=12.5,
-            fontweight="bold",
-        )
-        loss, sizes, table = figure.subplots(1, 3, width_ratios=(1.1, 0.9, 1.3))
-        _draw_loss(loss, text, course)
-        if memory is None:
-            sizes.set_axis_off()
-        else:
-            _draw_memory(sizes, memory)
-        _draw_predictions(table, text, model)
-        _plot.save(figure, path)
+PART = Part("language", "a language model of Python's library, with and without logits", {}, run)
 
 
-def _draw_loss(axes: Any, text: Text, course: Course) -> None:
+def _draw_loss(text: Text, course: Course) -> Any:
+    figure = _plot.new_figure(WIDTH, 4)
+    axes = figure.subplots()
     window = max(len(course.losses) // 30, 1)
     smooth = [mean(course.losses[max(i - window, 0) : i + 1]) for i in range(len(course.losses))]
     axes.plot(course.losses, color=_plot.LIGHT_BLUE, linewidth=0.7)
@@ -346,60 +326,68 @@ def _draw_loss(axes: Any, text: Text, course: Course) -> None:
         list(course.held_out.values()),
         color=_plot.ORANGE,
         marker="o",
-        markersize=4,
+        markersize=5,
         label="held-out files",
     )
-    axes.axhline(text.entropy, color=_plot.DARK_GREY, linewidth=0.9, linestyle=":")
-    axes.annotate(
-        "token frequencies alone",
-        (len(course.losses), text.entropy),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8.5,
+    axes.axhline(
+        text.entropy,
         color=_plot.DARK_GREY,
+        linewidth=1.2,
+        linestyle=":",
+        label="token frequencies alone",
     )
-    axes.set_title("Loss, in nats per token")
+    axes.set_title("Loss, nats per token")
     axes.set_xlabel(f"step of {BATCH} tokens")
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.7)
-    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.93))
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
 
 
-def _draw_memory(axes: Any, memory: dict[str, list[float]]) -> None:
+def _draw_memory(memory: dict[str, list[float]]) -> Any:
+    figure = _plot.new_figure(WIDTH, 3.6)
+    axes = figure.subplots()
     places = np.arange(len(BATCHES))
     for layer, colour, shift in zip(LAYERS, (_plot.GREY, _plot.BLUE), (-0.2, 0.2), strict=True):
         bars = axes.bar(places + shift, memory[layer], 0.38, color=colour, label=layer)
-        axes.bar_label(bars, [f"{size:.0f}" for size in memory[layer]], padding=2, fontsize=8.5)
+        axes.bar_label(bars, [f"{size:.0f}" for size in memory[layer]], padding=2)
     axes.set_xticks(places, map(str, BATCHES))
-    axes.set_xlabel("positions")
+    axes.set_xlabel("positions in the batch")
     axes.set_title("Peak memory of the last layer, MiB")
     axes.spines["left"].set_visible(False)
     axes.set_yticks([])
     axes.legend(loc="upper left")
+    return figure
 
 
-def _draw_predictions(axes: Any, text: Text, model: Model) -> None:
+def _draw_predictions(text: Text, model: Model) -> Any:
     """List held-out tokens with what comes before, and what the model expects most."""
+    rows = 13
+    figure = _plot.new_figure(WIDTH, 3.9)
+    axes = figure.subplots()
     axes.set_axis_off()
-    axes.set_title("Held-out code, its next token, and what was expected")
-    context, target = examples(text.held_out, spread(text.held_out, 15)[1:-1])
+    context, target = examples(text.held_out, spread(text.held_out, rows + 2)[1:-1])
     p = model.parameters
     probs = fl.softmax(model.predict(context)[2] @ p["embeddings"].T + p["bias"])
+    font = {"fontsize": 8, "transform": axes.transAxes}
+    columns = {0.37: ("code", "right"), 0.4: ("next", "left"), 0.62: ("expected", "left")}
+    for x, (title, side) in columns.items():
+        axes.text(x, 0.96, title, ha=side, fontweight="bold", **font)
+    font["family"] = "monospace"
     for row, (before, token, prob) in enumerate(zip(context, target, probs, strict=True)):
-        best = np.argsort(-prob)[:3]
-        y = 0.95 - row * 0.077
-        colour = _plot.GREEN if token in best else "#333333"
-        shown = " ".join(_shown(text.names[number]) for number in before)[-34:]
-        expected = "   ".join(f"{_shown(text.names[k])} {prob[k]:.0%}" for k in best)
-        font = {"family": "monospace", "fontsize": 7.5, "transform": axes.transAxes}
-        axes.text(0.47, y, shown, ha="right", color=_plot.DARK_GREY, **font)
-        axes.text(0.49, y, _shown(text.names[token]), color=colour, fontweight="bold", **font)
-        axes.text(0.66, y, expected, color=_plot.DARK_GREY, **font)
+        best = np.argsort(-prob)[:2]
+        y = 0.88 - row * 0.07
+        shown = " ".join(_shown(text.names[number]) for number in before)[-25:]
+        expected = " ".join(f"{_shown(text.names[k], 9)} {prob[k]:.0%}" for k in best)
+        found = {"color": _plot.GREEN, "fontweight": "bold"} if token in best else {}
+        axes.text(0.37, y, shown, ha="right", color=_plot.DARK_GREY, **font)
+        axes.text(0.4, y, _shown(text.names[token]), **font, **found)
+        axes.text(0.62, y, expected, color=_plot.DARK_GREY, **font)
+    return figure
 
 
-def _shown(token: str) -> str:
+def _shown(token: str, width: int = 11) -> str:
     """Return a token as it is drawn: cut, and a dollar sign would begin a formula."""
-    return "⏎" if token.startswith("\n") else token[:12].replace("$", r"\$")
+    return "⏎" if token.startswith("\n") else token[:width].replace("$", r"\$")
 
 
 if __name__ == "__main__":
