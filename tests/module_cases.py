@@ -232,6 +232,13 @@ EMBEDDINGS: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
         (Z, Y),
         {"pos_eps": 0.1, "neg_eps": 0.2, "reduction": "sum"},
     ),
+    ("SmoothAPLoss", "smooth_ap_loss", (Z, Y), {"temperature": 0.5, "reduction": "none"}),
+    (
+        "PNPLoss",
+        "pnp_loss",
+        (Z, Y),
+        {"b": 3, "alpha": 2, "anneal": 0.5, "variant": "Dq", "normalize": False},
+    ),
     ("TupletMarginLoss", "tuplet_margin_loss", (Z, Y), {"margin": 4, "scale": 8}),
     ("NPairsLoss", "n_pairs_loss", (Z, Y // 2), {"normalize": False, "reduction": "sum"}),
     ("AngularLoss", "angular_loss", (Z, Y), {"alpha": 30, "reduction": "sum"}),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_metric_learning import distances, losses, miners, reducers
+from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
 
 from parts import Array
 
@@ -18,6 +19,29 @@ class ExactLp(distances.LpDistance):
     def compute_mat(self, query_emb: Any, ref_emb: Any) -> Any:
         mode = "donot_use_mm_for_euclid_dist"
         return torch.cdist(query_emb, ref_emb, p=self.p, compute_mode=mode)
+
+
+class SmoothAPLoss(losses.SmoothAPLoss):
+    """Of labels in any order and number, in the embeddings' precision.
+
+    The peer's own takes n labels of n embeddings each, in order: test_metric.py holds it to this.
+    """
+
+    def compute_loss(
+        self, embeddings: Any, labels: Any, indices_tuple: Any, ref_emb: Any, ref_labels: Any
+    ) -> Any:
+        s = self.distance(embeddings)
+        own = (labels[:, None] == labels).to(s.dtype)
+        others = 1 - torch.eye(len(s), dtype=s.dtype)
+        ahead = torch.sigmoid((s[:, None] - s[:, :, None]) / self.temperature) * others
+        precision = (1 + (ahead * own[:, None]).sum(2)) / (1 + ahead.sum(2))
+        weights = lmu.convert_to_weights(indices_tuple, labels, dtype=s.dtype)
+        each = (1 - (precision * own).sum(1) / own.sum(1)) * weights
+        kind = {"losses": each, "indices": torch.arange(len(s)), "reduction_type": "element"}
+        return {"ap_loss": kind}
+
+    def _sub_loss_names(self) -> list[str]:
+        return ["ap_loss"]
 
 
 REDUCERS = {
@@ -62,6 +86,8 @@ PEERS: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
         losses.RankedListLoss,
     ),
     "fast_ap_loss": ({"num_bins": 7}, losses.FastAPLoss),
+    "smooth_ap_loss": ({"temperature": 0.05}, SmoothAPLoss),
+    "pnp_loss": ({"b": 3, "alpha": 2, "anneal": 0.05, "variant": "Iu"}, losses.PNPLoss),
     "n_pairs_loss": ({}, losses.NPairsLoss),
     "angular_loss": ({"alpha": 35}, losses.AngularLoss),
     "histogram_loss": ({"n_bins": 16}, losses.HistogramLoss),
@@ -76,7 +102,15 @@ LP = {
 }
 SQUARED = {"nca_loss", "fast_ap_loss"}
 TUPLETS = {"n_pairs_loss", "angular_loss", "histogram_loss"}
-WITHOUT_REFERENCE = {"lifted_structure_loss", "ranked_list_loss", "fast_ap_loss", *TUPLETS}
+#: Losses of the ranks in a batch.
+OF_RANKS = {"smooth_ap_loss", "pnp_loss"}
+WITHOUT_REFERENCE = {
+    "lifted_structure_loss",
+    "ranked_list_loss",
+    "fast_ap_loss",
+    *TUPLETS,
+    *OF_RANKS,
+}
 #: Losses of pairs that belong to two anchors.
 WITHOUT_NONE = {"lifted_structure_loss", "n_pairs_loss", "angular_loss"}
 WITHOUT_REDUCTION = {"histogram_loss"}
@@ -92,6 +126,7 @@ LISTED = {
     "lifted_structure_loss",
     "nca_loss",
     "fast_ap_loss",
+    "smooth_ap_loss",
     "histogram_loss",
     "intra_pair_variance_loss",
     "tuplet_margin_loss",
@@ -100,7 +135,7 @@ LISTED = {
     "triplet_loss",
 }
 #: Losses of all pairs, to which index tuples say how much an anchor counts.
-WEIGHED = {"nca_loss", "fast_ap_loss"}
+WEIGHED = {"nca_loss", "fast_ap_loss", "smooth_ap_loss"}
 #: Losses that can be of any distance, and those of similarities among them.
 OF_SIMILARITIES = {
     "ntxent_loss",

@@ -69,11 +69,9 @@ ABSENT = {
     "pytorch_metric_learning.losses.InstanceLoss": "",
     "pytorch_metric_learning.losses.ManifoldLoss": "",
     "pytorch_metric_learning.losses.P2SGradLoss": "",
-    "pytorch_metric_learning.losses.PNPLoss": "",
     "pytorch_metric_learning.losses.SignalToNoiseRatioContrastiveLoss": (
         "`fusedloss.torch.ContrastiveLoss`"
     ),
-    "pytorch_metric_learning.losses.SmoothAPLoss": "`fusedloss.torch.FastAPLoss`",
     "pytorch_metric_learning.losses.ThresholdConsistentMarginLoss": "",
     "pytorch_metric_learning.losses.VICRegLoss": "",
     "sklearn._loss.loss.HalfTweedieLossIdentity": "`Loss(tweedie_loss, power=p)` has a log link",

@@ -20,9 +20,12 @@ from reference.margin import centers_of
 CONTENTS = (np.nan, np.inf, -np.inf, 1e38)
 
 #: Losses with weights that are in no table: every embedding of these is another one's negative
-#: (clip_loss), or the loss has no gradient, is another one's (zero_one_loss, logistic_loss) or of
-#: sequences, which have tests of their own.
-ELSEWHERE = {"ctc_loss", "clip_loss", "zero_one_loss", "logistic_loss", "proxy_anchor_loss"}
+#: (clip_loss, those of ranks), or the loss has no gradient, is another one's (zero_one_loss,
+#: logistic_loss) or of sequences, which have tests of their own.
+ELSEWHERE = {
+    *("ctc_loss", "clip_loss", "zero_one_loss", "logistic_loss", "proxy_anchor_loss"),
+    *("smooth_ap_loss", "pnp_loss"),
+}
 
 #: Arguments whose NaN is no number that counts: probabilities are refused, and what says which
 #: formula holds.

@@ -22,6 +22,7 @@ from pair_cases import (
     LISTED,
     METRICS,
     OF_DISTANCES,
+    OF_RANKS,
     OF_SIMILARITIES,
     PEERS,
     REDUCERS,
@@ -81,6 +82,8 @@ SMALL = [kind for kind in BATCHES if kind not in ("large", "few")]
 @pytest.mark.parametrize("loss", sorted(set(EVERY) - WITHOUT_REDUCTION))
 def test_reductions_are_the_peers(loss: str, reduction: str, kind: str) -> None:
     e, y = batch(kind)
+    if loss == "pnp_loss":
+        return  # a mean of the anchors there, whatever the reducer
     if (loss, kind) == ("tuplet_margin_loss", "duplicates"):
         return  # the peer's angle of a cosine of 1 is NaN, by rounding, and not above 0
     reducer = {"reducer": REDUCERS[reduction]()}
@@ -93,7 +96,9 @@ def test_reductions_are_the_peers(loss: str, reduction: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SMALL)
-@pytest.mark.parametrize("loss", sorted(set(EVERY) - WITHOUT_REDUCTION - WITHOUT_NONE))
+@pytest.mark.parametrize(
+    "loss", sorted(set(EVERY) - WITHOUT_REDUCTION - WITHOUT_NONE - {"pnp_loss"})
+)
 def test_losses_of_anchors_are_the_peers_added_up(loss: str, kind: str) -> None:
     e, y = batch(kind)
     found = peer(loss, EVERY[loss], reducer=reducers.DoNothingReducer())(
@@ -477,6 +482,78 @@ def test_bad_index_tuples(listed: Any, error: type[Exception], text: str) -> Non
 def test_listed_triplets_are_not_mined() -> None:
     with pytest.raises(ValueError, match="mining is 'hard': expected 'all'"):
         fl.triplet_loss(np.ones((3, 2)), [0, 0, 1], mining="hard", indices_tuple=([0], [1], [2]))
+
+
+# ---- Ranks ------------------------------------------------------------------------------------
+
+
+def test_smooth_average_precision_is_the_peers(isa: str) -> None:
+    """In its order of labels; it adds up in float32."""
+    e, y = batch("random")[0][:36], np.arange(36) // 6
+    expected = of_peer(losses.SmoothAPLoss(0.05), e, torch.tensor(y))
+    value, gradient = fl.value_and_grad(fl.smooth_ap_loss)(e, y, temperature=0.05)
+    assert_same(value, expected[0], 1e-6)
+    assert_same(gradient, expected[1], 1e-6)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("loss", sorted(OF_RANKS))
+def test_ranks_of_dot_products(loss: str, normalize: bool, isa: str) -> None:
+    """Of differences in float64: an anchor is among its own, and its own similarity moves."""
+    e, y = batch("random")
+    e = e[:12] / 4
+    y = y[:12]
+    options = EVERY[loss] | {"normalize": normalize}
+    function = fl.value_and_grad(getattr(fl, loss))
+    _, gradient = function(e, y, **options)
+    direction, step = np.random.default_rng(0).standard_normal(e.shape), 1e-6
+    high, low = (function(e + h * direction, y, **options)[0] for h in (step, -step))
+    np.testing.assert_allclose((high - low) / (2 * step), (direction * gradient).sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("variant", ["O", "Ds", "Dq", "Iu", "Ib"])
+@WITH_WORKSPACES
+def test_penalties_of_ranks_are_the_peers(variant: str, kind: str, isa: str) -> None:
+    e, y = batch(kind)
+    for options in ({}, {"b": 0.7, "alpha": 2.5, "anneal": 0.1}):
+        expected = of_peer(losses.PNPLoss(variant=variant, **options), e, torch.tensor(y))
+        value, gradient = fl.value_and_grad(fl.pnp_loss)(e, y, variant=variant, **options)
+        assert_same(value, expected[0], EXACT)
+        assert_same(gradient, expected[1], EXACT)
+        each = fl.pnp_loss(e, y, variant=variant, reduction="none", **options)
+        counted = max(1, ((y[:, None] == y).sum(1) > 1).sum())
+        assert_same(each.sum() / counted, expected[0], EXACT)
+
+
+@pytest.mark.parametrize("variant", ["O", "Ds", "Dq", "Iu", "Ib"])
+def test_small_ranks_keep_their_digits(variant: str, isa: str) -> None:
+    """One negative far behind the anchor and its positive."""
+    angles = np.array([0, 0.01, 1.0])
+    e = np.stack([np.cos(angles), np.sin(angles)], 1)
+    s = np.cos(angles[:, None] - angles)
+    for anneal in (0.02, 0.05):
+        r = np.exp((s[:2, 2:] - s[:2, :2]) / anneal)  # / (1 + the same), which is 1
+        penalty = r * r / 2 if variant == "Ib" else r
+        each = fl.pnp_loss(e, [0, 0, 1], variant=variant, b=1.0, anneal=anneal, reduction="none")
+        # Cosines are rounded to 2^-53, which the exponent has 50 times; and r itself is 1e-3.
+        np.testing.assert_allclose(each[:2], penalty.mean(1), rtol=1e-3)
+        half = fl.smooth_ap_loss(e, [0, 0, 1], temperature=anneal, reduction="none")
+        assert (half[:2] > 0).all()
+
+
+def test_bad_penalties_of_ranks() -> None:
+    e, y = np.ones((3, 2)), [0, 0, 1]
+    for options, text in (
+        ({"variant": "X"}, "variant is 'X': expected 'O' or 'Ds' or 'Dq' or 'Iu' or 'Ib'"),
+        ({"b": 0}, r"b is 0\.0: expected a positive number"),
+        ({"alpha": -1}, r"alpha is -1\.0: expected a positive number"),
+        ({"anneal": 0}, r"anneal is 0\.0: expected a positive number"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            fl.pnp_loss(e, y, **options)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"temperature is 0\.0: expected a positive number"):
+        fl.smooth_ap_loss(e, y, temperature=0)
 
 
 # ---- Triplets ---------------------------------------------------------------------------------

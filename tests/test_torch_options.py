@@ -374,12 +374,18 @@ def test_tensors_given_as_options_are_buffers() -> None:
 BATCH = [
     module for module in CLASSES if "indices_tuple" in inspect.signature(module.forward).parameters
 ]
-OF_LABELS = (front.NCALoss, front.FastAPLoss, front.NPairsLoss, front.AngularLoss)
+OF_LABELS = (
+    *(front.NCALoss, front.FastAPLoss, front.SmoothAPLoss),
+    *(front.NPairsLoss, front.AngularLoss),
+)
+#: Losses that take no references, in pytorch-metric-learning either.
+OF_BATCHES = (front.NPairsLoss, front.HistogramLoss, front.SmoothAPLoss, front.PNPLoss)
 
 
 @pytest.mark.parametrize(
     "module",
-    [x for x in BATCH if x is not front.RankedListLoss],  # which takes no index tuple
+    # which take no index tuple
+    [x for x in BATCH if x not in (front.RankedListLoss, front.PNPLoss)],
     ids=lambda module: module.__name__,
 )
 def test_pairs_need_no_labels(module: type[Module]) -> None:
@@ -409,7 +415,7 @@ def test_pairs_need_no_labels(module: type[Module]) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [x for x in BATCH if x not in (front.NPairsLoss, front.HistogramLoss)],
+    [x for x in BATCH if x not in OF_BATCHES],
     ids=lambda module: module.__name__,
 )
 def test_every_loss_takes_references(module: type[Module]) -> None:

@@ -42,6 +42,9 @@ Distance: TypeAlias = Literal["euclidean", "squared_euclidean", "cosine", "lp"]
 
 Mining: TypeAlias = Literal["all", "hard", "semihard", "semihard_closest", "easy"]
 
+#: How much a positive costs by the number of negatives that are ahead of it.
+RankPenalty: TypeAlias = Literal["Ds", "Dq", "Iu", "Ib", "O"]
+
 #: Of a margin head: through the margin, or as if the margin were a constant.
 Gradient: TypeAlias = Literal["analytic", "detached"]
 

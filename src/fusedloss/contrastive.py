@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from fusedloss import _check, _core
 from fusedloss._lower import pairs
 from fusedloss._lower.loss import loss
-from fusedloss._types import Call, Distance, PairReduction, Reduction
+from fusedloss._types import Call, Distance, PairReduction, RankPenalty, Reduction
 from fusedloss.metric import Indices
 
 # ---- Embeddings and their labels ---------------------------------------------------------------
@@ -642,6 +642,209 @@ def intra_pair_variance_loss(
         reduction=reduction,
         num_threads=num_threads,
         indices_tuple=indices_tuple,
+    )
+    return _core.pairwise, (call,)
+
+
+@loss("embeddings")
+def smooth_ap_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    temperature: float = 0.01,
+    normalize: bool = True,
+    indices_tuple: Indices = None,
+    sample_weight: ArrayLike | None = None,
+    reduction: PairReduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Smooth-AP: one minus the average precision of an anchor's neighbours, by sigmoids of ranks.
+
+    .. math:: \ell_a = 1 - \frac{1}{|Q|} \sum_{i \in Q} \frac{1 + r(i, Q)}{1 + r(i, Q) + r(i, N)},
+              \qquad r(i, S) = \sum_{j \in S,\, j \neq i} \sigma\Bigl(\frac{s_{aj} - s_{ai}}{\tau}
+              \Bigr)
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        :math:`Q` are the anchor itself and the others of its label, :math:`N` all of other labels.
+    temperature : float, default 0.01
+        The temperature :math:`\tau` of similarities; positive.
+    normalize : bool, default True
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first: similarities
+        are cosines, else dot products.
+    indices_tuple : tuple of arrays of integers, optional
+        Pairs or triplets as miners return them: each anchor's loss, of all its pairs, is multiplied
+        by how often the anchor is listed, as whatever of a pair or triplet, in relation to the one
+        that is listed most often. No part of the divisor of a mean.
+    sample_weight : array of floats, shape (N,), optional
+        What each anchor's loss, and its part of the divisor of a mean, are multiplied by.
+    reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of anchors, "mean_nonzero" by that of losses above 0; "none"
+        gives each anchor's loss.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the embeddings' dtype. 0 where
+        there is nothing to take a mean of.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
+
+    Notes
+    -----
+    Equivalent to ``SmoothAPLoss(temperature)`` of pytorch-metric-learning where that is the loss of
+    the paper: it takes only labels that are equally frequent, and takes for embeddings of one label
+    those that follow each other, as many as there are labels; so there have to be n labels of n
+    embeddings each, in order. It computes the precision in float32.
+
+    It takes time by the number of an anchor's positives times that of all embeddings.
+    Similarities are held in 64 MiB at most, and ranks of one positive at a time. A loss is computed
+    as the mean of :math:`r(i, N) / (1 + r(i, Q) + r(i, N))`, which keeps the digits of small ones.
+
+    References
+    ----------
+    A. Brown, W. Xie, V. Kalogeiton, A. Zisserman, "Smooth-AP: Smoothing the Path Towards
+    Large-Scale Image Retrieval", ECCV 2020.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.smooth_ap_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
+    0.0833
+    """
+    call = pairs.batch(
+        "smooth_ap_loss",
+        embeddings,
+        labels,
+        None,
+        None,
+        sample_weight,
+        (1 / _check.scale("temperature", temperature, embeddings),),
+        distance=_core.DOT_PRODUCT,
+        normalize=normalize,
+        reduction=reduction,
+        num_threads=num_threads,
+        indices_tuple=indices_tuple,
+        listing="weights",
+    )
+    return _core.pairwise, (call,)
+
+
+#: What a positive costs, in the order of the kernel's numbers.
+RANK_PENALTIES = ("O", "Ds", "Dq", "Iu", "Ib")
+
+
+@loss("embeddings")
+def pnp_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    b: float = 2.0,
+    alpha: float = 1.0,
+    anneal: float = 0.01,
+    variant: RankPenalty = "O",
+    normalize: bool = True,
+    sample_weight: ArrayLike | None = None,
+    reduction: PairReduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""PNP: penalises negatives ahead of positives, by their number.
+
+    .. math:: \ell_a = \frac{1}{|Q|} \sum_{i \in Q} f(r_i), \qquad
+              r_i = \sum_{n \in N} \sigma\Bigl(\frac{s_{an} - s_{ai}}{\tau}\Bigr)
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        :math:`Q` are the anchor itself and the others of its label, :math:`N` all of other labels.
+        An anchor without others of its label has no loss.
+    b : float, default 2.0
+        The constant :math:`b` of "Ib"; positive.
+    alpha : float, default 1.0
+        The exponent :math:`\alpha` of "Dq"; positive.
+    anneal : float, default 0.01
+        The temperature :math:`\tau` of similarities; positive.
+    variant : {"Ds", "Dq", "Iu", "Ib", "O"}, default "O"
+        The penalty of a positive with :math:`r` negatives ahead of it:
+
+        - "O": :math:`f(r) = r`;
+        - "Ds": :math:`\log(1 + r)`, whose slope decreases slowly;
+        - "Dq": :math:`1 - (1 + r)^{-\alpha}`, whose slope decreases quickly;
+        - "Iu": :math:`(1 + r) \log(1 + r)`, whose slope increases without bound;
+        - "Ib": :math:`(b r - \log(1 + b r)) / b^2`, whose slope increases up to :math:`1 / b`.
+    normalize : bool, default True
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first: similarities
+        are cosines, else dot products.
+    sample_weight : array of floats, shape (N,), optional
+        What each anchor's loss, and its part of the divisor of a mean, are multiplied by.
+    reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of anchors that have positives, "mean_nonzero" by that of
+        losses above 0; "none" gives each anchor's loss.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the embeddings' dtype. 0 where
+        there is nothing to take a mean of.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+
+    Notes
+    -----
+    Equivalent to ``PNPLoss(b, alpha, anneal, variant)`` of pytorch-metric-learning, where the loss
+    is the mean whatever the reducer, and a sigmoid no less than 2e-22; it takes no `indices_tuple`
+    either.
+
+    It takes time by the number of an anchor's positives times that of its negatives. Similarities
+    are held in 64 MiB at most, and ranks of one positive at a time.
+
+    References
+    ----------
+    Z. Li, W. Min, J. Song, Y. Zhu, L. Kang, X. Wei, X. Wei, S. Jiang, "Rethinking the Optimization
+    of Average Precision: Only Penalizing Negative Instances before Positive Ones is Enough", AAAI
+    2022.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> round(fl.pnp_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
+    0.1667
+    """
+    options = (_check.positive("b", b), _check.positive("alpha", alpha))
+    penalty = RANK_PENALTIES.index(pairs.choice("variant", variant, RANK_PENALTIES))
+    call = pairs.batch(
+        "pnp_loss",
+        embeddings,
+        labels,
+        None,
+        None,
+        sample_weight,
+        (1 / _check.scale("anneal", anneal, embeddings), float(penalty), *options),
+        distance=_core.DOT_PRODUCT,
+        normalize=normalize,
+        reduction=reduction,
+        num_threads=num_threads,
     )
     return _core.pairwise, (call,)
 

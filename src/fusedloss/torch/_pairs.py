@@ -563,6 +563,33 @@ def _histogram(pairs: Pairs, n_bins: float) -> list[Terms]:
     return [_of_anchors((of_negatives * of_positives.cumsum(0)).sum()[None])]
 
 
+def _ranks(pairs: Pairs, rate: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """How many of its own and how many negatives are ahead of each of an anchor's own; these."""
+    s = pairs.values
+    own = pairs.positive + torch.eye(len(s), dtype=s.dtype, device=s.device)
+    ahead = (rate * (s[:, None] - s[:, :, None])).sigmoid()
+    return (ahead * own[:, None]).sum(2) - 0.5, (ahead * pairs.negative[:, None]).sum(2), own
+
+
+def _smooth_ap(pairs: Pairs, rate: Any) -> list[Terms]:
+    positives, negatives, own = _ranks(pairs, rate)
+    return [_of_anchors((negatives / (1 + positives + negatives) * own).sum(1) / own.sum(1))]
+
+
+def _pnp(pairs: Pairs, rate: Any, variant: float, b: float, alpha: float) -> list[Terms]:
+    _, r, own = _ranks(pairs, rate)
+    penalties: list[Callable[[], Tensor]] = [  # by the kernel's numbers
+        lambda: r,
+        r.log1p,
+        lambda: -torch.expm1(-alpha * r.log1p()),
+        lambda: (1 + r) * r.log1p(),
+        lambda: (b * r - (b * r).log1p()) / b**2,
+    ]
+    counted = pairs.positive.any(1)
+    losses = (penalties[int(variant)]() * own).sum(1) / own.sum(1)
+    return [_of_anchors(losses.where(counted, 0), counted)]
+
+
 # ---- Losses that are made of others -------------------------------------------------------------
 
 
@@ -716,8 +743,10 @@ FORMULAS: dict[str, Callable[..., list[Terms]]] = {
     "multi_similarity_loss": _multi_similarity,
     "nca_loss": _nca,
     "ntxent_loss": _ntxent,
+    "pnp_loss": _pnp,
     "ranked_list_loss": _ranked_list,
     "siglip_loss": _siglip,
+    "smooth_ap_loss": _smooth_ap,
     "supcon_loss": _supcon,
     "triplet_all": _triplet_all,
     "triplet_easy": _triplet_easy,

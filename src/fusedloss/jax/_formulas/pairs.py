@@ -354,6 +354,33 @@ def _histogram(pairs: Pairs, n_bins: float) -> list[Terms]:
     return [_of_anchors((of_negatives * of_positives.cumsum(0)).sum()[None])]
 
 
+def _ranks(pairs: Pairs, rate: Any) -> tuple[Any, Any, Any]:
+    """How many of its own and how many negatives are ahead of each of an anchor's own; these."""
+    s = pairs.values
+    own = pairs.positive + jnp.eye(len(s), dtype=s.dtype)
+    ahead = jax.nn.sigmoid(rate * (s[:, None] - s[:, :, None]))
+    return (ahead * own[:, None]).sum(2) - 0.5, (ahead * pairs.negative[:, None]).sum(2), own
+
+
+def _smooth_ap(pairs: Pairs, rate: Any) -> list[Terms]:
+    positives, negatives, own = _ranks(pairs, rate)
+    return [_of_anchors((negatives / (1 + positives + negatives) * own).sum(1) / own.sum(1))]
+
+
+def _pnp(pairs: Pairs, rate: Any, variant: float, b: float, alpha: float) -> list[Terms]:
+    _, r, own = _ranks(pairs, rate)
+    penalties: list[Callable[[], Any]] = [  # by the kernel's numbers
+        lambda: r,
+        lambda: jnp.log1p(r),
+        lambda: -jnp.expm1(-alpha * jnp.log1p(r)),
+        lambda: (1 + r) * jnp.log1p(r),
+        lambda: (b * r - jnp.log1p(b * r)) / b**2,
+    ]
+    counted = _any(pairs.positive)
+    losses = (penalties[int(variant)]() * own).sum(1) / own.sum(1)
+    return [_of_anchors(jnp.where(counted, losses, 0), counted)]
+
+
 # ---- Triplets -----------------------------------------------------------------------------------
 
 
@@ -445,8 +472,10 @@ FORMULAS: dict[str, Callable[..., list[Terms]]] = {
     "multi_similarity_loss": _multi_similarity,
     "nca_loss": _nca,
     "ntxent_loss": _ntxent,
+    "pnp_loss": _pnp,
     "ranked_list_loss": _ranked_list,
     "siglip_loss": _siglip,
+    "smooth_ap_loss": _smooth_ap,
     "supcon_loss": _supcon,
     "triplet_all": _triplet_all,
     "triplet_easy": _triplet_easy,

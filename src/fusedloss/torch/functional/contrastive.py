@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fusedloss import contrastive
-from fusedloss._types import Distance, PairReduction, Reduction
+from fusedloss._types import Distance, PairReduction, RankPenalty, Reduction
 from fusedloss.torch._pairs import pair_loss
 from fusedloss.torch.functional._types import Indices
 
@@ -334,6 +334,100 @@ def intra_pair_variance_loss(
         distance=distance,
         p=p,
         power=power,
+        normalize=normalize,
+    )
+
+
+def smooth_ap_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = 0.01,
+    normalize: bool = True,
+    indices_tuple: Indices = None,
+    sample_weight: Tensor | None = None,
+    reduction: PairReduction = "mean",
+) -> Tensor:
+    """Average precision by sigmoids of ranks: `fusedloss.smooth_ap_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, temperature, normalize, indices_tuple, sample_weight, reduction
+        As in `fusedloss.smooth_ap_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings`.
+
+    See Also
+    --------
+    fusedloss.smooth_ap_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> F.smooth_ap_loss(e, y)
+    tensor(0.0833)
+    """
+    return pair_loss(
+        contrastive.smooth_ap_loss,
+        {"embeddings": embeddings},
+        {"labels": labels, "sample_weight": sample_weight},
+        indices_tuple=indices_tuple,
+        reduction=reduction,
+        temperature=temperature,
+        normalize=normalize,
+    )
+
+
+def pnp_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    b: float = 2.0,
+    alpha: float = 1.0,
+    anneal: float = 0.01,
+    variant: RankPenalty = "O",
+    normalize: bool = True,
+    sample_weight: Tensor | None = None,
+    reduction: PairReduction = "mean",
+) -> Tensor:
+    """PNP, a penalty of negatives ahead of positives: `fusedloss.pnp_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, b, alpha, anneal, variant, normalize, sample_weight, reduction
+        As in `fusedloss.pnp_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings`.
+
+    See Also
+    --------
+    fusedloss.pnp_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> F.pnp_loss(e, y)
+    tensor(0.1667)
+    """
+    return pair_loss(
+        contrastive.pnp_loss,
+        {"embeddings": embeddings},
+        {"labels": labels, "sample_weight": sample_weight},
+        reduction=reduction,
+        b=b,
+        alpha=alpha,
+        anneal=anneal,
+        variant=variant,
         normalize=normalize,
     )
 

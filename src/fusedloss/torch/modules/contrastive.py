@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY
 
 from torch import Tensor
 
-from fusedloss._types import Distance, PairReduction, Reduction
+from fusedloss._types import Distance, PairReduction, RankPenalty, Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, ones, with_options
 from fusedloss.torch.modules.metric import Labelled, OfDistances
@@ -170,6 +170,61 @@ class IntraPairVarianceLoss(OfDistances):
     neg_eps: float = 0.01
     _: KW_ONLY
     distance: Distance = "cosine"
+
+
+@with_options
+class SmoothAPLoss(Labelled):
+    """Average precision by sigmoids of ranks: `fusedloss.torch.functional.smooth_ap_loss`.
+
+    Parameters
+    ----------
+    temperature, normalize, reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import SmoothAPLoss
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> SmoothAPLoss()(e, y)
+    tensor(0.0833)
+    """
+
+    function = staticmethod(functional.smooth_ap_loss)
+
+    temperature: float = 0.01
+    _: KW_ONLY
+    normalize: bool = True
+    reduction: PairReduction = "mean"
+
+
+@with_options
+class PNPLoss(Labelled):
+    """PNP, a penalty of negatives ahead of positives: `fusedloss.torch.functional.pnp_loss`.
+
+    Parameters
+    ----------
+    b, alpha, anneal, variant, normalize, reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import PNPLoss
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> PNPLoss()(e, y)
+    tensor(0.1667)
+    """
+
+    function = staticmethod(functional.pnp_loss)
+
+    b: float = 2.0
+    alpha: float = 1.0
+    anneal: float = 0.01
+    variant: RankPenalty = "O"
+    _: KW_ONLY
+    normalize: bool = True
+    reduction: PairReduction = "mean"
 
 
 @with_options
