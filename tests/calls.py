@@ -33,6 +33,7 @@ _CANDIDATES: dict[str, list[Any]] = {
     "target": [_INDICES, _VALUES, _ENDED_LABELS, _BOXES[::-1].copy()],
     "labels": [_INDICES, _VALUES],
     "embeddings": [_EMBEDDINGS],
+    "ref_embeddings": [_EMBEDDINGS[::-1].copy()],
     "weight": _CENTERS,
     "linear_weight": _CENTERS[:1],
     "head_weight": [_CENTERS[0][:2]],

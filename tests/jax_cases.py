@@ -101,6 +101,7 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
     "ranked_list_loss supcon_loss triplet_loss tuplet_margin_loss angular_loss histogram_loss "
     "n_pairs_loss intra_pair_variance_loss smooth_ap_loss pnp_loss",
     lambda: (normal(N, D), normal(N + 2, D)): "clip_loss siglip_loss info_nce_loss",
+    lambda: (normal(N, D), normal(N, D)): "vicreg_loss barlow_twins_loss",
     _images: "dice_loss dice_ce_loss focal_tversky_loss iou_loss tversky_loss lovasz_softmax_loss "
     "generalized_dice_loss lovasz_hinge_loss",
     _boxes: "generalized_box_iou_loss distance_box_iou_loss complete_box_iou_loss",

@@ -248,6 +248,16 @@ EMBEDDINGS: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("SigLIPLoss", "siglip_loss", (Z, P, 3.0, -1.0), {"reduction": "sum"}),
 ]
 
+#: Losses of two views.
+VIEWS: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "VICRegLoss",
+        "vicreg_loss",
+        {"invariance_lambda": 2.0, "variance_mu": 3.0, "covariance_v": 4.0, "eps": 0.1},
+    ),
+    ("BarlowTwinsLoss", "barlow_twins_loss", {"lambd": 0.1, "eps": 0.2}),
+]
+
 #: (module, its options, its inputs, the function, its options)
 MODULES: list[tuple[str, dict[str, Any], tuple[Any, ...], str, dict[str, Any]]] = [
     ("CrossEntropyLoss", {}, (Z, Y), "cross_entropy", {}),
@@ -363,6 +373,10 @@ MODULES: list[tuple[str, dict[str, Any], tuple[Any, ...], str, dict[str, Any]]] 
     *[
         (name, options, (*inputs, V), function, {**options, "sample_weight": V})
         for name, function, inputs, options in ROW_WEIGHTED
+    ],
+    *[  # of one view; test_self_supervised.py has two
+        (name, options, (Z,), function, {**options, "ref_embeddings": Z})
+        for name, function, options in VIEWS
     ],
     (
         "RankingSoftmaxLoss",

@@ -73,7 +73,6 @@ ABSENT = {
         "`fusedloss.torch.ContrastiveLoss`"
     ),
     "pytorch_metric_learning.losses.ThresholdConsistentMarginLoss": "",
-    "pytorch_metric_learning.losses.VICRegLoss": "",
     "sklearn._loss.loss.HalfTweedieLossIdentity": "`Loss(tweedie_loss, power=p)` has a log link",
 }
 

@@ -808,6 +808,7 @@ GATHERED = {
     "drawn": Gathered(fusedloss.torch.MarginLoss, miner=drawing_miner),
     "memory": Gathered(remembering),
     "another package's": Gathered(of_pytorch_metric_learning),
+    "views": Gathered(fusedloss.torch.VICRegLoss, ("ref_emb",)),
 }
 
 

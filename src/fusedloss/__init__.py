@@ -154,6 +154,7 @@ from fusedloss.segmentation import (
     lovasz_softmax_loss,
     tversky_loss,
 )
+from fusedloss.self_supervised import barlow_twins_loss, vicreg_loss
 from fusedloss.sequences import ctc_loss
 from fusedloss.similarity import (
     cosine_embedding_loss,
@@ -186,6 +187,7 @@ __all__ = [
     "angular_loss",
     "arcface_loss",
     "asymmetric_loss",
+    "barlow_twins_loss",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "binary_sparsemax_loss",
@@ -315,5 +317,6 @@ __all__ = [
     "tversky_loss",
     "tweedie_loss",
     "value_and_grad",
+    "vicreg_loss",
     "zero_one_loss",
 ]

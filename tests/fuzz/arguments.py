@@ -407,6 +407,13 @@ def towers(draw: Draw) -> dict[str, Any]:
     return result
 
 
+def views(draw: Draw) -> dict[str, Any]:
+    """Two views of a batch."""
+    shape = (draw.size(24, 2), draw.size(20, 1))
+    names = ("embeddings", "ref_embeddings")
+    return {k: draw.place(draw.floats(shape, 1.0)) for k in names}
+
+
 def vectors(draw: Draw) -> dict[str, Any]:
     """Anchors, positives and negatives."""
     shape = tuple(draw.size(12) for _ in range(draw.rng.integers(0, 3)))
@@ -494,6 +501,7 @@ Family = Callable[[Draw], dict[str, Any]]
 FAMILIES: tuple[tuple[set[str], Family], ...] = (
     ({"embeddings", "weight", "target"}, heads),
     ({"embeddings", "labels"}, pairs),
+    ({"embeddings", "ref_embeddings"}, views),
     ({"query", "key"}, towers),
     ({"image_features", "text_features"}, towers),
     ({"input", "linear_weight", "target"}, linear),

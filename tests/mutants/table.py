@@ -588,6 +588,24 @@ FAULTS = (
         "test_metric.py -k first_tower",
     ),
     Fault(
+        "kernels/contrastive.inc",
+        "store(row->by_positive + k, «2 * pull» * e);",
+        "pull",
+        "test_self_supervised.py -k gradients",
+    ),
+    Fault(
+        "fusedloss/_lower/self_supervised.py",
+        "scales[k] * (by_unit - «along» * units[k])",
+        "0 * along",
+        "test_self_supervised.py -k gradients",
+    ),
+    Fault(
+        "fusedloss/_lower/self_supervised.py",
+        "is_short = «(deviation < 1)» & (deviation > 0)",
+        "(deviation <= 1)",
+        "test_self_supervised.py -k deviations",
+    ),
+    Fault(
         "kernels/pairwise_pack.inc",
         "== COLUMN_SUMS && «j < args->rows» && !is_masked",
         "1",

@@ -355,7 +355,7 @@ def towers(
     """Return the call of a loss of two towers, named in `given`; the second may have more rows."""
     (first, first_given), (second, second_given) = given.items()
     a = embeddings_of(first, first_given)
-    b = _reference(second, second_given, first, a)
+    b = reference_of(second, second_given, first, a)
     if b.shape[0] < a.shape[0]:
         raise ValueError(
             f"{second} has {b.shape[0]} rows: expected at least {a.shape[0]}, as many as {first}"
@@ -408,7 +408,7 @@ def labels_and_references(
         raise ValueError(f"{absent} is None: expected ref_embeddings and ref_labels together")
     if ref_embeddings is None:
         return labels_of("labels", labels, "embeddings", len(e)), None, None
-    reference = _reference("ref_embeddings", ref_embeddings, "embeddings", e)
+    reference = reference_of("ref_embeddings", ref_embeddings, "embeddings", e)
     y, z = _check.identities(
         labels_of("labels", labels, "embeddings", len(e), alone=False),
         labels_of("ref_labels", ref_labels, "ref_embeddings", len(reference), alone=False),
@@ -416,7 +416,7 @@ def labels_and_references(
     return _check.as_plain(y), reference, _check.as_plain(z)
 
 
-def _reference(name: str, x: Any, of_name: str, of: Array) -> Array:
+def reference_of(name: str, x: Any, of_name: str, of: Array) -> Array:
     reference = embeddings_of(name, x)
     if reference.dtype != of.dtype:
         raise TypeError(

@@ -8,6 +8,7 @@ from fusedloss.jax._losses import (
     angular_loss,
     arcface_loss,
     asymmetric_loss,
+    barlow_twins_loss,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     binary_sparsemax_loss,
@@ -118,6 +119,7 @@ from fusedloss.jax._losses import (
     tuplet_margin_loss,
     tversky_loss,
     tweedie_loss,
+    vicreg_loss,
     zero_one_loss,
 )
 
@@ -128,6 +130,7 @@ __all__ = [
     "angular_loss",
     "arcface_loss",
     "asymmetric_loss",
+    "barlow_twins_loss",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "binary_sparsemax_loss",
@@ -238,5 +241,6 @@ __all__ = [
     "tuplet_margin_loss",
     "tversky_loss",
     "tweedie_loss",
+    "vicreg_loss",
     "zero_one_loss",
 ]

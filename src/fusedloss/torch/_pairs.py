@@ -21,6 +21,7 @@ from fusedloss import _check, _core
 from fusedloss._lower.indices import Lists, PairList
 from fusedloss._lower.loss import lookup
 from fusedloss._lower.pairs import PairCall
+from fusedloss._lower.self_supervised import Views
 from fusedloss._lower.tuplets import Angular
 from fusedloss._types import Array
 from fusedloss.torch._autograd import (
@@ -635,6 +636,37 @@ def _angular(given: dict[str, Tensor], indices: Any, call: Angular) -> Tensor:
     return _reduced([_of_anchors(losses)], "mean" if nonzero else call.reduction, nonzero)
 
 
+def _vicreg(given: dict[str, Tensor], indices: Any, call: Views) -> Tensor:
+    invariance, variance, covariance, eps = call.options
+    views = given["embeddings"], given["ref_embeddings"]
+    loss = invariance * (views[0] - views[1]).square().mean()
+    for view in views:
+        x = view - view.mean(0)
+        square = x.square().sum(0) / (len(x) - 1) + eps
+        deviation = square.masked_fill(square == 0, 1).sqrt().masked_fill(square == 0, 0)
+        loss = loss + variance / 2 * (1 - deviation).relu().mean()
+        loss = loss + covariance / x.shape[1] * _squares_beside(x.T @ x / (len(x) - 1))
+    return loss
+
+
+def _barlow_twins(given: dict[str, Tensor], indices: Any, call: Views) -> Tensor:
+    lambd, eps = call.options
+    units = []
+    for view in (given["embeddings"], given["ref_embeddings"]):
+        x = view - view.mean(0)
+        square = x.square().sum(0) + eps * len(x)
+        scale = square.masked_fill(square == 0, 1).rsqrt().masked_fill(square == 0, 0)
+        units.append(x * scale)
+    correlations = units[0].T @ units[1]
+    pulled = (1 - correlations.diagonal()).square().sum()
+    return pulled + lambd * _squares_beside(correlations)
+
+
+def _squares_beside(x: Tensor) -> Tensor:
+    """Return the sum of the squares beside the diagonal."""
+    return x.masked_fill(torch.eye(len(x), dtype=torch.bool, device=x.device), 0).square().sum()
+
+
 # ---- Triplets -----------------------------------------------------------------------------------
 
 
@@ -760,5 +792,7 @@ FORMULAS: dict[str, Callable[..., list[Terms]]] = {
 #: By the losses' names.
 COMPOSED: dict[str, Callable[..., Tensor]] = {
     "angular_loss": _angular,
+    "barlow_twins_loss": _barlow_twins,
     "n_pairs_loss": _n_pairs,
+    "vicreg_loss": _vicreg,
 }

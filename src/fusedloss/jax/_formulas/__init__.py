@@ -20,12 +20,13 @@ from fusedloss._lower import (
     linear,
     pointwise,
     segmentation,
+    self_supervised,
     triplets,
     tuplets,
 )
 from fusedloss._lower import softmax as helpers
 from fusedloss._types import Array, Call
-from fusedloss.jax._formulas import heads, others, pairs, points, rows, softmax
+from fusedloss.jax._formulas import heads, others, pairs, points, rows, softmax, views
 
 
 class Given:
@@ -87,6 +88,8 @@ FORMULAS: dict[Callable[..., Any], Callable[..., Any]] = {
     proxies._of_proxies: pairs.proxies,
     segmentation.lovasz: others.lovasz,
     segmentation.overlap: others.overlap,
+    self_supervised.barlow_twins: views.barlow_twins,
+    self_supervised.vicreg: views.vicreg,
     triplets.triplets: others.triplets,
     tuplets.angular: others.angular,
     tuplets.lifted: pairs.formula,

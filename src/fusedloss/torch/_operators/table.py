@@ -93,6 +93,7 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
     ),
     _anchors: (
         "angular_loss",
+        "barlow_twins_loss",
         "circle_loss",
         "clip_loss",
         "contrastive_loss",
@@ -114,6 +115,7 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
         "supcon_loss",
         "triplet_loss",
         "tuplet_margin_loss",
+        "vicreg_loss",
     ),
     _groups: ("generalized_dice_loss",),
     _images: (

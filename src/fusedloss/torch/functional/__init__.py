@@ -133,6 +133,7 @@ from fusedloss.torch.functional.segmentation import (
     lovasz_softmax_loss,
     tversky_loss,
 )
+from fusedloss.torch.functional.self_supervised import barlow_twins_loss, vicreg_loss
 from fusedloss.torch.functional.sequences import ctc_loss
 from fusedloss.torch.functional.similarity import (
     cosine_embedding_loss,
@@ -149,6 +150,7 @@ __all__ = [
     "angular_loss",
     "arcface_loss",
     "asymmetric_loss",
+    "barlow_twins_loss",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "binary_sparsemax_loss",
@@ -256,5 +258,6 @@ __all__ = [
     "tuplet_margin_loss",
     "tversky_loss",
     "tweedie_loss",
+    "vicreg_loss",
     "zero_one_loss",
 ]

@@ -140,6 +140,7 @@ from fusedloss.torch.modules.segmentation import (
     LovaszSoftmaxLoss,
     TverskyLoss,
 )
+from fusedloss.torch.modules.self_supervised import BarlowTwinsLoss, VICRegLoss
 from fusedloss.torch.modules.sequences import CTCLoss
 from fusedloss.torch.modules.similarity import (
     CosineEmbeddingLoss,
@@ -159,6 +160,7 @@ __all__ = [
     "AsymmetricLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BarlowTwinsLoss",
     "BatchEasyHardMiner",
     "BatchHardMiner",
     "BinarySparsemaxLoss",
@@ -269,5 +271,6 @@ __all__ = [
     "TverskyLoss",
     "TweedieLoss",
     "UniformHistogramMiner",
+    "VICRegLoss",
     "ZeroOneLoss",
 ]
