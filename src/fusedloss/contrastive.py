@@ -722,7 +722,7 @@ def smooth_ap_loss(
     --------
     >>> import fusedloss as fl
     >>> round(fl.smooth_ap_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
-    0.0833
+    0.0556
     """
     call = pairs.batch(
         "smooth_ap_loss",
@@ -829,7 +829,7 @@ def pnp_loss(
     --------
     >>> import fusedloss as fl
     >>> round(fl.pnp_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
-    0.1667
+    0.25
     """
     options = (_check.positive("b", b), _check.positive("alpha", alpha))
     penalty = RANK_PENALTIES.index(pairs.choice("variant", variant, RANK_PENALTIES))

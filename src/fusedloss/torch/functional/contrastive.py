@@ -370,7 +370,7 @@ def smooth_ap_loss(
     >>> from fusedloss.torch import functional as F
     >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
     >>> F.smooth_ap_loss(e, y)
-    tensor(0.0833)
+    tensor(0.0556)
     """
     return pair_loss(
         contrastive.smooth_ap_loss,
@@ -417,7 +417,7 @@ def pnp_loss(
     >>> from fusedloss.torch import functional as F
     >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
     >>> F.pnp_loss(e, y)
-    tensor(0.1667)
+    tensor(0.2500)
     """
     return pair_loss(
         contrastive.pnp_loss,

@@ -43,6 +43,15 @@ def arcface_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.arcface_loss(rows, weight, torch.tensor([0, 1]), scale=4.0)
+    tensor(0.2422)
     """
     return head(
         heads.arcface_loss,
@@ -93,6 +102,15 @@ def cosface_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.cosface_loss(rows, weight, torch.tensor([0, 1]), scale=4.0)
+    tensor(0.3969)
     """
     return head(
         heads.cosface_loss,
@@ -146,6 +164,15 @@ def combined_margin_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.combined_margin_loss(rows, weight, torch.tensor([0, 1]), scale=4.0)
+    tensor(0.2422)
     """
     return head(
         heads.combined_margin_loss,
@@ -200,6 +227,15 @@ def normface_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.normface_loss(rows, weight, torch.tensor([0, 1]), scale=4.0)
+    tensor(0.1198)
     """
     return head(
         heads.normface_loss,
@@ -249,6 +285,15 @@ def l2_softmax_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.l2_softmax_loss(rows, weight, torch.tensor([0, 1]), alpha=4.0)
+    tensor(0.1198)
     """
     return head(
         heads.l2_softmax_loss,
@@ -298,6 +343,15 @@ def l_softmax_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.l_softmax_loss(rows, weight, torch.tensor([0, 1]), margin=2)
+    tensor(0.6060)
     """
     return head(
         heads.l_softmax_loss,
@@ -348,6 +402,15 @@ def a_softmax_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.a_softmax_loss(rows, weight, torch.tensor([0, 1]), margin=2)
+    tensor(0.6060)
     """
     return head(
         heads.a_softmax_loss,
@@ -398,6 +461,15 @@ def sphereface_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.sphereface_loss(rows, weight, torch.tensor([0, 1]), scale=4.0)
+    tensor(0.1492)
     """
     return head(
         heads.sphereface_loss,
@@ -449,6 +521,15 @@ def subcenter_arcface_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.subcenter_arcface_loss(rows, weight, torch.tensor([0, 1]), scale=4.0, sub_centers=1)
+    tensor(0.2422)
     """
     return head(
         heads.subcenter_arcface_loss,
@@ -500,6 +581,15 @@ def curricularface_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.curricularface_loss(rows, weight, torch.tensor([0, 1]), scale=4.0)
+    tensor(0.2422)
     """
     return head(
         heads.curricularface_loss,
@@ -553,6 +643,16 @@ def adaface_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> options = {"margin": 0.4, "scale": 4.0, "norm_mean": 1.5, "norm_std": 1.0}
+    >>> F.adaface_loss(rows, weight, torch.tensor([0, 1]), **options)
+    tensor(0.4131)
     """
     return head(
         heads.adaface_loss,
@@ -608,6 +708,15 @@ def magface_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.magface_loss(rows, weight, torch.tensor([0, 1]), scale=4.0, lambda_g=0.0)
+    tensor(0.2169)
     """
     return head(
         heads.magface_loss,
@@ -666,6 +775,14 @@ def margin_cross_entropy(
     -------
     Tensor
         The loss, of the dtype of `cosine`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> cosines = torch.tensor([[0.9, 0.2], [0.1, 0.7]])
+    >>> F.margin_cross_entropy(cosines, torch.tensor([0, 1]), m2=0.3, m3=0.1, scale=4.0)
+    tensor(0.2346)
     """
     return head(
         heads.margin_cross_entropy,

@@ -41,6 +41,15 @@ def proxy_nca_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.proxy_nca_loss(rows, weight, torch.tensor([0, 1]), softmax_scale=4.0)
+    tensor(0.0210)
     """
     return head(
         proxies.proxy_nca_loss,
@@ -91,6 +100,15 @@ def soft_triple_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.soft_triple_loss(rows, weight, torch.tensor([0, 1]), centers_per_class=1)
+    tensor(0.0002)
     """
     return head(
         proxies.soft_triple_loss,
@@ -126,5 +144,14 @@ def proxy_anchor_loss(
     -------
     Tensor
         The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.proxy_anchor_loss(rows, weight, torch.tensor([0, 1]), alpha=4.0)
+    tensor(1.6083)
     """
     return _proxies.proxy_anchor(embeddings, weight, target, margin, alpha)

@@ -187,7 +187,7 @@ class SmoothAPLoss(Labelled):
     >>> from fusedloss.torch import SmoothAPLoss
     >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
     >>> SmoothAPLoss()(e, y)
-    tensor(0.0833)
+    tensor(0.0556)
     """
 
     function = staticmethod(functional.smooth_ap_loss)
@@ -213,7 +213,7 @@ class PNPLoss(Labelled):
     >>> from fusedloss.torch import PNPLoss
     >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
     >>> PNPLoss()(e, y)
-    tensor(0.1667)
+    tensor(0.2500)
     """
 
     function = staticmethod(functional.pnp_loss)
