@@ -124,6 +124,28 @@ def test_peers_exist(pages: Any, rows: dict[str, Any]) -> None:
         assert callable(getattr(importlib.import_module(module), function))
 
 
+#: Losses that no picture of their own is drawn of, and why.
+NOT_DRAWN = {
+    "adaptive_log_softmax_loss": "the cross-entropy, in clusters of classes",
+    "l1_penalty": "of weights, not of predictions",
+    "l2_penalty": "of weights, not of predictions",
+    "linear_cross_entropy": "the cross-entropy of a product",
+    "linear_distillation_loss": "the distillation of two products",
+    "logsumexp": "no loss",
+    "margin_cross_entropy": "the heads with all their margins as options",
+    "perceptual_loss": "of lists of features; a network is trained by its module",
+    "zero_one_loss": "it has no slope",
+}
+
+
+def test_gallery_draws_every_loss() -> None:
+    scripts = "\n".join(path.read_text() for path in (DOCS / "gallery").glob("*.py"))
+    drawn = set(re.findall(r"\bfl\.(\w+)", scripts)) | set(re.findall(r'"(\w+)":', scripts))
+    public = {name for name in fl.__all__ if hasattr(getattr(fl, name), "__fusedloss__")}
+    names = {lookup(getattr(fl, name)).name for name in public}  # some are names of another
+    assert names - drawn == set(NOT_DRAWN) & names
+
+
 def test_page_of_a_new_loss_quotes_the_sources() -> None:
     """Line by line, but for the docstring of the function."""
     text = (DOCS / "new_loss.md").read_text()
