@@ -1,10 +1,10 @@
 """The tables and plots of `make bench`, from what pytest-benchmark wrote.
 
-    python benchmarks/report.py benchmarks/results/results.json [--readme README.md]
+    python benchmarks/report.py benchmarks/results/results.json [--readme README.md README.zh-CN.md]
 
 prints the table of ratios and writes, beside the file, report.md with all the tables and the plots:
 ratios.png, options.png, dtypes.png, sizes.png, peers.png. --readme puts what concerns cross_entropy
-itself between the markers in that file.
+itself, and bars beside other packages, between the markers in those files.
 """
 
 from __future__ import annotations
@@ -311,7 +311,29 @@ def make_summary(groups: Sequence[Group], num_threads: int) -> str:
         f"fusedloss {fl.__version__}, {num_threads} threads, value and gradient.",
         _markdown(("work", "time", "that is", "times as fast as torch"), rows),
     ]
+    if bars := _beside_peers(groups):
+        parts += ["Whole steps and single losses, in the time of the peer:", _text_bars(bars)]
     return "\n\n".join(parts) + "\n"
+
+
+def _beside_peers(groups: Sequence[Group]) -> list[tuple[str, float]]:
+    """Return what was measured beside other packages, in their time."""
+    return [
+        (
+            f"{group.case.label}, over {group.case.yardstick}",
+            ratio(group.samples, next(iter(group.samples)), group.case.yardstick),
+        )
+        for group in groups
+        if group.case.section in BESIDE_PEERS
+    ]
+
+
+def _text_bars(bars: Sequence[tuple[str, float]]) -> str:
+    """Draw bars that need no picture: a README is read where its files are not."""
+    width = max(len(label) for label, _ in bars)
+    lines = [f"{label:{width}} {x:5.2f} {'█' * max(1, round(20 * x))}" for label, x in bars]
+    one = f"{'the peer itself':{width}} {1:5.2f} {'░' * 20}"
+    return "\n".join(["```text", *lines, one, "```"])
 
 
 def fill_readme(readme: Path, summary: str) -> None:
@@ -416,14 +438,7 @@ def _draw_ratios(entries: Sequence[Entry], path: Path, title: str, axis_label: s
 
 def _draw_beside_peers(groups: Sequence[Group], path: Path, title: str) -> Path | None:
     """Draw the time of whole steps and of single losses in that of their peers."""
-    bars = [
-        (
-            f"{group.case.label}, over {group.case.yardstick}",
-            ratio(group.samples, next(iter(group.samples)), group.case.yardstick),
-        )
-        for group in groups
-        if group.case.section in BESIDE_PEERS
-    ]
+    bars = _beside_peers(groups)
     if not bars:
         return None
     with _plot.style():
@@ -458,7 +473,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path)
     parser.add_argument("--page", type=Path, help="where a copy of the report goes")
-    parser.add_argument("--readme", type=Path, help="whose summary is replaced")
+    parser.add_argument(
+        "--readme", type=Path, nargs="+", default=[], help="whose summary is replaced"
+    )
     options = parser.parse_args()
     groups, num_threads = read_groups(options.results)
     print_table(groups)
@@ -468,8 +485,8 @@ def main() -> None:
         print(f"written: {path}")
     if options.page:
         options.page.write_text(f"# Measured\n\n{report.read_text()}")
-    if options.readme:
-        fill_readme(options.readme, make_summary(groups, num_threads))
+    for readme in options.readme:
+        fill_readme(readme, make_summary(groups, num_threads))
 
 
 if __name__ == "__main__":

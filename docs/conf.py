@@ -5,7 +5,7 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # pages, mathml
+sys.path.insert(0, str(Path(__file__).parent))  # pages, mathml, families
 os.environ.setdefault("KERAS_BACKEND", "numpy")  # the reference imports Keras; this one is light
 
 project = "fusedloss"
@@ -15,8 +15,10 @@ version = release = version_of("fusedloss")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "myst_parser",
+    "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
     "mathml",
     "pages",
@@ -31,6 +33,10 @@ default_role = "py:obj"
 numpydoc_show_class_members = False
 
 myst_heading_anchors = 3
+
+# Prompts and output are not copied.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
@@ -51,5 +57,6 @@ html_title = f"fusedloss {release}"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["losses.css"]
+html_js_files = ["tables.js"]
 html_copy_source = False
 html_show_sphinx = False

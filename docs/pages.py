@@ -134,7 +134,7 @@ def table_of_losses() -> str:
                 "yes" if row.hessian else "",
                 "all" if all_dtypes else ", ".join(row.dtypes),
                 row.torch and f":func:`F.{row.name} <{row.torch}>`",
-                ", ".join(f"``{peer}``" for peer in row.peers),
+                ", ".join(map(linked, row.peers)),
             )
         )
     return f"""\
@@ -150,6 +150,23 @@ arguments and the names of its options may differ.
    :class: losses
 
 {"".join(map(table_row, table))}"""
+
+
+#: Where packages document a function or class, by the start of its name: {0} is all of it.
+ELSEWHERE = {
+    "torch.nn.functional.": "https://docs.pytorch.org/docs/stable/generated/{0}.html",
+    "sklearn.metrics.": "https://scikit-learn.org/stable/modules/generated/{0}.html",
+    "optax.": "https://optax.readthedocs.io/en/latest/api/losses.html#{0}",
+    "torchvision.ops.": "https://docs.pytorch.org/vision/stable/generated/{0}.html",
+}
+
+
+def linked(peer: str) -> str:
+    """Return the name of another package's function, linked to its page where that is known."""
+    for start, page in ELSEWHERE.items():
+        if peer.startswith(start):
+            return f"`{peer} <{page.format(peer)}>`__"
+    return f"``{peer}``"
 
 
 def table_row(cells: tuple[str, ...]) -> str:
@@ -232,6 +249,36 @@ def samples(function: Callable[..., Any], record: Loss, dtype: Any) -> Iterator[
 # ---- Sphinx ------------------------------------------------------------------------------------
 
 
+#: What readers look for: the search has to find a page for each.
+SEARCHED = (
+    "LightGBM",
+    "XGBoost",
+    "quantile",
+    "out of memory",
+    "logits",
+    "NaN",
+    "ArcFace degrees",
+    "imbalance",
+    "threads",
+    "label smoothing",
+)
+
+
+def check_search(app: Sphinx, exception: Exception | None) -> None:
+    """Warn of what readers look for and the search has no page of."""
+    from sphinx.util.logging import getLogger
+
+    if exception is not None or app.builder.name != "html":
+        return
+    index = app.builder.indexer
+    for phrase in SEARCHED:
+        words = [w for w in phrase.lower().split() if w not in index.lang.stopwords]
+        stems = map(index.lang.stem, words)
+        found = [index._mapping.get(x, set()) | index._title_mapping.get(x, set()) for x in stems]
+        if not set.intersection(*found):
+            getLogger(__name__).warning("the search finds no page for %r", phrase)
+
+
 def write(app: Sphinx, config: object) -> None:
     """Write the pages where Sphinx will find them."""
     folder = Path(app.srcdir) / "generated"
@@ -252,7 +299,8 @@ def check(app: Sphinx, env: Any) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Write before Sphinx looks for pages; check when it has read them."""
+    """Write before Sphinx looks for pages; check when it has read them, and what it wrote."""
     app.connect("config-inited", write)
     app.connect("env-check-consistency", check)
+    app.connect("build-finished", check_search)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
