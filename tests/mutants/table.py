@@ -27,6 +27,8 @@ POINTWISE = "test_fixtures.py test_pointwise.py"
 ROWWISE = "test_fixtures.py test_rowwise.py"
 SOFTMAX = "test_fixtures.py test_cross_entropy.py"
 TEACHER = "test_distillation.py test_convergence.py -k 'teacher or student or soft or distillation'"
+ENTROPY = "test_entropy.py"
+MASKS = "test_where.py"
 SEGMENTATION = "test_fixtures.py test_segmentation.py"
 #: All of test_metric.py takes minutes.
 METRIC = (
@@ -162,7 +164,14 @@ FAULTS = (
         "kernels/distillation_columns.inc", "if (any(«~is_done»))", "~is_done & is_done", TEACHER
     ),
     Fault("kernels/distillation_columns.inc", "loss = «vlog1p(f)»;", "f", TEACHER),
+    # ---- Entropy and masks
+    Fault("kernels/streaming.inc", "exponent_in_range(z - «block->reference»)", "1", ENTROPY),
+    Fault("kernels/softmax_rows.inc", "+= entropy_product(e, «v - m»);", "v", ENTROPY),
+    Fault("kernels/softmax_columns.inc", "products += e * «behind»;", "zc", ENTROPY),
+    Fault("kernels/pointwise.inc", "count += «counts[k]»;", "1", MASKS),
+    Fault("kernels/pointwise.inc", "masks = where && «!has_factors» &&", "1", MASKS),
     # ---- Segmentation
+    Fault("kernels/segmentation.inc", "places->base += «class»;", "0", SEGMENTATION),
     Fault("kernels/segmentation.inc", "s.others = «max - max»;", "zero", SEGMENTATION),
     Fault(
         "kernels/segmentation.inc",
