@@ -125,6 +125,7 @@ typedef enum fl_prediction {
  * e = label_smoothing, w = class_weight, v = sample_weight (each ones if absent):
  *   index target y:        loss = (1-e) w_y (1 - p_y)^focusing (-log p_y) + e/C sum_c w_c (-log p_c)
  *   probability target t:  loss = sum_c w_c ((1-e) t_c + e/C) (-log p_c)
+ *   of FL_PROBABILITIES, each -log p_c here is (1 - p_c)^focusing (-log p_c)
  *   log-sum-exp:           loss = log sum_c exp z_c
  *   entropy:               loss = sum_c p_c (-log p_c)
  *   teacher's logits t:    loss = sum_c q_c (log q_c - log p_c), q = softmax(t / T), or without the log q_c;
@@ -159,7 +160,7 @@ typedef struct fl_softmax_args {
     int32_t mean_of_positions; /* FL_MEAN counts positions, not class weights */
     int64_t ignore_index;
     double label_smoothing;
-    double focusing;    /* focal loss: gamma; excludes label_smoothing */
+    double focusing;    /* focal loss: gamma; of logits, by index targets without label_smoothing */
     double temperature; /* 0 stands for 1 */
     double softcap;     /* 0: none */
     double z_loss;
@@ -181,6 +182,7 @@ typedef struct fl_softmax_args {
         int32_t extras;   /* more is wanted than the loss and its gradient, or z_loss in them; */
         int32_t terms;    /* and it is more than accuracy and log_prob */
         int32_t entropy;  /* the entropy is a part of the loss */
+        int32_t pulls;    /* the focal loss of probabilities has a gradient of its own in each class */
         int64_t positions;
         int64_t positions_per_task;
         int64_t positions_per_check;

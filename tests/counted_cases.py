@@ -318,6 +318,20 @@ CASES: tuple[Case, ...] = (
     Case("categorical_cross_entropy", _softmax("probs", _probabilities), ("probs",)),
     Case(
         "categorical_cross_entropy",
+        _softmax("probs", _probabilities, gamma=1.5),
+        ("probs",),
+        "focal",
+        ("sample_weight",),
+        "alpha",
+    ),
+    Case(
+        "categorical_cross_entropy",
+        _softmax("probs", _probabilities, _probabilities, gamma=1.5),
+        ("probs", "target"),
+        "focal of probabilities",
+    ),
+    Case(
+        "categorical_cross_entropy",
         _softmax("probs", _probabilities, label_smoothing=0.1),
         ("probs",),
         "smoothing",

@@ -80,6 +80,13 @@ def soft_rows_and_chances(rng: np.random.Generator) -> Pair:
     return rng.dirichlet(np.ones(CLASSES), N), chances(rng)
 
 
+def certain(rng: np.random.Generator) -> Pair:
+    """Probabilities of 0 and 1, which are clipped, and ones near them."""
+    p = np.eye(CLASSES)[rng.integers(0, CLASSES, N)]
+    p[1::2] += 1e-3
+    return one_hot(rng), p
+
+
 def rows_and_logits(rng: np.random.Generator) -> Pair:
     return rng.dirichlet(np.ones(CLASSES), N), 3 * rng.normal(size=(N, CLASSES))
 
@@ -169,8 +176,17 @@ OF_KERAS: dict[str, list[Case]] = {
         Case(classes_first, (LOGITS | {"axis": 1},), labels=True),
     ],
     "CategoricalFocalCrossentropy": [
-        Case(rows_and_chances, ({}, SMOOTHED | {"gamma": 1.0}), "softmax"),
-        Case(rows_and_logits, (LOGITS | {"alpha": 0.5},)),
+        Case(rows_and_chances, ({}, SMOOTHED | {"gamma": 1.0}), "softmax", labels=True),
+        Case(
+            soft_rows_and_chances,
+            ({"gamma": 0.5, "alpha": [0.1, 0.2, 0.3, 0.4, 0.5]}, SMOOTHED | {"alpha": 1}),
+            "softmax",
+            labels=True,
+        ),
+        Case(certain, ({}, {"gamma": 1.0}), labels=True),
+        Case(rows_and_logits, (LOGITS | {"alpha": 0.5}, LOGITS | SMOOTHED), labels=True),
+        Case(maps_and_logits, (LOGITS, LOGITS | {"alpha": [0.1, 0.2, 0.3, 0.4, 0.5]})),
+        Case(classes_first, (LOGITS | {"axis": 1},), labels=True),
     ],
     "SparseCategoricalCrossentropy": [
         Case(labels_and_chances, ({}, {"ignore_class": 1}), "softmax"),
@@ -241,8 +257,7 @@ WORKED: dict[str, tuple[str, Any, Any, float]] = {
 
 #: What has no kernel: Keras' own formula is taken.
 BY_FORMULA = {
-    *("CategoricalFocalCrossentropy", "CategoricalGeneralizedCrossEntropy", "Circle", "Dice"),
-    *("KLDivergence", "Tversky"),
+    *("CategoricalGeneralizedCrossEntropy", "Circle", "Dice", "KLDivergence", "Tversky"),
 }
 
 #: What Keras leaves to its users is kept, in `keras_rules.py`, and what is only of some backends.

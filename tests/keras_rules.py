@@ -113,6 +113,7 @@ def clips_at_epsilon_of_the_call() -> None:
         for name in (
             *("CategoricalCrossentropy", "BinaryCrossentropy", "Poisson", "KLDivergence"),
             *("MeanAbsolutePercentageError", "MeanSquaredLogarithmicError", "CosineSimilarity"),
+            "CategoricalFocalCrossentropy",
         )
     }
     sparse = pair("SparseCategoricalCrossentropy")
@@ -186,6 +187,9 @@ def errors_are_of_keras() -> None:
     wrong: list[tuple[str, dict[str, Any], Any, Any]] = [
         ("CategoricalCrossentropy", {}, LOGITS[:, :3], LOGITS),
         ("CategoricalCrossentropy", {"axis": True}, LOGITS, LOGITS),
+        ("CategoricalFocalCrossentropy", {}, LOGITS[:, :3], LOGITS),
+        ("CategoricalFocalCrossentropy", {"axis": True}, LOGITS, LOGITS),
+        ("CategoricalFocalCrossentropy", {"alpha": [0.5, 0.5]}, LOGITS, LOGITS),
         ("BinaryCrossentropy", {}, LOGITS[:, :3], LOGITS),
         ("SparseCategoricalCrossentropy", {}, LABELS[:4], LOGITS),
         ("MeanSquaredError", {}, LOGITS[:, :3], LOGITS),

@@ -296,6 +296,13 @@ MODULES: list[tuple[str, dict[str, Any], tuple[Any, ...], str, dict[str, Any]]] 
         },
     ),
     (
+        "CategoricalCrossEntropyLoss",
+        {"gamma": 2.0, "alpha": W},
+        (P, Y, V),
+        "categorical_cross_entropy",
+        {"gamma": 2.0, "alpha": W, "sample_weight": V},
+    ),
+    (
         "FocalLoss",
         {"alpha": 0.25, "gamma": 1.0, "ignore_index": 1, "reduction": "none", "softcap": 2.0},
         (Z, Y),

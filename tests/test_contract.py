@@ -85,6 +85,8 @@ SIGNATURES: dict[str, list[tuple[str, Any]]] = {
         ("*", None),
         ("axis", -1),
         ("label_smoothing", 0.0),
+        ("gamma", 0.0),
+        ("alpha", None),
         ("ignore_index", -100),
         ("reduction", "mean"),
         ("sample_weight", None),

@@ -452,6 +452,11 @@ np.testing.assert_allclose(gradient, fl.value_and_grad(fl.cross_entropy)(z, y)[1
         ("cross_entropy", {"label_smoothing": 0.1}),
         ("focal_loss", {}),
         ("focal_loss", {"gamma": 0.5, "alpha": np.linspace(0.5, 2, 5, dtype="f4")}),
+        ("categorical_cross_entropy", {"gamma": 1.5, "alpha": 0.25}),
+        (
+            "categorical_cross_entropy",
+            {"gamma": 0.5, "alpha": np.linspace(0.5, 2, 5, dtype="f4"), "label_smoothing": 0.1},
+        ),
         ("generalized_cross_entropy", {"q": 0.7}),
         ("poly1_cross_entropy", {}),
     ],
@@ -462,7 +467,8 @@ def test_distributions_of_classes(name: str, options: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     z, t = rng.normal(size=(9, 5)).astype("f4"), rng.dirichlet(np.ones(5), 9).astype("f4")
     t[0] = [0, 1, 0, 0, 0]
-    z = np.asarray(fl.softmax(z)) if name == "generalized_cross_entropy" else z
+    if name in ("generalized_cross_entropy", "categorical_cross_entropy"):
+        z = np.asarray(fl.softmax(z))
     for reduction in ("mean", "sum"):
         value, gradient = fl.value_and_grad(getattr(fl, name))(z, t, reduction=reduction, **options)
 

@@ -40,7 +40,8 @@ TAKERS: dict[str, tuple[str, ...]] = {
     "softcap": ("cross_entropy", "focal_loss"),
     "z_loss": ("cross_entropy", "focal_loss"),
     "outputs": ("cross_entropy", "focal_loss"),
-    "gamma": ("focal_loss",),
+    "gamma": ("focal_loss", "categorical_cross_entropy"),
+    "alpha": ("focal_loss", "categorical_cross_entropy"),
     "temperature": ("soft_cross_entropy", "distillation_loss"),
     "reduction": tuple(VALID),
     "num_threads": tuple(VALID),
@@ -257,17 +258,19 @@ def test_outputs_that_are_no_sequence(loss: str, names: Any) -> None:
     assert_raises(loss, (TypeError, ValueError), "outputs", outputs=names)
 
 
+@takers("alpha")
 @pytest.mark.parametrize("shape", [(2,), (4,), (1,), (0,), (3, 1), (4, 3)], ids=str)
-def test_alpha_of_the_wrong_shape(shape: tuple[int, ...]) -> None:
+def test_alpha_of_the_wrong_shape(loss: str, shape: tuple[int, ...]) -> None:
     match = rf"(?s)alpha.*{escaped(shape)}.*3"
-    assert_raises("focal_loss", ValueError, match, alpha=np.ones(shape, "float32"))
+    assert_raises(loss, ValueError, match, alpha=np.ones(shape, "float32"))
 
 
+@takers("alpha")
 @pytest.mark.parametrize(
     "alpha", ["1", Something(), np.ones(3, complex), np.ones(3, bool)], ids=repr
 )
-def test_alpha_that_is_no_number(alpha: Any) -> None:
-    assert_raises("focal_loss", TypeError, "alpha", alpha=alpha)
+def test_alpha_that_is_no_number(loss: str, alpha: Any) -> None:
+    assert_raises(loss, TypeError, "alpha", alpha=alpha)
 
 
 @takers("reduction")

@@ -158,6 +158,18 @@ def family(
             (LABELS,),
             {"axis": 1, "sample_weight": v, "label_smoothing": 0.2},
         ),
+        "categorical, focal": (
+            "categorical_cross_entropy",
+            probs,
+            (LABELS,),
+            {"axis": 1, "label_smoothing": 0.2, "gamma": 1.7, "alpha": w},
+        ),
+        "categorical, focal of probabilities": (
+            "categorical_cross_entropy",
+            probs,
+            (t,),
+            {"axis": 1, "sample_weight": v, "gamma": 0.6},
+        ),
         "categorical of probabilities": ("categorical_cross_entropy", probs, (t,), {"axis": 1}),
     }
 
@@ -232,7 +244,9 @@ def test_family_agrees_with_torch(name: str, reduction: str, rng: np.random.Gene
             t = np.moveaxis(np.eye(5)[np.maximum(LABELS, 0)], -1, 1)
         e = options.get("label_smoothing", 0.0)
         q = (x / x.sum(1, keepdim=True)).clamp(1e-7, 1 - 1e-7)
-        rows = -v * counted * ((torch.tensor(t) * (1 - e) + e / 5) * q.log()).sum(1)
+        alpha = torch.as_tensor(options.get("alpha", 1.0)) * torch.ones(5)
+        focused = alpha[:, None] * (1 - q) ** options.get("gamma", 0.0)
+        rows = -v * counted * (focused * (torch.tensor(t) * (1 - e) + e / 5) * q.log()).sum(1)
     else:
         rows = _distilled(torch, loss, log_p, x, targets, options)
         rows = rows * v * counted

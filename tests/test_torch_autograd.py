@@ -56,6 +56,9 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "categorical": lambda z, **r: F.categorical_cross_entropy(
         z.softmax(1), IGNORED, label_smoothing=0.1, **r
     ),
+    "focal of probabilities": lambda z, **r: F.categorical_cross_entropy(
+        z.softmax(1), IGNORED, label_smoothing=0.1, alpha=W, gamma=1.5, **r
+    ),
     "focal": lambda z, **r: F.focal_loss(z, IGNORED, alpha=W, gamma=1.5, **r),
     "soft": lambda z, **r: F.soft_cross_entropy(z, TEACHER, temperature=2.0, **r),
     "distillation": lambda z, **r: F.distillation_loss(z, TEACHER, IGNORED, temperature=2.0, **r),

@@ -152,7 +152,11 @@ OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
         {"ignore_index": 2},
     ),
     "focal_loss": ({"alpha": np.linspace(0.5, 2, CLASSES)}, {"gamma": 0.5, "z_loss": 0.1}),
-    "categorical_cross_entropy": ({"label_smoothing": 0.1},),
+    "categorical_cross_entropy": (
+        {"label_smoothing": 0.1},
+        {"gamma": 2.0, "alpha": np.linspace(0.5, 2, CLASSES)},
+        {"gamma": 0.5, "label_smoothing": 0.1},
+    ),
     "linear_cross_entropy": ({"z_loss": 0.1}, {"label_smoothing": 0.2}),
     "arcface_loss": ({"label_smoothing": 0.1}, {"focal_gamma": 2.0}),
     "distillation_loss": ({"alpha": 0.3, "temperature": 2.0, "ignore_index": 2},),

@@ -64,7 +64,8 @@ static fl_status check_options(const fl_softmax_args *args) {
     if (!(args->label_smoothing >= 0 && args->label_smoothing <= 1)) return FL_BAD_ARGUMENT;
     if (!(args->softcap >= 0) || !(args->temperature >= 0) || !(args->z_loss >= 0)) return FL_BAD_ARGUMENT;
     if (!(args->focusing >= 0)) return FL_BAD_ARGUMENT;
-    if (args->focusing != 0 && (args->kind != FL_INDEX_TARGET || args->label_smoothing != 0))
+    if (args->focusing != 0 && args->prediction != FL_PROBABILITIES &&
+        (args->kind != FL_INDEX_TARGET || args->label_smoothing != 0))
         return FL_BAD_ARGUMENT;
     if (args->hessian.data && (!has_target || !args->gradient.data || args->temperature != 0))
         return FL_BAD_ARGUMENT;
@@ -76,11 +77,11 @@ static fl_status check_options(const fl_softmax_args *args) {
                               args->z_loss != 0 || wants_outputs(args)))
         return FL_BAD_ARGUMENT;
     if (args->prediction == FL_LOGITS) return FL_OK;
-    if (!has_target || transforms || args->z_loss != 0 || args->focusing != 0 || args->entropy_bonus != 0)
-        return FL_BAD_ARGUMENT;
+    if (!has_target || transforms || args->z_loss != 0 || args->entropy_bonus != 0) return FL_BAD_ARGUMENT;
     if (args->hessian.data || wants_outputs(args)) return FL_BAD_ARGUMENT;
     if (args->prediction == FL_PROBABILITIES) return FL_OK;
-    return args->kind == FL_INDEX_TARGET && args->label_smoothing == 0 ? FL_OK : FL_BAD_ARGUMENT;
+    const int plain = args->label_smoothing == 0 && args->focusing == 0;
+    return args->kind == FL_INDEX_TARGET && plain ? FL_OK : FL_BAD_ARGUMENT;
 }
 
 fl_status fl_softmax_check(const fl_softmax_args *args) {
@@ -133,12 +134,12 @@ static fl_status combine_run(void *arguments, const fl_partial *partials, int64_
 }
 
 /* Tiles of positions, and the workspace that softmax_columns takes: one or two tiles of logits, and one each
- * for targets or exponentials, for the softcap and for the Hessian; with a teacher a few rows. */
+ * for targets, exponentials or pulls, for the softcap and for the Hessian; with a teacher a few rows. */
 static void plan_columns(fl_softmax_args *args, int64_t lanes, int64_t size, fl_program *program) {
     const int64_t fitting = TILE_BYTES / (args->classes * size) / lanes * lanes;
     const int64_t tile = fitting < lanes ? lanes : fitting > FL_MOST_TILE ? FL_MOST_TILE : fitting;
-    const int second =
-        args->kind == FL_PROBABILITY_TARGET || args->kind == FL_LOG_SOFTMAX || has_teacher(args);
+    const int second = args->kind == FL_PROBABILITY_TARGET || args->kind == FL_LOG_SOFTMAX ||
+                       has_teacher(args) || args->plan.pulls;
     const int tiles = 1 + args->plan.stream + second + (args->softcap != 0) + (args->hessian.data != NULL) +
                       args->plan.entropy;
     args->plan.tile = tile;
@@ -196,6 +197,8 @@ fl_status fl_softmax_program(fl_softmax_args *args, fl_program *program) {
     const int64_t gradient_size = fl_size_of(args->gradient.dtype);
     args->plan.positions = positions;
     args->plan.entropy = args->entropy_bonus != 0 || args->kind == FL_ENTROPY;
+    args->plan.pulls = args->prediction == FL_PROBABILITIES && args->focusing != 0 &&
+                       (args->kind == FL_PROBABILITY_TARGET || args->label_smoothing != 0);
     args->plan.terms =
         args->z_loss != 0 || args->hessian.data || args->lse.data || args->entropy.data || args->plan.entropy;
     args->plan.extras = args->plan.terms || wants_outputs(args);

@@ -254,6 +254,8 @@ def categorical_cross_entropy(
     *,
     axis: int = -1,
     label_smoothing: float = 0.0,
+    gamma: float = 0.0,
+    alpha: float | ArrayLike | None = None,
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: ArrayLike | None = None,
@@ -265,7 +267,10 @@ def categorical_cross_entropy(
     With :math:`q = p / \sum_c p_c`, clipped to :math:`[10^{-7}, 1 - 10^{-7}]`, and label smoothing
     :math:`\epsilon`,
 
-    .. math:: \ell = -\sum_c \left((1 - \epsilon)\, t_c + \frac{\epsilon}{C}\right) \log q_c
+    .. math:: \ell = -\sum_c \alpha_c \left((1 - \epsilon)\, t_c + \frac{\epsilon}{C}\right)
+              (1 - q_c)^\gamma \log q_c
+
+    With :math:`\gamma > 0` this is the focal loss of probabilities.
 
     Parameters
     ----------
@@ -278,10 +283,16 @@ def categorical_cross_entropy(
         The axis of classes.
     label_smoothing : float in [0, 1], default 0
         The share of each target that is spread evenly over the classes.
+    gamma : float in [0, 64], default 0
+        How much well-classified positions count less; 0 gives the cross-entropy.
+    alpha : float or array of floats of shape (C,), optional
+        The weight of the loss, or one weight per class; ones if absent.
+        Without label smoothing, a position whose target class has weight 0 is ignored, whatever it
+        holds.
     ignore_index : int, default -100
         Positions with this class index are ignored: no loss, no weight in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
-        "mean" divides by the sum of the sample weights of the positions that count.
+        "mean" divides by the sum of the sample weights of the positions that count; not by alpha.
     sample_weight : array of floats, one per position, optional
         Ones if absent.
         A position of weight 0 is ignored, whatever it holds.
@@ -308,12 +319,18 @@ def categorical_cross_entropy(
 
     Notes
     -----
-    Keras' ``categorical_crossentropy`` and ``sparse_categorical_crossentropy``; no one-hot target
-    and no normalised copy is made. Where a probability is clipped its gradient is zero. From
-    logits, `cross_entropy` is faster and exact.
+    Keras' ``categorical_crossentropy`` and ``sparse_categorical_crossentropy``, and with alpha and
+    gamma its ``categorical_focal_crossentropy``, whose defaults are 0.25 and 2; no one-hot target
+    and no normalised copy is made. Where a probability is clipped its gradient is zero. Under
+    gamma, 1 - q is never formed by subtraction from 1, so that it keeps its digits where q is near
+    1. From logits, `cross_entropy` and `focal_loss` are faster and exact.
 
     The same in torch: ``q = (p / p.sum(-1, keepdim=True)).clamp(1e-7, 1 - 1e-7)`` and
-    ``-(t * q.log()).sum(-1).mean()``.
+    ``-(alpha * t * (1 - q) ** gamma * q.log()).sum(-1).mean()``.
+
+    References
+    ----------
+    .. [1] T.-Y. Lin et al., "Focal Loss for Dense Object Detection", 2017.
 
     Examples
     --------
@@ -322,19 +339,26 @@ def categorical_cross_entropy(
     >>> probs = np.array([[0.05, 0.95, 0.0], [0.1, 0.8, 0.1]])
     >>> round(fl.categorical_cross_entropy(probs, np.array([1, 2])), 6)
     1.176939
+    >>> round(fl.categorical_cross_entropy(probs, np.array([1, 2]), gamma=2.0, alpha=0.25), 6)
+    0.233153
     """
+    position = _check.integer("axis", axis)
+    if np.ndim(alpha) == 0 and alpha is not None:  # type: ignore[arg-type]
+        classes = _check.classes("probs", probs, position)
+        alpha = np.full(classes, _check.number("alpha", alpha))
     call = _core.SoftmaxCall(
         _core.CROSS_ENTROPY,
         probs,
         target,
+        weight=alpha,
         sample_weight=sample_weight,
         where=where,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
         reduction=reduction,
-        axis=_check.integer("axis", axis),
+        axis=position,
         num_threads=num_threads,
-        extras=Extras(prediction=_core.PROBABILITIES),
+        extras=Extras(prediction=_core.PROBABILITIES, mean_of_positions=True, gamma=gamma),
     )
     return _core.softmax, (call,)
 

@@ -552,14 +552,19 @@ def _categorical_cross_entropy(
     axis: int,
     *,
     label_smoothing: float = 0.0,
+    gamma: float = 0.0,
+    alpha: ArrayLike | None = None,
     ignore_index: int = -100,
     arithmetic: DTypeLike = np.float64,
 ) -> list[Part]:
-    """-sum_c t_c log q_c, q = p / sum(p) clipped, in the arithmetic whose rounding moves the clips.
+    """-sum_c t_c (1 - q_c)^gamma log q_c, q = p / sum(p) clipped, t_c times alpha_c.
 
-    With m_c = 1 where q_c is not clipped its gradient is (sum_k m_k t_k - m_c t_c / q_c) / sum(p).
+    The rounding of the arithmetic moves the clips. With m_c = 1 where q_c is not clipped and u_c =
+    t_c (1 - q_c)^gamma (1 - gamma q_c log q_c / (1 - q_c)), which is t_c if gamma is 0, its
+    gradient is (sum_k m_k u_k - m_c u_c / q_c) / sum(p).
     """
-    t, counted, _ = _smoothed(probs, target, axis, None, ignore_index, label_smoothing)
+    weight = None if alpha is None else np.broadcast_to(alpha, probs.shape[-1:])
+    t, counted, _ = _smoothed(probs, target, axis, weight, ignore_index, label_smoothing)
     one = np.dtype(arithmetic).type(1)
     least = np.dtype(arithmetic).type(LEAST)
     most = one - least
@@ -572,15 +577,28 @@ def _categorical_cross_entropy(
         near = [np.abs(q - bound) <= reach * bound for bound in (least, most)]
         uncertain = near[0] | near[1]
         q = np.clip(q, least.astype(probs.dtype), most.astype(probs.dtype))
-        value = -t * np.log(q)
-        all_kept = np.where(kept, t, 0).sum(axis=-1, keepdims=True)
-        own = np.where(kept, t / q, 0)
-        undecided = np.where(uncertain, t, 0).sum(axis=-1, keepdims=True)
-        other = (undecided + np.where(uncertain, t / q, 0)) / np.abs(total)
+        # the largest apart from the others, so that 1 - q keeps its digits
+        top = np.arange(probs.shape[-1]) == probs.argmax(axis=-1)[..., np.newaxis]
+        others = np.where(top, np.where(top, 0, probs).sum(-1, keepdims=True), total - probs)
+        rest = np.where(kept, others / total, 1 - q)
+        surprise = np.where(top, np.log1p(rest / q), -np.log(q))
+        value = t * rest**gamma * surprise
+        u = t * rest**gamma * (1 + gamma * q * surprise / rest)
+        all_kept = np.where(kept, u, 0).sum(axis=-1, keepdims=True)
+        own = np.where(kept, u / q, 0)
+        undecided = np.where(uncertain, u, 0).sum(axis=-1, keepdims=True)
+        other = (undecided + np.where(uncertain, u / q, 0)) / np.abs(total)
         size = (all_kept + own) / np.abs(total) + other
-        gradient = Quantity((all_kept - own) / total, size, other / np.finfo(arithmetic).eps)
+        exact = (all_kept - own) / total
+        if gamma:
+            # at the largest u (1 - q) / q, nothing lost; powers have an error gamma times larger
+            u = np.where(kept, u, 0)
+            of_top = (all_kept - u + u * rest / q) / np.abs(total) + other
+            size = (1 + gamma) * np.where(top, of_top, size)
+            exact = np.where(top & kept, (all_kept - u - u * rest / q) / total, exact)
+        gradient = Quantity(exact, size, other / np.finfo(arithmetic).eps)
     # the rounding of q, a quotient of a sum, counts as it is: log q moves by it near log 1 = 0
-    size = (np.abs(value) + t).sum(axis=-1)
+    size = ((1 + gamma) * np.abs(value) + (t if gamma == 0 else 0)).sum(axis=-1)
     return [
         Part(
             Quantity(value.sum(axis=-1), size, np.zeros_like(size)),

@@ -23,10 +23,10 @@ from fusedloss._types import Array
 NOTHING_IGNORED = -(2**63)  # an ignore_index that is no class of anybody
 
 
-def classes(name: str, x: Any) -> int:
-    """Return the number of classes of a prediction with the usual class axis."""
+def classes(name: str, x: Any, axis: int | None = None) -> int:
+    """Return the number of classes of a prediction; axis: None for the usual class axis."""
     array = as_prediction(name, x)
-    return int(array.shape[axis_of_classes(name, array, None)])
+    return int(array.shape[axis_of_classes(name, array, axis)])
 
 
 def axis_of_classes(name: str, logits: Array, axis: Any) -> int:

@@ -52,7 +52,7 @@ def softmax(
     t = None
     if call.kind not in TARGETLESS:
         t = class_target(call.target, z, class_axis, call.kind, floats=hessian)
-    # The focal loss passes alpha as class weights, which its mean does not divide by.
+    # Focal losses pass alpha as class weights, which their mean does not divide by.
     weight_name = "alpha" if extras is not None and extras.mean_of_positions else "weight"
     w, s, g = call.weight, call.sample_weight, None
     if w is not None:

@@ -31,6 +31,9 @@ from fusedloss.transform import value_and_grad
 #: Weights, which the kernels take in the type that they compute in.
 WEIGHTS = ("weight", "alpha", "class_weight", "sample_weight", "pos_weight")
 
+#: Whose alpha is a weight of the classes.
+FOCAL = ("focal_loss", "categorical_cross_entropy")
+
 #: Which are arrays, whatever the reduction.
 ARRAYS = ("softmax", "log_softmax", "logsumexp")
 
@@ -153,9 +156,10 @@ def _convert(record: Loss, dynamic: dict[str, Any], static: dict[str, Any]) -> N
         dynamic[name] = dynamic[name].astype(first.dtype)
     if record.name == "linear_cross_entropy" and static["shift"]:
         _shift(dynamic, static)
-    if record.name == "focal_loss" and isinstance(static.get("alpha"), numbers.Real):
-        classes = first.shape[1 if first.ndim > 1 else 0]
-        dynamic["alpha"] = jnp.full(classes, static.pop("alpha"), wide)
+    if record.name in FOCAL and isinstance(static.get("alpha"), numbers.Real):
+        axis = static.get("axis", 1 if first.ndim > 1 else 0)
+        if isinstance(axis, int) and -first.ndim <= axis < first.ndim:
+            dynamic["alpha"] = jnp.full(first.shape[axis], static.pop("alpha"), wide)
     for name in WEIGHTS:
         if name in dynamic and name not in record.differentiable:
             dynamic[name] = dynamic[name].astype(wide)

@@ -248,9 +248,14 @@ def focal_of_shares(
 def categorical(
     call: Softmax, probs: Tensor, axis: int, target: Tensor, weight: Tensor | None
 ) -> Tensor:
-    share = call.label_smoothing
+    share, gamma = call.label_smoothing, (call.extras or NO_EXTRAS).gamma
     q = (probs / probs.sum(axis, keepdim=True)).clamp(EPSILON, 1 - EPSILON)
     log_q = q.log()
+    if gamma:
+        log_q = log_q * (1 - q) ** gamma
+    if weight is not None:
+        expect_shape("alpha", weight, probs.shape[axis:][:1])
+        log_q = (log_q.movedim(axis, -1) * weight).movedim(-1, axis)
     even = -log_q.mean(axis)
     if _has_classes(target):
         expect_shape("target", target, probs.shape)
@@ -353,14 +358,14 @@ class Distillation(NamedTuple):
         return {}
 
 
-def weight_of_classes(alpha: float | Tensor, logits: Tensor) -> Tensor:
-    """Return focal loss's alpha with an element per class."""
+def weight_of_classes(alpha: float | Tensor, logits: Tensor, axis: int | None = None) -> Tensor:
+    """Return a focal loss's alpha with an element per class."""
     expect_tensors(logits)
     if not isinstance(alpha, Tensor):
         number = _check.number("alpha", alpha)
         alpha = torch.tensor(number, dtype=torch.float64, device=logits.device)
-    axis = _class_axis(logits)
-    return alpha.expand(logits.shape[axis : axis + 1]) if alpha.dim() == 0 else alpha
+    classes = logits.shape[_class_axis(logits, axis) :][:1]
+    return alpha.expand(classes) if alpha.dim() == 0 else alpha
 
 
 def _capped(logits: Tensor, extras: Extras) -> Tensor:

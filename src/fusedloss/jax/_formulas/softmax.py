@@ -122,7 +122,10 @@ def of_logits(
     if extras.prediction == _core.LOG_PROBABILITIES:
         log_p = z
     elif extras.prediction == _core.PROBABILITIES:
-        log_p = jnp.log(clipped(z / z.sum(-1, keepdims=True), EPSILON, 1 - EPSILON))
+        q = clipped(z / z.sum(-1, keepdims=True), EPSILON, 1 - EPSILON)
+        log_p = jnp.log(q)
+        if extras.gamma:  # in each class, whose loss is linear in this
+            log_p, extras = log_p * (1 - q) ** extras.gamma, extras._replace(gamma=0.0)
     else:
         log_p = jax.nn.log_softmax(capped(z), -1)
     if logsumexp:

@@ -24,15 +24,20 @@ NORMALISES_FOR_INDICES = False
 LOOKS_BEHIND = True
 
 
-def _clipped_logarithms(probs: Any) -> Any:
+def _surprise(probs: Any, gamma: float = 0.0, alpha: Any = None, **_: Any) -> Any:
+    """Return alpha_c (1 - q_c)^gamma (-log q_c) of each class, q being the clipped shares."""
     with np.errstate(all="ignore"):
-        return np.log(np.clip(probs / probs.sum(1, keepdims=True), 1e-7, 1 - 1e-7))
+        q = np.clip(probs / probs.sum(1, keepdims=True), 1e-7, 1 - 1e-7)
+        losses = (1 - q) ** gamma * -np.log(q)
+    if alpha is not None:
+        losses *= np.reshape(alpha, (-1, *[1] * (q.ndim - 2)))
+    return losses
 
 
 #: The slope of a row's loss by its target's probabilities, which kernels do not give.
-TARGET_SLOPES: dict[str, Callable[[Any], Any]] = {
-    "cross_entropy": lambda logits: -fusedloss.log_softmax(logits, axis=1),
-    "categorical_cross_entropy": lambda probs: -_clipped_logarithms(probs),
+TARGET_SLOPES: dict[str, Callable[..., Any]] = {
+    "cross_entropy": lambda logits, **options: -fusedloss.log_softmax(logits, axis=1),
+    "categorical_cross_entropy": _surprise,
 }
 
 
@@ -100,9 +105,10 @@ def evaluate(name: str, arrays: tuple[Any, ...], options: dict[str, Any]) -> Any
         factor = grad_output if grad_output.ndim else grad_output.item()
         return with_arguments(function, given, grad_output=factor)[1]
 
-    def target_gradient(grad_output: Any, prediction: Any) -> Any:
+    def target_gradient(grad_output: Any, prediction: Any, *keywords: Any) -> Any:
         share = np.expand_dims(grad_output, 1) * (1 - plain.get("label_smoothing", 0))
-        return (TARGET_SLOPES[name](prediction) * share).astype(prediction.dtype)
+        options = plain | dict(zip(by_keyword, keywords, strict=True))
+        return (TARGET_SLOPES[name](prediction, **options) * share).astype(prediction.dtype)
 
     @tf.custom_gradient
     def call(*tensors: Any) -> Any:
@@ -113,7 +119,7 @@ def evaluate(name: str, arrays: tuple[Any, ...], options: dict[str, Any]) -> Any
                     gradient.set_shape(tensors[i].shape)
                     result[i] = gradient
             if name in TARGET_SLOPES and tensors[1].dtype.is_floating:
-                inputs = (grad_output, tensors[0])
+                inputs = (grad_output, tensors[0], *tensors[len(arrays) :])
                 (result[1],) = _run(target_gradient, inputs, [tensors[0].dtype])
             return result
 

@@ -8,7 +8,6 @@ bad input included.
 
 from keras.losses import (
     Loss,
-    categorical_focal_crossentropy,
     circle,
     dice,
     kl_divergence,
@@ -45,6 +44,7 @@ from fusedloss.keras.losses._classification import (
     binary_crossentropy,
     binary_focal_crossentropy,
     categorical_crossentropy,
+    categorical_focal_crossentropy,
     categorical_generalized_cross_entropy,
     categorical_hinge,
     ctc,

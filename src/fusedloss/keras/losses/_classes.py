@@ -167,6 +167,13 @@ class CategoricalCrossentropy(Accelerated, keras.losses.CategoricalCrossentropy)
 
 
 @register
+class CategoricalFocalCrossentropy(Accelerated, keras.losses.CategoricalFocalCrossentropy):
+    """`keras.losses.CategoricalFocalCrossentropy`: the same arguments."""
+
+    function = staticmethod(_classification.categorical_focal_crossentropy)
+
+
+@register
 class SparseCategoricalCrossentropy(Accelerated, keras.losses.SparseCategoricalCrossentropy):
     """`keras.losses.SparseCategoricalCrossentropy`: the same arguments."""
 
@@ -192,11 +199,6 @@ class CTC(Accelerated, keras.losses.CTC):
 @register
 class KLDivergence(keras.losses.KLDivergence):
     """`keras.losses.KLDivergence` as it is: no kernel computes it faster."""
-
-
-@register
-class CategoricalFocalCrossentropy(keras.losses.CategoricalFocalCrossentropy):
-    """`keras.losses.CategoricalFocalCrossentropy` as it is: no kernel computes it faster."""
 
 
 @register

@@ -92,6 +92,19 @@ def binary_focal_crossentropy(
     return Pointwise("sigmoid_focal_loss", y_true, logits, options, axis)
 
 
+def _distributions(
+    y_true: Any, y_pred: Any, label_smoothing: float, axis: int
+) -> tuple[Tensor, Tensor, int]:
+    """Return labels and predictions that are distributions of classes, and the classes' axis."""
+    y_true, y_pred = floats(y_true, y_pred)
+    axis = axis_of(axis, len(y_pred.shape))
+    expect(y_pred.shape[-1] != 1)  # of which Keras warns
+    # Keras shares out by the last axis, whatever that of classes is.
+    expect(not label_smoothing or axis == len(y_pred.shape) - 1)
+    expect(isinstance(label_smoothing, int | float) and 0 <= label_smoothing <= 1)
+    return y_true, y_pred, axis
+
+
 @accelerates(keras.losses.categorical_crossentropy)
 def categorical_crossentropy(
     y_true: Any,
@@ -101,12 +114,7 @@ def categorical_crossentropy(
     axis: int = -1,
 ) -> Tensor:
     """Compute `keras.losses.categorical_crossentropy`; no smoothed labels are made."""
-    y_true, y_pred = floats(y_true, y_pred)
-    axis = axis_of(axis, len(y_pred.shape))
-    expect(y_pred.shape[-1] != 1)  # of which Keras warns
-    # Keras shares out by the last axis, whatever that of classes is.
-    expect(not label_smoothing or axis == len(y_pred.shape) - 1)
-    expect(isinstance(label_smoothing, int | float) and 0 <= label_smoothing <= 1)
+    y_true, y_pred, axis = _distributions(y_true, y_pred, label_smoothing, axis)
     logits = _logits(y_pred, from_logits, "Softmax")
     if logits is None:
         expect(keras.config.epsilon() == EPSILON)
@@ -119,6 +127,43 @@ def categorical_crossentropy(
         indices=False,
         label_smoothing=float(label_smoothing),
         **options,
+    )
+
+
+@accelerates(keras.losses.categorical_focal_crossentropy)
+def categorical_focal_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    alpha: Any = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
+    """Compute `keras.losses.categorical_focal_crossentropy`; no smoothed labels are made.
+
+    Logits become probabilities by Keras' softmax, which the kernel clips as Keras does.
+    """
+    y_true, y_pred, axis = _distributions(y_true, y_pred, label_smoothing, axis)
+    expect(keras.config.epsilon() == EPSILON)
+    expect(isinstance(gamma, int | float) and 0 <= gamma <= 64)
+    if isinstance(alpha, list | tuple | np.ndarray):
+        # Keras multiplies along the last axis, whatever that of classes is.
+        expect(np.shape(alpha) == (y_pred.shape[-1],) and axis == len(y_pred.shape) - 1)
+        is_double = keras.backend.standardize_dtype(y_pred.dtype) == "float64"
+        alpha = ops.convert_to_tensor(alpha, "float64" if is_double else "float32")
+    else:
+        expect(isinstance(alpha, int | float))
+        alpha = float(alpha)
+    if from_logits:
+        y_pred = ops.softmax(y_pred, axis=axis)
+    return rows(
+        *("categorical_cross_entropy", y_pred, y_true, axis),
+        indices=False,
+        axis=1,
+        label_smoothing=float(label_smoothing),
+        gamma=float(gamma),
+        alpha=alpha,
     )
 
 

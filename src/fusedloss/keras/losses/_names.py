@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras.losses import categorical_focal_crossentropy, circle, dice, kl_divergence, tversky
+from keras.losses import circle, dice, kl_divergence, tversky
 
 from fusedloss.keras.losses import _classes, _classification, _regression
 
 #: Functions that are Keras' own: no kernel computes them faster.
-OF_KERAS = (categorical_focal_crossentropy, circle, dice, kl_divergence, tversky)
+OF_KERAS = (circle, dice, kl_divergence, tversky)
 
 ABBREVIATIONS = {
     "bce": "binary_crossentropy",

@@ -33,7 +33,6 @@ from fusedloss.torch._softmax import (
 from fusedloss.torch.functional._types import Loss, Outputs
 
 _LOG_PROBABILITIES = Extras(prediction=_core.LOG_PROBABILITIES)
-_PROBABILITIES = Extras(prediction=_core.PROBABILITIES)
 
 
 def _recognised(input: Any, target: Any, weight: Any, ignore_index: Any) -> bool:
@@ -307,6 +306,8 @@ def categorical_cross_entropy(
     *,
     axis: int = -1,
     label_smoothing: float = 0.0,
+    gamma: float = 0.0,
+    alpha: float | Tensor | None = None,
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: Tensor | None = None,
@@ -324,6 +325,10 @@ def categorical_cross_entropy(
         The axis of the classes.
     label_smoothing : float in [0, 1], default 0
         The share of each target that is spread evenly over the classes.
+    gamma : float in [0, 64], default 0
+        The focal loss: how much less a sample counts that is classified well.
+    alpha : float or Tensor of floats of shape (C,), optional
+        A weight for all classes, or one per class; 1 if absent.
     ignore_index : int, default -100
         Positions with this class index are ignored.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -345,18 +350,22 @@ def categorical_cross_entropy(
     >>> probs = torch.tensor([[0.05, 0.95, 0.0], [0.1, 0.8, 0.1]])
     >>> F.categorical_cross_entropy(probs, torch.tensor([1, 2]))
     tensor(1.1769)
+    >>> F.categorical_cross_entropy(probs, torch.tensor([1, 2]), gamma=2.0, alpha=0.25)
+    tensor(0.2332)
     """
     expect_arguments(classification.categorical_cross_entropy, probs, target)
     if where is not None:
         shape = positions_of(probs, axis)
         target, sample_weight = without_masked(where, shape, target, sample_weight, ignore_index)
-    if operated(probs, target, sample_weight):
+    if operated(probs, target, alpha, sample_weight):
         result: Tensor = operate(
             "categorical_cross_entropy",
             probs=probs,
             target=target,
             axis=axis,
             label_smoothing=label_smoothing,
+            gamma=gamma,
+            alpha=alpha,
             ignore_index=ignore_index,
             reduction=reduction,
             sample_weight=sample_weight,
@@ -369,10 +378,11 @@ def categorical_cross_entropy(
         label_smoothing,
         reduction,
         axis,
-        _PROBABILITIES,
+        Extras(prediction=_core.PROBABILITIES, mean_of_positions=True, gamma=gamma),
         reduction == "none",
     )
-    loss: Tensor = evaluate(call.checked(probs), probs, target, None, sample_weight)
+    weight = None if alpha is None else _softmax.weight_of_classes(alpha, probs, axis)
+    loss: Tensor = evaluate(call.checked(probs), probs, target, weight, sample_weight)
     return loss
 
 

@@ -126,8 +126,8 @@ class CategoricalCrossEntropyLoss(Module):
 
     Parameters
     ----------
-    axis, label_smoothing, ignore_index, reduction
-        As in the function.
+    axis, label_smoothing, gamma, alpha, ignore_index, reduction
+        As in the function. A tensor of `alpha` is a buffer of the module.
 
     Examples
     --------
@@ -145,6 +145,8 @@ class CategoricalCrossEntropyLoss(Module):
     _: KW_ONLY
     axis: int = -1
     label_smoothing: float = 0.0
+    gamma: float = 0.0
+    alpha: float | Tensor | None = None
     ignore_index: int = -100
     reduction: Reduction = "mean"
 
