@@ -240,6 +240,7 @@ EMBEDDINGS: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
         {"b": 3, "alpha": 2, "anneal": 0.5, "variant": "Dq", "normalize": False},
     ),
     ("TupletMarginLoss", "tuplet_margin_loss", (Z, Y), {"margin": 4, "scale": 8}),
+    ("InstanceLoss", "instance_loss", (Z, Y), {"gamma": 4.0, "reduction": "none", "workspace": 1}),
     ("NPairsLoss", "n_pairs_loss", (Z, Y // 2), {"normalize": False, "reduction": "sum"}),
     ("AngularLoss", "angular_loss", (Z, Y), {"alpha": 30, "reduction": "sum"}),
     ("HistogramLoss", "histogram_loss", (Z, Y), {"n_bins": 9}),

@@ -66,7 +66,6 @@ OTHERWISE = {
 ABSENT = {
     "pytorch_metric_learning.losses.DynamicSoftMarginLoss": "",
     "pytorch_metric_learning.losses.GenericPairLoss": "a base class of one's own losses",
-    "pytorch_metric_learning.losses.InstanceLoss": "",
     "pytorch_metric_learning.losses.ManifoldLoss": "",
     "pytorch_metric_learning.losses.P2SGradLoss": "",
     "pytorch_metric_learning.losses.SignalToNoiseRatioContrastiveLoss": (

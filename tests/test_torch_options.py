@@ -379,13 +379,19 @@ OF_LABELS = (
     *(front.NPairsLoss, front.AngularLoss),
 )
 #: Losses that take no references, in pytorch-metric-learning either.
-OF_BATCHES = (front.NPairsLoss, front.HistogramLoss, front.SmoothAPLoss, front.PNPLoss)
+OF_BATCHES = (
+    front.NPairsLoss,
+    front.HistogramLoss,
+    front.InstanceLoss,
+    front.SmoothAPLoss,
+    front.PNPLoss,
+)
 
 
 @pytest.mark.parametrize(
     "module",
-    # which take no index tuple
-    [x for x in BATCH if x not in (front.RankedListLoss, front.PNPLoss)],
+    # which take index tuples
+    [x for x in BATCH if x not in (front.RankedListLoss, front.PNPLoss, front.InstanceLoss)],
     ids=lambda module: module.__name__,
 )
 def test_pairs_need_no_labels(module: type[Module]) -> None:

@@ -163,7 +163,7 @@ from fusedloss.similarity import (
     triplet_margin_with_distance_loss,
 )
 from fusedloss.transform import grad_and_hess, value_and_grad
-from fusedloss.tuplets import angular_loss, histogram_loss, n_pairs_loss
+from fusedloss.tuplets import angular_loss, histogram_loss, instance_loss, n_pairs_loss
 
 __version__: str
 
@@ -231,6 +231,7 @@ __all__ = [
     "histogram_loss",
     "huber_loss",
     "info_nce_loss",
+    "instance_loss",
     "intra_pair_variance_loss",
     "iou_loss",
     "ipo_loss",

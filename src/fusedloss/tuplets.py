@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from fusedloss import _check, _core
 from fusedloss._lower import indices, pairs, tuplets
 from fusedloss._lower.loss import loss
-from fusedloss._types import Call, TupletReduction
+from fusedloss._types import Call, Reduction, TupletReduction
 from fusedloss.metric import Indices
 
 #: Losses here are of pairs of anchors, and have no value of an anchor alone.
@@ -93,6 +93,96 @@ def n_pairs_loss(
     )
     call = call._replace(nonzero=choice == "mean_nonzero")
     return tuplets.n_pairs, (embeddings, (anchors, positives), call)
+
+
+@loss("embeddings")
+def instance_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma: float = 64.0,
+    reduction: Reduction = "mean",
+    workspace: int | None = None,
+    num_threads: int | None = None,
+) -> Call:
+    r"""Instance loss: cross-entropy with the embeddings of the batch as classes.
+
+    .. math:: \ell_i = -\log \frac{e^{\gamma\, s(x_i, x_{t_i})}}{\sum_j e^{\gamma\, s(x_i, x_j)}}
+
+    with cosines :math:`s`, and :math:`t_i` the rank of the embedding's label among the labels of
+    the batch: the k-th embedding stands for the k-th label, whatever its own is. With labels that
+    increase, as ``arange(N)`` does, each embedding stands for itself.
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The embeddings: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,)
+        The labels of the embeddings.
+    gamma : float, default 64
+        The factor :math:`\gamma` of cosines, greater than 0.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by N.
+    workspace : int, optional
+        About how many bytes may be used besides the embeddings and two gradients; 64 MiB if absent.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the embeddings' dtype and shape (N,) for
+        "none"; 0 where there is no embedding.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+
+    Notes
+    -----
+    Equivalent to ``InstanceLoss(gamma)`` of pytorch-metric-learning. It is `normface_loss` with the
+    embeddings for weights, too: cosines exist for a few rows at a time. An embedding of zeros has
+    cosines and a gradient of 0.
+
+    References
+    ----------
+    Z. Zheng et al., "Dual-Path Convolutional Image-Text Embeddings with Instance Loss", ACM TOMM
+    16(2), 2020.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> e = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]
+    >>> round(fl.instance_loss(e, [0, 1, 2], gamma=4.0), 4)
+    0.3614
+    """
+    e = pairs.embeddings_of("embeddings", embeddings)
+    y = pairs.labels_of("labels", labels, "embeddings", len(e))
+    ranks = np.unique(y, return_inverse=True)[1]
+    scale = _check.scale("gamma", gamma, e)
+    mode = _check.reduction(reduction)
+    resources = _check.workspace_size(workspace) or None, _check.num_threads(num_threads)
+    call = None
+    if len(e):
+        call = _check.margin_head(
+            {
+                "embeddings": e,
+                "weight": e,
+                "target": ranks,
+                "class_weight": None,
+                "sample_weight": None,
+            },
+            _check.Margin("combined", (1.0, 0.0, 0.0), scale=scale),
+            mode,
+            _check.NOTHING_IGNORED,
+            0.0,
+            0.0,
+            *resources,
+        )
+    return tuplets.instance, (embeddings, call, np.zeros(0, e.dtype) if mode == "none" else 0.0)
 
 
 @loss("embeddings", "ref_embeddings")

@@ -127,7 +127,8 @@ def identities(*labels: Array) -> tuple[Array, ...]:
     if not wide:
         return labels
     if all(x.dtype.kind == "u" or bool((x >= 0).all()) for x in labels):
-        return tuple(x.astype(np.uint64).view(np.int64) for x in labels)
+        # Less 2**63, of which the order is that of the numbers.
+        return tuple((x.astype(np.uint64) ^ np.uint64(2**63)).view(np.int64) for x in labels)
     if all(bool((x <= np.iinfo(np.int64).max).all()) for x in wide):
         return tuple(x.astype(np.int64) for x in labels)
     numbers = np.concatenate([x.astype(object) for x in labels])

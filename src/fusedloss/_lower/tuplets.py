@@ -56,6 +56,31 @@ def n_pairs(
     return value, made
 
 
+def instance(
+    given: Any,
+    call: _check.LinearCall | None,
+    nothing: Any,
+    gradient: bool = False,
+    grad_output: Any = None,
+    out: Any = None,
+) -> Any:
+    """Return the value, or (value, gradient), of a head whose weights are the embeddings."""
+    slopes: tuple[Array, ...] = ()
+    if call is None:  # no embedding
+        value = nothing
+    elif gradient:
+        value, slopes = _core.linear_cross_entropy(call, (0, 1), grad_output)
+    else:
+        value = _core.linear_cross_entropy(call)
+    if not gradient:
+        return value
+    inputs = {"grad_output": grad_output}
+    made = _check.zeros_like("embeddings", np.asarray(given), out, inputs)
+    for slope in slopes:
+        made += slope
+    return value, made
+
+
 class Angular(NamedTuple):
     """A checked call of the angular loss."""
 

@@ -18,12 +18,14 @@ from torch._C import _DisableFuncTorch
 from torch.nn.functional import logsigmoid, pad
 
 from fusedloss import _check, _core
+from fusedloss._check import LinearCall
 from fusedloss._lower.indices import Lists, PairList
 from fusedloss._lower.loss import lookup
 from fusedloss._lower.pairs import PairCall
 from fusedloss._lower.self_supervised import Views
 from fusedloss._lower.tuplets import Angular
 from fusedloss._types import Array
+from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import (
     Tensors,
     array,
@@ -618,6 +620,22 @@ def _n_pairs(
     return _reduced(kinds, call.reduction, call.nonzero)
 
 
+def _instance(
+    given: dict[str, Tensor], indices: Any, of_arrays: Any, call: LinearCall | None, nothing: Any
+) -> Tensor:
+    e, labels = given["embeddings"], given["labels"]
+    if call is None or call.margin is None:
+        losses = 0 * e.sum(1)
+        return losses if isinstance(nothing, np.ndarray) else losses.sum()
+    order = labels.argsort(stable=True)
+    ranks = _begins(labels[order]).cumsum(0) - 1
+    target = torch.zeros_like(ranks).scatter(0, order, ranks)
+    x = unit_rows(e)
+    z = call.margin.scale * (x @ x.T)
+    losses = functional.cross_entropy(z, target, reduction=call.reduction)
+    return losses
+
+
 def _angular(given: dict[str, Tensor], indices: Any, call: Angular) -> Tensor:
     e, labels = given["embeddings"], given["labels"]
     other, other_labels = given.get("ref_embeddings", e), given.get("ref_labels", labels)
@@ -793,6 +811,7 @@ FORMULAS: dict[str, Callable[..., list[Terms]]] = {
 COMPOSED: dict[str, Callable[..., Tensor]] = {
     "angular_loss": _angular,
     "barlow_twins_loss": _barlow_twins,
+    "instance_loss": _instance,
     "n_pairs_loss": _n_pairs,
     "vicreg_loss": _vicreg,
 }

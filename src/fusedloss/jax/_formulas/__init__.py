@@ -93,6 +93,7 @@ FORMULAS: dict[Callable[..., Any], Callable[..., Any]] = {
     triplets.triplets: others.triplets,
     tuplets.angular: others.angular,
     tuplets.lifted: pairs.formula,
+    tuplets.instance: others.instance,
     tuplets.n_pairs: others.n_pairs,
 }
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from fusedloss._check import Images
+from fusedloss._check import Images, LinearCall
 from fusedloss._lower.segmentation import GeneralizedDice, Overlap
 from fusedloss._lower.tuplets import Angular
 from fusedloss.jax._formulas import pairs, points
@@ -455,6 +455,22 @@ def angular(given: Any, call: Angular) -> Any:
     if call.reduction != "sum":
         divisor = (times if call.reduction == "mean" else times * (losses > 0)).sum()
     return (total / jnp.where(divisor == 0, 1, divisor)).astype(dtype)
+
+
+def instance(given: Any, embeddings: Any, call: LinearCall | None, nothing: Any) -> Any:
+    """Return the instance loss: the k-th embedding stands for the k-th label."""
+    e = given(embeddings)
+    if call is None or call.margin is None:
+        return jnp.zeros(np.shape(nothing), e.dtype)
+    x, labels = unit_rows(wide(e)), given.named["labels"]
+    order = jnp.argsort(labels, stable=True)
+    y = labels[order]
+    ranks = jnp.cumsum(jnp.concatenate([jnp.zeros(1, bool), y[1:] != y[:-1]]))
+    target = jnp.zeros_like(ranks).at[order].set(ranks)
+    z = call.margin.scale * (x @ x.T)
+    own = jnp.take_along_axis(z, target[:, None], 1)[:, 0]
+    losses = jax.nn.logsumexp(z, 1) - own
+    return reduced(losses, None, None, call.reduction).astype(e.dtype)
 
 
 def n_pairs(given: Any, embeddings: Any, at: Any, call: Any) -> Any:

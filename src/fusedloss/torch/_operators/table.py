@@ -101,6 +101,7 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
         "generalized_lifted_structure_loss",
         "histogram_loss",
         "info_nce_loss",
+        "instance_loss",
         "intra_pair_variance_loss",
         "lifted_structure_loss",
         "margin_loss",

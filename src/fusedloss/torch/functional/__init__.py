@@ -141,7 +141,12 @@ from fusedloss.torch.functional.similarity import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
-from fusedloss.torch.functional.tuplets import angular_loss, histogram_loss, n_pairs_loss
+from fusedloss.torch.functional.tuplets import (
+    angular_loss,
+    histogram_loss,
+    instance_loss,
+    n_pairs_loss,
+)
 
 __all__ = [
     "a_softmax_loss",
@@ -190,6 +195,7 @@ __all__ = [
     "histogram_loss",
     "huber_loss",
     "info_nce_loss",
+    "instance_loss",
     "intra_pair_variance_loss",
     "iou_loss",
     "ipo_loss",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fusedloss import tuplets
-from fusedloss._types import TupletReduction
+from fusedloss._types import Reduction, TupletReduction
 from fusedloss.torch._pairs import pair_loss
 from fusedloss.torch.functional._types import Indices
 
@@ -49,6 +49,48 @@ def n_pairs_loss(
         normalize=normalize,
         indices_tuple=indices_tuple,
         reduction=reduction,
+    )
+
+
+def instance_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    gamma: float = 64.0,
+    reduction: Reduction = "mean",
+    workspace: int | None = None,
+) -> Tensor:
+    """Instance loss: `fusedloss.instance_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, gamma, reduction, workspace
+        As in `fusedloss.instance_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings`.
+
+    See Also
+    --------
+    fusedloss.instance_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    >>> F.instance_loss(e, torch.arange(3), gamma=4.0)
+    tensor(0.3614)
+    """
+    return pair_loss(
+        tuplets.instance_loss,
+        {"embeddings": embeddings},
+        {"labels": labels},
+        gamma=gamma,
+        reduction=reduction,
+        workspace=workspace,
     )
 
 

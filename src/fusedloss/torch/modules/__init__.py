@@ -148,7 +148,7 @@ from fusedloss.torch.modules.similarity import (
     TripletMarginLoss,
     TripletMarginWithDistanceLoss,
 )
-from fusedloss.torch.modules.tuplets import AngularLoss, HistogramLoss, NPairsLoss
+from fusedloss.torch.modules.tuplets import AngularLoss, HistogramLoss, InstanceLoss, NPairsLoss
 
 __all__ = [
     "ASoftmaxLoss",
@@ -203,6 +203,7 @@ __all__ = [
     "HuberLoss",
     "IPOLoss",
     "InfoNCELoss",
+    "InstanceLoss",
     "IntraPairVarianceLoss",
     "IoULoss",
     "JSDivLoss",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY
 
-from fusedloss._types import TupletReduction
+from fusedloss._types import Reduction, TupletReduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import with_options
 from fusedloss.torch.modules.metric import Labelled
@@ -33,6 +33,32 @@ class NPairsLoss(Labelled):
     _: KW_ONLY
     normalize: bool = True
     reduction: TupletReduction = "mean"
+
+
+@with_options
+class InstanceLoss(Labelled):
+    """Instance loss: `fusedloss.torch.functional.instance_loss`.
+
+    Parameters
+    ----------
+    gamma, reduction, workspace
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import InstanceLoss
+    >>> e = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    >>> InstanceLoss(gamma=4.0)(e, torch.arange(3))
+    tensor(0.3614)
+    """
+
+    function = staticmethod(functional.instance_loss)
+
+    gamma: float = 64.0
+    _: KW_ONLY
+    reduction: Reduction = "mean"
+    workspace: int | None = None
 
 
 @with_options
