@@ -1,16 +1,13 @@
 """Calls where a program makes them: right after matrix products, boosters and estimators.
 
-Their threads still spin on the cores for a while. A call that waits for threads of its own then
-waits for theirs. The yardstick is the same call on one thread in the same place, where nothing is
-waited for; for long calls it is the time of the same threads with nothing before.
+The company is that of ``fusedloss bench --family company``. The yardstick is the same call on one
+thread in the same place; for long calls it is the time of the same threads with nothing before.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from time import sleep
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,93 +15,29 @@ import torch
 import fusedloss as fl
 from comparisons import Comparison, Contenders
 from fusedloss.cli import _plain_numpy
+from fusedloss.cli._company import (
+    ONE_THREAD,
+    Call,
+    Partner,
+    cross_entropy,
+    lightgbm_round,
+    mse_loss,
+    numpy_product,
+    sklearn_loss,
+    torch_product,
+    xgboost_round,
+)
 from fusedloss.cli._contenders import FRONT, FUSEDLOSS, NUMPY
 from fusedloss.cli._timing import After
 from fusedloss.torch import functional
 from targets import Target
 
-ONE_THREAD = "one thread"
 ALONE = "alone"
 PRODUCTS = "products"
 #: Longer than any runtime lets its threads spin: OpenBLAS's do for a tenth of a second.
 REST_SECONDS = 0.12
 
-Call = Callable[[], object]
-#: Makes something that computes on threads, with so many of them.
-Partner = Callable[[int], Call]
-
 _value_and_grad = fl.value_and_grad(fl.cross_entropy)
-
-
-# ---- The company ------------------------------------------------------------------------------
-
-
-def numpy_product(_num_threads: int = 0) -> Call:
-    """NumPy's product, on the threads of its BLAS."""
-    a = np.ones((512, 512), "float32")
-    place = np.empty_like(a)
-    return lambda: np.matmul(a, a, out=place)
-
-
-def torch_product(num_threads: int) -> Call:
-    """Torch's product, on the OpenMP threads that fusedloss can share."""
-    torch.set_num_threads(num_threads)
-    a = torch.ones(512, 512)
-    place = torch.empty_like(a)
-    return lambda: torch.mm(a, a, out=place)
-
-
-def _table() -> tuple[Any, Any]:
-    """Draw features and targets."""
-    random = np.random.default_rng(0)
-    features = random.standard_normal((20_000, 10), dtype=np.float32)
-    return features, features[:, 0] + random.standard_normal(20_000, dtype=np.float32)
-
-
-def xgboost_round(num_threads: int) -> Call:
-    """One more tree, on XGBoost's own OpenMP threads."""
-    xgboost = importlib.import_module("xgboost")
-    features, target = _table()
-    data = xgboost.DMatrix(features, target, nthread=num_threads)
-    booster = xgboost.Booster({"max_depth": 3, "nthread": num_threads}, [data])
-    return lambda: booster.update(data, 0)
-
-
-def lightgbm_round(num_threads: int) -> Call:
-    """One more tree, on the OpenMP threads that fusedloss can share."""
-    lightgbm = importlib.import_module("lightgbm")
-    options = {"max_depth": 3, "num_threads": num_threads, "verbose": -1}
-    booster = lightgbm.Booster(options, lightgbm.Dataset(*_table(), params=options))
-    return booster.update
-
-
-def sklearn_loss(num_threads: int) -> Call:
-    """A loss of scikit-learn, on its own OpenMP threads."""
-    loss = importlib.import_module("sklearn._loss").HalfBinomialLoss()
-    raw, target = np.zeros(200_000), np.ones(200_000)
-    return lambda: loss.gradient_hessian(target, raw, n_threads=num_threads)
-
-
-# ---- The calls --------------------------------------------------------------------------------
-
-
-def cross_entropy(rows: int, classes: int) -> Callable[[int], Call]:
-    """Value and gradient, in memory that is there."""
-
-    def make(num_threads: int) -> Call:
-        random = np.random.default_rng(0)
-        logits = random.standard_normal((rows, classes), dtype=np.float32)
-        labels, out = random.integers(classes, size=rows), np.zeros_like(logits)
-        return lambda: _value_and_grad(logits, labels, out=out, num_threads=num_threads)
-
-    return make
-
-
-def mse_loss(num_threads: int) -> Call:
-    """Value and gradient of 200,000 elements."""
-    prediction, out = np.ones(200_000, "float32"), np.zeros(200_000, "float32")
-    call, target = fl.value_and_grad(fl.mse_loss), np.zeros_like(prediction)
-    return lambda: call(prediction, target, out=out, num_threads=num_threads)
 
 
 def front(rows: int, classes: int) -> Callable[[int], Call]:

@@ -32,8 +32,9 @@ from fusedloss.cli._contenders import (
     Work,
 )
 from fusedloss.cli._format import format_bytes, format_ratio, format_seconds
+from fusedloss.cli._results import COLOURS
 from fusedloss.cli._timing import QUIET_SPREAD, Samples, ratio, spread
-from fusedloss.cli.bench import BUSY, COLOURS
+from fusedloss.cli.bench import BUSY
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 

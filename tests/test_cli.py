@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -9,14 +10,18 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fusedloss
 from fusedloss import __main__, _core
+from fusedloss.cli._contenders import FRONT, OUT, TORCH, VALUE_AND_GRADIENT, Problem, Work
+from fusedloss.cli._families import FAMILIES, Timed, find_losses, losses_of
+from fusedloss.cli._measuring import NAMES
 from fusedloss.cli.demo import PARTS
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -129,8 +134,14 @@ def test_help(command: tuple[str, ...], tmp_path: Path) -> None:
         (["bench", "--seconds", "0"], "'0' is not a number of seconds above 0"),
         (["bench", "--seconds", "nan"], "'nan' is not a number of seconds above 0"),
         (["bench", "--dtype", "int8"], "invalid choice: 'int8'"),
-        (["bench", "--output", "times.txt"], "'times.txt' does not end in .json or .png"),
-        (["bench", "--output", "no/times.json"], "'no' is not a folder"),
+        (["bench", "--json", "times.txt"], "'times.txt' does not end in .json"),
+        (["bench", "--csv", "times.txt"], "'times.txt' does not end in .csv"),
+        (["bench", "--png", "times.txt"], "'times.txt' does not end in .png"),
+        (["bench", "--json", "no/times.json"], "'no' is not a folder"),
+        (["bench", "--family", "trees"], "invalid choice: 'trees'"),
+        (["bench", "--family", "pairs", "--full"], "not allowed with argument --family"),
+        (["bench", "--compare", "old.json"], "expected 2 arguments"),
+        (["bench", "--slower", "0.9"], "'0.9' is not a number from 1 up"),
         (["bench", "--curve", "times.json"], "'times.json' does not end in .png"),
         (["demo", "digit"], "'digit' is none of digits, embeddings, language, boosting"),
         (["demo", "digits", "--effort", "0"], "'0' is not a number above 0, up to 1"),
@@ -161,6 +172,27 @@ def test_info_tells_what_is_used_and_why(tmp_path: Path) -> None:
     for word in (fusedloss.__version__, *_core.isa_names(), "FUSEDLOSS_ISA"):
         assert word in shown
     assert re.search(r"\b3\b.*FUSEDLOSS_NUM_THREADS|FUSEDLOSS_NUM_THREADS.*\b3\b", shown, re.DOTALL)
+
+
+def test_info_as_json(tmp_path: Path) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "fusedloss", "info", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "FUSEDLOSS_NUM_THREADS": "several"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    report = json.loads(shown)
+    sections = list(fusedloss.show_config(mode="dicts"))
+    assert list(report) == ["problems", *sections, "packages"]
+    assert [type(each) for each in report["problems"]] == [str]
+    assert "FUSEDLOSS_NUM_THREADS" in report["problems"][0]
+    assert report["versions"]["fusedloss"] == fusedloss.__version__
+    assert report["instruction_sets"]["in_use"] in report["instruction_sets"]["available"]
+    assert isinstance(report["threads"]["number"], int)
+    assert report["packages"]["scikit-learn"] == version("scikit-learn")
+    assert all(each is None or isinstance(each, str) for each in report["packages"].values())
 
 
 @pytest.mark.parametrize("module", [True, False])
@@ -236,7 +268,7 @@ def contenders(path: Path) -> dict[tuple[tuple[int, ...], str, str, str], dict[s
 
 def test_bench(tmp_path: Path) -> None:
     arguments = ["--shape", "8", "5", "--shape", "2", "3", "4", "--threads", "1"]
-    files = ["--output", "times.json", "--output", "times.png", "--curve", "curve.png"]
+    files = ["--json", "times.json", "--png", "times.png", "--curve", "curve.png"]
     result = run("bench", *arguments, *files, "--seconds", "0.1", cwd=tmp_path)
     assert result.stderr == ""
     assert "8 x 5 float32, 160 B" in result.stdout
@@ -256,14 +288,14 @@ def test_bench(tmp_path: Path) -> None:
         for contender in ("fusedloss", "NumPy"):
             for mode in ("value + gradient", "forward"):
                 assert measured[shape, "float32", mode, contender]["seconds"] > 0
-        assert measured[shape, "float32", "forward", "copy"]["copies"] == 1
+        assert measured[shape, "float32", "forward", "copy"]["in_yardsticks"] == 1
 
 
 def test_bench_of_several_dtypes(tmp_path: Path) -> None:
     pytest.importorskip("ml_dtypes")
     dtypes = ("float16", "bfloat16", "float64")
     arguments = [word for dtype in dtypes for word in ("--dtype", dtype)]
-    files = ["--output", "times.json", "--output", "times.png", "--curve", "curve.png"]
+    files = ["--json", "times.json", "--png", "times.png", "--curve", "curve.png"]
     run("bench", "--shape", "8", "5", *arguments, *files, "--seconds", "0.1", cwd=tmp_path)
     measured = contenders(tmp_path / "times.json")
     assert {dtype for _, dtype, _, _ in measured} == set(dtypes)
@@ -276,7 +308,7 @@ def test_bench_of_several_dtypes(tmp_path: Path) -> None:
 def test_bench_with_every_peer(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("jax")
-    arguments = ("--shape", "8", "5", "--peers", "--seconds", "0.1", "--output", "times.json")
+    arguments = ("--shape", "8", "5", "--peers", "--seconds", "0.1", "--json", "times.json")
     shown = run("bench", *arguments, cwd=tmp_path).stdout
     measured = contenders(tmp_path / "times.json")
     named = {contender for _, _, mode, contender in measured if mode == "value + gradient"}
@@ -304,7 +336,7 @@ def test_bench_without_the_extras(tmp_path: Path) -> None:
     arguments = ("bench", "--shape", "8", "5", "--dtype", "float64", "--peers", "--seconds", "0.1")
     result = run(*arguments, cwd=tmp_path, hide="rich,matplotlib,torch,jax")
     assert "8 x 5 float64, 320 B" in result.stdout
-    assert "NumPy copyto, one thread" in result.stdout
+    assert "NumPy's copyto, on one thread" in result.stdout
     assert "torch is not installed; for torch's times beside: pip install 'fusedloss[torch]'" in (
         result.stdout
     )
@@ -321,7 +353,7 @@ def test_bench_of_bfloat16_needs_ml_dtypes(tmp_path: Path) -> None:
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize("option", ["--output", "--curve"])
+@pytest.mark.parametrize("option", ["--png", "--curve"])
 def test_bench_cannot_plot_without_matplotlib(option: str, tmp_path: Path) -> None:
     arguments = ("bench", "--shape", "8", "5", option, "times.png")
     result = run(*arguments, cwd=tmp_path, hide="matplotlib", status=1)
@@ -339,13 +371,145 @@ def test_bench_refuses_what_does_not_fit(tmp_path: Path) -> None:
 def test_bench_measures_memory(tmp_path: Path) -> None:
     """A plain NumPy forward call keeps one array of the logits' size; fusedloss keeps none."""
     arguments = ("--shape", "1000", "5000", "--seconds", "0.1")
-    run("bench", *arguments, "--output", "memory.json", cwd=tmp_path, hide="torch")
+    run("bench", *arguments, "--json", "memory.json", cwd=tmp_path, hide="torch")
     measured = contenders(tmp_path / "memory.json")
     extra = {(mode, name): r["extra_bytes"] for (_, _, mode, name), r in measured.items()}
     logits = 1000 * 5000 * 4
     assert 0.9 * logits < extra["forward", "NumPy"] < 1.5 * logits
     assert extra["forward", "fusedloss"] < 0.1 * logits
     assert extra["value + gradient", "fusedloss"] < 0.1 * logits
+
+
+# ---- bench, by family -------------------------------------------------------------------------
+
+LOSSES = {one.computation.name: one for family in FAMILIES for one in losses_of(family, "float32")}
+
+
+def test_every_loss_is_of_one_family() -> None:
+    named = [one.computation.name for family in FAMILIES for one in losses_of(family, "float32")]
+    assert sorted(named) == sorted(find_losses())
+    unlisted = {name for name in fusedloss.__all__ if name.endswith(("_loss", "_div"))} - {*named}
+    assert unlisted == {"zero_one_loss"}  # which has no gradient
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_contenders_compute_the_same(loss: Timed) -> None:
+    """What is timed side by side: a loss, its torch front, and torch's operations alone."""
+    torch = pytest.importorskip("torch")
+    first, *others = loss.work.shape
+    smallest = 4 if first == 4 else 16  # images have few labels; the pairs need some of a class
+    size = (smallest, *(8 if each > 200 else each for each in others))
+    if loss.work.elements > 10**6 and len(size) == 2:  # rows that are distributions
+        size = (smallest, others[0])
+    problem = Problem(Work(size), 1, torch, loss.computation)
+    values = [
+        float(problem.contender(name, VALUE_AND_GRADIENT)()[0]) for name in (OUT, FRONT, TORCH)
+    ]
+    # Sums of up to a million terms, which torch rounds to float32 on its way.
+    np.testing.assert_allclose(values[1:], values[0], rtol=1e-4)
+    problem.contender(loss.computation.yardstick, VALUE_AND_GRADIENT)()
+
+
+def test_bench_of_families(tmp_path: Path) -> None:
+    arguments = ("--family", "boxes", "--family", "preference", "--seconds", "0.01")
+    files = ("--json", "times.json", "--csv", "times.csv", "--png", "times.png")
+    result = run("bench", *arguments, "--threads", "1", *files, cwd=tmp_path)
+    assert result.stderr == ""
+    for line in ("boxes, float32", "preference, float32", "  copy: the prediction copied into"):
+        assert f"\n{line}" in result.stdout
+    for loss in ("complete_box_iou_loss", "dpo_loss"):
+        assert re.search(rf"^  {loss} +\d+ x \d+ +\S+ [mu]s +\S+ +\S+ +\S+$", result.stdout, re.M)
+    assert (tmp_path / "times.png").read_bytes().startswith(PNG)
+    results = json.loads((tmp_path / "times.json").read_text())["results"]
+    named = {each["loss"] for each in results}
+    assert named == {
+        one.computation.name for f in ("boxes", "preference") for one in losses_of(f, "float32")
+    }
+    with (tmp_path / "times.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["seconds"]) for row in rows] == [each["seconds"] for each in results]
+    assert {row["threads"] for row in rows} == {"1"}
+    assert {row["contender"] for row in rows} >= {"fusedloss, out=", "copy"}
+
+
+def test_bench_of_a_family_without_torch(tmp_path: Path) -> None:
+    arguments = ("--family", "linear", "--seconds", "0.01", "--dtype", "float64")
+    result = run("bench", *arguments, cwd=tmp_path, hide="torch")
+    assert "torch is not installed" in result.stdout
+    assert re.search(r"^  linear_cross_entropy +\S+ x \S+ +\S+ \S+ +\S+$", result.stdout, re.M)
+    assert "  product: the matrix products of a layer" in result.stdout
+
+
+def test_bench_in_company(tmp_path: Path) -> None:
+    arguments = ("--family", "company", "--seconds", "0.01", "--json", "times.json")
+    result = run("bench", *arguments, cwd=tmp_path, hide="xgboost,lightgbm")
+    assert "an XGBoost round left out: xgboost is not installed" in result.stdout
+    assert "  one thread: the same call on one thread" in result.stdout
+    results = json.loads((tmp_path / "times.json").read_text())["results"]
+    assert ["cross_entropy after a NumPy product", "one thread"] in [
+        [each["loss"], each["yardstick"]] for each in results
+    ]
+
+
+@pytest.mark.long
+def test_bench_of_all_families(tmp_path: Path) -> None:
+    arguments = ("--family", "all", "--seconds", "0.001", "--json", "times.json")
+    # scikit-learn, too: its SciPy looks into a torch that is hidden
+    run("bench", *arguments, cwd=tmp_path, hide="torch,sklearn")
+    results = json.loads((tmp_path / "times.json").read_text())["results"]
+    assert tuple(dict.fromkeys(each["family"] for each in results)) == NAMES
+    assert {each["loss"] for each in results} >= find_losses().keys()
+
+
+def write_times(path: Path, **times: float) -> None:
+    """A file of --json in which each loss takes so many copies."""
+    common = {
+        **{"family": "pointwise", "shape": [8, 5], "dtype": "float32", "mode": "value + gradient"},
+        **{"contender": "fusedloss", "seconds": 1.0, "spread": 0.0, "yardstick": "copy"},
+        **{"relative_to_fusedloss": 1.0, "extra_bytes": None},
+    }
+    results = [common | {"loss": loss, "in_yardsticks": time} for loss, time in times.items()]
+    results += [each | {"contender": "torch eager", "in_yardsticks": 9.0} for each in results]
+    path.write_text(json.dumps({"threads": len(times), "results": results}))
+
+
+def test_bench_compares_two_files(tmp_path: Path) -> None:
+    write_times(tmp_path / "old.json", l1_loss=2.0, mse_loss=2.0, huber_loss=4.0)
+    write_times(tmp_path / "new.json", l1_loss=2.4, mse_loss=3.0, gamma_loss=1.0, huber_loss=2.0)
+    compare = ("bench", "--compare", "old.json", "new.json")
+    result = run(*compare, cwd=tmp_path, status=1)
+    rows = re.findall(r"^  (\w+), 8 x 5 float32, value \+ gradient.* (\S+)$", result.stdout, re.M)
+    assert rows == [("mse_loss", "1.50"), ("l1_loss", "1.20"), ("huber_loss", "0.50")]
+    assert "threads: 3, then 4" in result.stdout
+    assert "1 rows are in one of the files alone" in result.stdout
+    assert "1 of 3 rows became slower by a factor above 1.25: exit status 1" in result.stdout
+    result = run(*compare, "--slower", "1.5", cwd=tmp_path)
+    assert "0 of 3 rows became slower by a factor above 1.5: exit status 0" in result.stdout
+
+
+def test_bench_compares_what_it_wrote(tmp_path: Path) -> None:
+    arguments = ("--shape", "8", "5", "--seconds", "0.05", "--json", "times.json")
+    run("bench", *arguments, cwd=tmp_path, hide="torch")
+    result = run("bench", "--compare", "times.json", "times.json", cwd=tmp_path)
+    assert "0 of 3 rows became slower" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "other.json cannot be read: No such file or directory"),
+        ("{", "other.json is no file of 'fusedloss bench --json'"),
+        ('{"results": [{"shape": [1]}]}', "other.json is no file of 'fusedloss bench --json'"),
+        ('{"results": []}', "the two files have no work of fusedloss in common"),
+    ],
+)
+def test_bench_compares_nothing_else(text: str | None, message: str, tmp_path: Path) -> None:
+    write_times(tmp_path / "old.json", l1_loss=2.0)
+    if text is not None:
+        (tmp_path / "other.json").write_text(text)
+    result = run("bench", "--compare", "old.json", "other.json", cwd=tmp_path, status=1)
+    assert message in result.stderr
+    assert result.stdout == ""
 
 
 # ---- demo -------------------------------------------------------------------------------------

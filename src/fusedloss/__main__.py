@@ -16,6 +16,8 @@ examples:
   fusedloss info                  what this machine has and what fusedloss uses of it
   fusedloss bench                 times against NumPy and torch, some 30 seconds
   fusedloss bench --shape 8192 5000 --threads 1
+  fusedloss bench --family pairs --json pairs.json
+  fusedloss bench --compare old.json new.json
   fusedloss demo                  train small models, with pictures of what they learn
   fusedloss demo digits boosting --output pictures
 

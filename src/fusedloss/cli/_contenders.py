@@ -33,8 +33,10 @@ JAX = "JAX jit"
 PLAIN = "plain call"
 #: Reading the probabilities of the target.
 READ = "reading"
-#: A copy of the logits, in memory that is there.
+#: A copy of the logits, or of another prediction, in memory that is there.
 COPY = "copy"
+#: The matrix products that a loss is made of.
+PRODUCT = "product"
 
 #: What is compared, in the order of the tables; yardsticks are beside it.
 CONTENDERS = (OUT, FUSEDLOSS, FRONT, NUMPY, TORCH, COMPILE, JAX)
@@ -87,6 +89,10 @@ class Computation:
     inputs: Callable[[Array, Array, np.random.Generator], Inputs]
     #: Takes the torch module and returns a function of the same arguments in torch's operations.
     torch: Callable[[Any], Callable[..., Any]]
+    #: The arguments by which there are gradients.
+    argnums: tuple[int, ...] = (0,)
+    #: What times are given in.
+    yardstick: str = COPY
 
 
 CROSS_ENTROPY = Computation(
@@ -140,7 +146,7 @@ class Problem:
         logits = random.standard_normal(work.shape, dtype=drawn).astype(dtype, copy=False)
         self.labels = random.integers(work.shape[1], size=(work.shape[0], *work.shape[2:]))
         self.inputs = computation.inputs(logits, self.labels, random)
-        self.prediction: Array = self.inputs.arrays[0]
+        self.prediction: Any = self.inputs.arrays[0]
         self._contenders: dict[tuple[str, Mode], Callable[[], Any]] = {}
         if torch is not None:
             torch.set_num_threads(num_threads)
@@ -156,15 +162,22 @@ class Problem:
         with_gradient = mode == VALUE_AND_GRADIENT
 
         def of_tensors(function: Callable[..., Any]) -> Callable[[], Any]:
-            return _peers.torch_call(torch, function, *self.inputs, with_gradient=with_gradient)
+            return _peers.torch_call(
+                torch,
+                function,
+                *self.inputs,
+                with_gradient=with_gradient,
+                argnums=self.computation.argnums,
+            )
 
         if name == OUT:
-            return self._fused(loss, self.inputs, mode, np.zeros_like(self.prediction))
+            places = tuple(_zeros(self.inputs.arrays[each]) for each in self.computation.argnums)
+            return self._fused(loss, self.inputs, mode, places)
         if name == FUSEDLOSS:
             return self._fused(loss, self.inputs, mode)
         if name == PLAIN:
             plain = Inputs((self.prediction, self.labels), {})
-            return self._fused(fl.cross_entropy, plain, mode, np.zeros_like(self.prediction))
+            return self._fused(fl.cross_entropy, plain, mode, (np.zeros_like(self.prediction),))
         if name == FRONT:
             front = importlib.import_module("fusedloss.torch.functional")
             return of_tensors(getattr(front, loss.__name__))
@@ -184,22 +197,53 @@ class Problem:
             return lambda: target.sum()
         if name == COPY:
             return self._copy()
+        if name == PRODUCT:
+            return self._products()
         raise ValueError(f"no contender {name!r}")
 
     def _copy(self) -> Callable[[], Any]:
-        """Copy the logits: torch's copy where there is torch, since NumPy's has one thread."""
-        copied = np.zeros_like(self.prediction)
-        if self.torch is None:
-            return lambda: np.copyto(copied, self.prediction)
-        source = _peers.to_tensor(self.torch, self.prediction)
-        destination = _peers.to_tensor(self.torch, copied)
-        return lambda: destination.copy_(source)
+        """Copy the prediction: torch's copy where there is torch, since NumPy's has one thread."""
+        arrays = _peers.flat(self.prediction)
+        sources = arrays if self.torch is None else _peers.to_tensor(self.torch, arrays)
+        copied = [np.zeros_like(each) for each in arrays]
+        places = copied if self.torch is None else _peers.to_tensor(self.torch, copied)
+        copy = np.copyto if self.torch is None else self.torch.Tensor.copy_
+        pairs = list(zip(places, sources, strict=True))
+
+        def call() -> None:
+            for place, source in pairs:
+                copy(place, source)
+
+        return call
+
+    def _products(self) -> Callable[[], Any]:
+        """Multiply the first two arrays, or the first one by itself where it is compared so."""
+        first, second = self.inputs.arrays[:2]
+        x, weight = first, (second if second.ndim == 2 else first)
+        if self.torch is not None:
+            x, weight = _peers.to_tensor(self.torch, (x, weight))
+        return _peers.products(self.torch, x, weight)
 
     def _fused(
-        self, loss: Callable[..., Any], inputs: Inputs, mode: Mode, out: Array | None = None
+        self,
+        loss: Callable[..., Any],
+        inputs: Inputs,
+        mode: Mode,
+        out: tuple[Any, ...] | None = None,
     ) -> Callable[[], Any]:
         arrays, options = inputs.arrays, inputs.options | {"num_threads": self.num_threads}
         if mode == FORWARD:
             return lambda: loss(*arrays, **options)
-        function = fl.value_and_grad(loss)
-        return lambda: function(*arrays, out=out, **options)
+        argnums: Any = self.computation.argnums
+        places: Any = out
+        if len(argnums) == 1:
+            argnums, places = argnums[0], out and out[0]
+        function = fl.value_and_grad(loss, argnums)
+        return lambda: function(*arrays, out=places, **options)
+
+
+def _zeros(value: Any) -> Any:
+    """Return memory that is there for the gradient of an argument."""
+    if isinstance(value, list):
+        return [np.zeros_like(each) for each in value]
+    return np.zeros_like(value)

@@ -13,9 +13,9 @@ from fusedloss._types import Array
 
 
 def to_tensor(torch: Any, value: Any) -> Any:
-    """Return arrays as tensors on the same memory, tuples of them too, and all else as it is."""
-    if isinstance(value, tuple):
-        return tuple(to_tensor(torch, each) for each in value)
+    """Return arrays as tensors on the same memory, in sequences too, and all else as it is."""
+    if isinstance(value, tuple | list):
+        return type(value)(to_tensor(torch, each) for each in value)
     if not isinstance(value, np.ndarray):
         return value
     if value.dtype.name == "bfloat16":  # which torch does not take from NumPy
@@ -30,27 +30,89 @@ def torch_call(
     options: Mapping[str, Any],
     *,
     with_gradient: bool,
+    argnums: Sequence[int] = (0,),
 ) -> Callable[[], Any]:
-    """Make the call of a function of tensors, perhaps with the gradient of its first argument."""
-    prediction, *others = (to_tensor(torch, each) for each in arrays)
+    """Make the call of a function of tensors, perhaps with the gradients of some arguments."""
+    tensors = [to_tensor(torch, each) for each in arrays]
     options = {name: to_tensor(torch, each) for name, each in options.items()}
     no_grad = torch.no_grad
 
     def forward() -> Any:
         with no_grad():
-            return function(prediction, *others, **options)
+            return function(*tensors, **options)
 
     # detach, so that the other contenders' views of the same memory stay plain tensors
-    leaf = prediction.detach().requires_grad_()
+    inputs = list(tensors)
+    for number in argnums:
+        inputs[number] = _mapped(lambda one: one.detach().requires_grad_(), tensors[number])
+    leaves = [leaf for number in argnums for leaf in flat(inputs[number])]
 
     def value_and_gradient() -> Any:
-        loss = function(leaf, *others, **options)
+        loss = function(*inputs, **options)
         loss.backward()
-        # Hand the gradient over and keep none: the next call would add to it.
-        grad, leaf.grad = leaf.grad, None
-        return loss.detach(), grad
+        # Hand the gradients over and keep none: the next call would add to them.
+        grads = [leaf.grad for leaf in leaves]
+        for leaf in leaves:
+            leaf.grad = None
+        return loss.detach(), grads
 
     return value_and_gradient if with_gradient else forward
+
+
+def flat(value: Any) -> list[Any]:
+    """Return the arrays of a list or tuple, or the one that it is."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    return [function(each) for each in value] if isinstance(value, list) else function(value)
+
+
+def formula_of(torch: Any, name: str) -> Callable[..., Any]:
+    """Return a loss in torch's own operations: what the torch front computes without kernels.
+
+    It does where a mode watches the calls of torch's functions, here one that lets them pass. The
+    formulas call torch.nn.functional's own function of the loss where there is one.
+    """
+    front = getattr(importlib.import_module("fusedloss.torch.functional"), name)
+
+    class Passing(torch.overrides.TorchFunctionMode):  # type: ignore[misc]
+        def __torch_function__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            return function(*args, **(kwargs or {}))
+
+    def formula(*arguments: Any, **options: Any) -> Any:
+        with Passing():
+            return front(*arguments, **options)
+
+    return formula
+
+
+def products(torch: Any, x: Any, weight: Any) -> Callable[[], object]:
+    """Make the matrix products of a layer and its gradients alone, into arrays that are there.
+
+    These are X W', then with a G of that shape G W and G' X: by torch where it is given.
+    """
+    if torch is None:
+        logits = np.zeros((len(x), len(weight)), x.dtype)
+        places = np.zeros_like(x), np.zeros_like(weight)
+
+        def by_numpy() -> None:
+            np.matmul(x, weight.T, out=logits)
+            np.matmul(logits, weight, out=places[0])
+            np.matmul(logits.T, x, out=places[1])
+
+        return by_numpy
+    logits = torch.zeros(len(x), len(weight), dtype=x.dtype)
+    by_input, by_weight = torch.zeros_like(x), torch.zeros_like(weight)
+
+    def by_torch() -> None:
+        torch.mm(x, weight.t(), out=logits)
+        torch.mm(logits, weight, out=by_input)
+        torch.mm(logits.t(), x, out=by_weight)
+
+    return by_torch
 
 
 def torch_compile(torch: Any, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -59,7 +59,7 @@ def draw_ratios(
     path: Path,
     *,
     title: str,
-    axis_label: str,
+    axis_label: str | Mapping[str, str],
     colours: Mapping[str, str],
     targets: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
@@ -72,31 +72,59 @@ def draw_ratios(
     path
         The PNG file.
     title, axis_label
-        Words over the figure and under each axis.
+        Words over the figure, and under each axis, all alike or each panel's own.
     colours
         Colour of each contender; their order is the order within a group.
     targets
         For each panel and group, a value to mark at the first contender.
     """
     with style():
-        rows = max(sum(len(bars) for bars in groups.values()) for groups in panels.values())
-        gaps = max(len(groups) for groups in panels.values())
-        figure = _titled_figure(5.4 * len(panels), 1.5 + 0.17 * rows + 0.16 * gaps, title)
-        all_axes = figure.subplots(1, len(panels), sharex=True, squeeze=False)[0]
-        for axes, (panel, groups) in zip(all_axes, panels.items(), strict=True):
-            axes.set_title(panel)
-            _draw_groups(axes, groups, colours, (targets or {}).get(panel, {}))
-            axes.set_xlabel(axis_label)
+        columns = min(PANELS, len(panels))
+        lines = [list(panels)[i : i + columns] for i in range(0, len(panels), columns)]
+        heights = [max(_height(panels[panel]) for panel in line) for line in lines]
+        figure = _titled_figure(5.4 * columns, 0.9 + sum(heights), title)
+        grid = figure.subplots(
+            len(lines), columns, sharex=len(lines) == 1, squeeze=False, height_ratios=heights
+        )
+        for line, all_axes in zip(lines, grid, strict=True):
+            for panel, axes in zip(line, all_axes, strict=False):
+                axes.set_title(panel)
+                _draw_groups(axes, panels[panel], colours, (targets or {}).get(panel, {}))
+                axes.set_xlabel(axis_label if isinstance(axis_label, str) else axis_label[panel])
+            # bars as far apart in a short panel as in the longest beside it
+            bottom = max(axes.get_ylim()[0] for axes in all_axes[: len(line)])
+            for axes in all_axes[: len(line)]:
+                axes.set_ylim(bottom, -0.7)
+            for axes in all_axes[len(line) :]:
+                axes.remove()
         present = {name for groups in panels.values() for bars in groups.values() for name in bars}
         names = [name for name in colours if name in present]
-        patch = importlib.import_module("matplotlib.patches").Patch
-        handles = [patch(color=colours[name], label=name) for name in names]
+        line = importlib.import_module("matplotlib.lines").Line2D
+        handles = [
+            line(
+                [], [], color=colours[name], marker=_marker(name, colours), linewidth=6, label=name
+            )
+            for name in names
+        ]
         if targets:
-            line = importlib.import_module("matplotlib.lines").Line2D
             mark = {"marker": "|", "markersize": 13, "markeredgewidth": 1.5, "linestyle": ""}
             handles.append(line([], [], color="black", label="target", **mark))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         save(figure, path)
+
+
+#: Panels side by side, at most.
+PANELS = 3
+
+
+def _marker(name: str, colours: Mapping[str, str]) -> str:
+    """Return the sign at the end of a contender's bars, which tells them apart in grey, too."""
+    return "osD^vPX*"[list(colours).index(name) % 8]
+
+
+def _height(groups: Bars) -> float:
+    """Return the inches that a panel takes."""
+    return 0.6 + 0.17 * sum(len(bars) for bars in groups.values()) + 0.16 * len(groups)
 
 
 def _draw_groups(
@@ -113,7 +141,8 @@ def _draw_groups(
         for name in names:
             # From 1 on: the length of a bar on a logarithmic axis means something only that way.
             axes.hlines(position, 1, bars[name], color=colours[name], linewidth=6, zorder=2)
-            axes.plot(bars[name], position, "o", color=colours[name], markersize=8, zorder=2)
+            mark = _marker(name, colours)
+            axes.plot(bars[name], position, mark, color=colours[name], markersize=8, zorder=2)
             axes.annotate(
                 format_ratio(bars[name]),
                 (bars[name], position),

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import fusedloss as fl
-from fusedloss.cli import _peers, _plot
-from fusedloss.cli._arguments import output_path, positive, seconds
+from fusedloss.cli import _compare, _measuring, _peers, _results
+from fusedloss.cli._arguments import factor, output_path, positive, seconds
 from fusedloss.cli._contenders import (
     COMPILE,
     COPY,
@@ -23,7 +20,6 @@ from fusedloss.cli._contenders import (
     JAX,
     MODES,
     NUMPY,
-    OUT,
     OWN_THREADS,
     TORCH,
     Mode,
@@ -40,7 +36,8 @@ from fusedloss.cli._memory import (
     measure_extra_memory,
 )
 from fusedloss.cli._output import Advance, Output, missing, optional_import
-from fusedloss.cli._timing import QUIET_SPREAD, ratio, spread, time_in_turn
+from fusedloss.cli._results import LOGITS, Machine, Result, results_of
+from fusedloss.cli._timing import QUIET_SPREAD, time_in_turn
 
 DEFAULT_SHAPES = (
     (64, 10),
@@ -63,51 +60,28 @@ FULL_SHAPES = (
     (1024, 128_256),
 )
 
-COLOURS = {
-    OUT: _plot.BLUE,
-    FUSEDLOSS: _plot.LIGHT_BLUE,
-    FRONT: _plot.GREEN,
-    NUMPY: _plot.ORANGE,
-    TORCH: _plot.RED,
-    COMPILE: _plot.PINK,
-    JAX: _plot.DARK_GREY,
-    COPY: _plot.GREY,
-}
-
 DESCRIPTION = """\
 Time cross_entropy on random logits, classes on axis 1: its value, and value and
 gradient together, against plain NumPy and, where installed, torch; --peers adds
-torch.compile and JAX.
+torch.compile and JAX. With --family, time value and gradient of every loss of a
+family instead, or calls in company: right after a NumPy product, a boosting round, ...
 
-All take turns, so that a disturbance hits them alike. "in copies" is the time over
-that of a copy of the logits in memory (torch's copy_ with the same threads or,
-without torch, NumPy's copyto, which has one thread): a call must at least read the
-logits and write the gradient. "out=" writes the gradient into an array that is there,
-the others allocate theirs. "extra memory" is what a call takes at its peak beyond
-its inputs and gradients.
+All take turns, so that a disturbance hits them alike. Times are also given in those
+of a yardstick from the same rounds, which says more than seconds do: a copy of the
+prediction, the matrix products that a loss is made of, or, in company, the same call
+on one thread. What they are is printed with the tables. "extra memory" is what a call
+takes at its peak beyond its inputs and gradients.
+
+--compare OLD NEW measures nothing: it compares two files of --json, in yardsticks,
+what became slower first. Its exit status is 1 where a row is slower than --slower
+allows, or where the files have nothing in common, else 0.
 """
 
-BUSY = "The copies took very different times: the machine is busy, these figures are rough."
+BUSY = "A yardstick took very different times: the machine is busy, these figures are rough."
 
-
-@dataclass(frozen=True)
-class Result:
-    """One contender at one piece of work."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    mode: Mode
-    contender: str
-    seconds: float  # a call, median
-    spread: float  # interquartile range over the median
-    copies: float  # over the copy of the logits
-    relative_to_fusedloss: float  # with out= where there is one
-    extra_bytes: int | None
-
-    @property
-    def work(self) -> Work:
-        """What was computed."""
-        return Work(self.shape, self.dtype)
+#: Seconds for a shape and mode, and for a loss of a family.
+SECONDS, SECONDS_OF_A_LOSS = 1.0, 0.2
+ALL = "all"
 
 
 def add_command(commands: Any) -> None:
@@ -128,11 +102,32 @@ def add_command(commands: Any) -> None:
         help="shape of the logits, as in --shape 4096 1000 or --shape 4 21 512 512; repeatable",
     )
     work.add_argument("--full", action="store_true", help="more and larger shapes: a few minutes")
+    work.add_argument(
+        "--family",
+        action="append",
+        choices=(*_measuring.NAMES, ALL),
+        help=f"losses of a family: {', '.join(_measuring.NAMES)}, or {ALL}; repeatable",
+        metavar="NAME",
+    )
+    work.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("OLD.json", "NEW.json"),
+        help="compare two files of --json instead",
+    )
+    parser.add_argument(
+        "--slower",
+        type=factor,
+        default=1.25,
+        metavar="F",
+        help="the factor up to which --compare lets a row become slower (default: 1.25)",
+    )
     parser.add_argument(
         "--dtype",
         action="append",
         choices=tuple(ITEM_SIZES),
-        help="of the logits; repeatable (default: float32)",
+        help="of the prediction; repeatable (default: float32)",
     )
     parser.add_argument(
         "--peers",
@@ -145,24 +140,19 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--seconds",
         type=seconds,
-        default=1.0,
         metavar="S",
-        help="to spend on a shape and mode, three rounds at least (default: 1)",
+        help=f"to spend on a shape and mode (default: {SECONDS:g}) or a loss of a family "
+        f"(default: {SECONDS_OF_A_LOSS:g}), three rounds at least",
     )
-    parser.add_argument(
-        "--output",
-        action="append",
-        default=[],
-        type=output_path(".json", ".png"),
-        metavar="FILE",
-        help="also write FILE.json (figures) or FILE.png (plot of the ratios); repeatable",
-    )
-    parser.add_argument(
-        "--curve",
-        type=output_path(".png"),
-        metavar="FILE",
-        help="also plot the time per element over the size, as FILE.png",
-    )
+    for name, suffix, what in (
+        ("json", ".json", "every figure, and what they were measured on"),
+        ("csv", ".csv", "a line for each contender"),
+        ("png", ".png", "a plot of the ratios"),
+        ("curve", ".png", "a plot of the time per element over the size"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=output_path(suffix), metavar="FILE", help=f"also write {what}"
+        )
     parser.set_defaults(run=run)
 
 
@@ -182,16 +172,77 @@ class _ShapeAction(argparse.Action):
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    """Measure, print a table for each shape, write the files asked for."""
+    """Measure, print a table for each shape or family, write the files asked for."""
+    if options.compare:
+        return _compare.run(options, output)
     dtypes = options.dtype or ["float32"]
-    pictures = [path for path in (*options.output, options.curve) if path and path.suffix == ".png"]
-    if pictures and optional_import("matplotlib") is None:
+    if (options.png or options.curve) and optional_import("matplotlib") is None:
         output.error(missing("matplotlib", "'fusedloss[cli]'", "the plot"))
+        return 1
+    if options.curve and options.family:
+        output.error("--curve is of shapes: it goes with --shape or --full")
         return 1
     if "bfloat16" in dtypes and optional_import("ml_dtypes") is None:
         output.error(missing("ml_dtypes", "ml_dtypes", "NumPy arrays of bfloat16"))
         return 1
     num_threads = options.threads or fl.get_num_threads()
+    torch = optional_import("torch")
+    copy = "torch's copy_" if torch is not None else "NumPy's copyto, on one thread"
+    machine = Machine(num_threads, copy)
+    if options.family:
+        results = _run_families(options, dtypes, machine, torch, output)
+    else:
+        results = _run_shapes(options, dtypes, machine, torch, output)
+    if not results:
+        return 1
+    for line in _results.explain(results, copy):
+        output.text(line)
+    if any(each.spread > QUIET_SPREAD for each in results if each.contender == each.yardstick):
+        output.text(BUSY)
+    writers = (
+        (options.json, _results.write_json),
+        (options.csv, _results.write_csv),
+        (options.png, _results.draw),
+        (options.curve, _results.draw_curve),
+    )
+    for path, write in writers:
+        if path:
+            write(path, results, machine)
+            output.text(f"written: {path}")
+    return 0
+
+
+def _run_families(
+    options: argparse.Namespace, dtypes: Sequence[str], machine: Machine, torch: Any, output: Output
+) -> list[Result]:
+    """Time the families asked for, a table for each."""
+    families = _measuring.NAMES if ALL in options.family else tuple(dict.fromkeys(options.family))
+    output.text(f"fusedloss {fl.__version__}, threads: {machine.num_threads}")
+    if torch is None:
+        output.text(missing("torch", "'fusedloss[torch]'", "torch's times beside"))
+    output.text()
+    results: list[Result] = []
+    for family in families:
+        for dtype in dtypes if family != _measuring.COMPANY else ("float32",):
+            measured = _measuring.measure(
+                family,
+                dtype,
+                options.seconds or SECONDS_OF_A_LOSS,
+                machine.num_threads,
+                torch,
+                output,
+            )
+            results += measured
+            if measured:
+                output.table(f"{family}, {dtype}, value + gradient", *_measuring.lay_out(measured))
+    return results
+
+
+def _run_shapes(
+    options: argparse.Namespace, dtypes: Sequence[str], machine: Machine, torch: Any, output: Output
+) -> list[Result]:
+    """Time cross_entropy of the shapes asked for, a table for each; nothing where none fits."""
+    num_threads = machine.num_threads
     shapes = options.shape or (FULL_SHAPES if options.full else DEFAULT_SHAPES)
     work = [Work(shape, dtype) for dtype in dtypes for shape in shapes]
     fitting = [one for one in work if fits(one)]
@@ -202,12 +253,10 @@ def run(options: argparse.Namespace, output: Output) -> int:
                 f"{format_bytes(available_memory() or 0)} are available"
             )
     if not fitting:
-        return 1
-
-    torch = optional_import("torch")
-    yardstick = "torch copy_" if torch is not None else "NumPy copyto, one thread"
+        return []
     output.text(
-        f"fusedloss {fl.__version__}, threads: {num_threads}, one copy of the logits: {yardstick}"
+        f"fusedloss {fl.__version__}, threads: {num_threads}, "
+        f"one copy of the logits: {machine.copy}"
     )
     peers = _find_peers(torch, options.peers, output)
     output.text()
@@ -215,24 +264,13 @@ def run(options: argparse.Namespace, output: Output) -> int:
     with output.progress("extra memory", len(MEMORY_OF)) as advance:
         memory = _measure_memory(fitting, num_threads, peers, advance)
     results: list[Result] = []
+    duration = options.seconds or SECONDS
     for one in fitting:
         with output.progress(one.label, len(MODES)) as advance:
-            measured = _measure(one, options.seconds, num_threads, torch, peers, memory, advance)
+            measured = _measure(one, duration, num_threads, torch, peers, memory, advance)
         results += measured
         output.table(*_table(one, measured))
-    if any(each.spread > QUIET_SPREAD for each in results if each.contender == COPY):
-        output.text(BUSY)
-    for path in options.output:
-        if path.suffix == ".json":
-            _write_json(path, results, num_threads, yardstick)
-        else:
-            _draw_ratios(path, results, num_threads, yardstick)
-    if options.curve:
-        _draw_curve(options.curve, results, num_threads)
-    for path in (*options.output, options.curve):
-        if path:
-            output.text(f"written: {path}")
-    return 0
+    return results
 
 
 def _find_peers(torch: Any, every: bool, output: Output) -> list[str]:
@@ -296,20 +334,15 @@ def _measure(
             seconds=duration,
             own_threads=OWN_THREADS,
         )
-        results += [
-            Result(
-                shape=work.shape,
-                dtype=work.dtype,
-                mode=mode,
-                contender=name,
-                seconds=median(samples[name]),
-                spread=spread(samples[name]),
-                copies=ratio(samples, name, COPY),
-                relative_to_fusedloss=ratio(samples, name, names[0]),
-                extra_bytes=memory.get((work, mode, name)),
-            )
-            for name in names
-        ]
+        results += results_of(
+            samples,
+            LOGITS,
+            LOGITS,
+            work,
+            mode,
+            COPY,
+            lambda name, mode=mode: memory.get((work, mode, name)),  # type: ignore[misc]
+        )
         advance()
     return results
 
@@ -328,50 +361,9 @@ def _table(work: Work, results: Sequence[Result]) -> tuple[str, list[str], list[
 
 def _cells(result: Result) -> list[str]:
     """Show the figures of one contender."""
-    ratios = [result.copies, result.relative_to_fusedloss]
+    ratios = [result.in_yardsticks, result.relative_to_fusedloss]
     return [
         format_seconds(result.seconds),
         *("" if result.contender == COPY else format_ratio(value) for value in ratios),
         "" if result.extra_bytes is None else format_bytes(result.extra_bytes),
     ]
-
-
-def _write_json(path: Path, results: Sequence[Result], num_threads: int, yardstick: str) -> None:
-    """Write every figure, and what they were measured on."""
-    report = {
-        "version": fl.__version__,
-        "threads": num_threads,
-        "copy": yardstick,
-        "config": fl.show_config(mode="dicts"),
-        "results": [asdict(result) for result in results],
-    }
-    path.write_text(json.dumps(report, indent=2, default=str) + "\n")
-
-
-def _draw_ratios(path: Path, results: Sequence[Result], num_threads: int, yardstick: str) -> None:
-    """Draw every contender's time in copies."""
-    panels: dict[str, dict[str, dict[str, float]]] = {mode: {} for mode in MODES}
-    dtypes = {result.dtype for result in results}
-    for result in results:
-        if result.contender != COPY:
-            label = result.work.label + (f"\n{result.dtype}" if len(dtypes) > 1 else "")
-            panels[result.mode].setdefault(label, {})[result.contender] = result.copies
-    _plot.draw_ratios(
-        panels,
-        path,
-        title=f"cross_entropy, {', '.join(sorted(dtypes))}, threads: {num_threads}",
-        axis_label=f"time in copies of the logits ({yardstick})",
-        colours=COLOURS,
-    )
-
-
-def _draw_curve(path: Path, results: Sequence[Result], num_threads: int) -> None:
-    """Draw every contender's time per element over the size: a panel for each mode and dtype."""
-    panels: dict[str, dict[str, list[_plot.Point]]] = {}
-    for result in results:
-        work = result.work
-        curves = panels.setdefault(f"{result.mode}, {result.dtype}", {})
-        curves.setdefault(result.contender, []).append(
-            _plot.Point(work.label, work.elements, result.seconds / work.elements)
-        )
-    _plot.draw_curves(panels, path, title=f"cross_entropy, threads: {num_threads}", colours=COLOURS)
