@@ -129,11 +129,11 @@ def table_of_losses() -> str:
         table.append(
             (
                 f"| **{row.name}**\n| {row.summary}",
-                row.numpy and f":func:`fl.{row.name} <{row.numpy}>`",
+                row.numpy and f":func:`fl <{row.numpy}>`",
                 ", ".join(row.gradient_in),
                 "yes" if row.hessian else "",
                 "all" if all_dtypes else ", ".join(row.dtypes),
-                row.torch and f":func:`F.{row.name} <{row.torch}>`",
+                row.torch and f":func:`F <{row.torch}>`",
                 ", ".join(map(linked, row.peers)),
             )
         )

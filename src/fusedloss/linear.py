@@ -306,8 +306,8 @@ def linear_binary_cross_entropy(
 
     Of the logits :math:`z = W x` and the set Y of a position's labels,
 
-    .. math:: \ell = -\frac 1 C \Big(\sum_{c \in Y} \log \sigma(z_c)
-              + \sum_{c \notin Y} \log \sigma(-z_c)\Big)
+    .. math:: \ell = -\frac 1 C \Bigl(\sum_{c \in Y} \log \sigma(z_c)
+              + \sum_{c \notin Y} \log \sigma(-z_c)\Bigr)
 
     Parameters
     ----------
