@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 import fusedloss
+from conftest import REPOSITORY
 from fusedloss import __main__, _core
 from fusedloss.cli._contenders import FRONT, OUT, TORCH, VALUE_AND_GRADIENT, Problem, Work
 from fusedloss.cli._families import FAMILIES, Timed, find_losses, losses_of
@@ -157,6 +159,34 @@ def test_wrong_arguments(arguments: list[str], message: str, tmp_path: Path) -> 
     assert message in result.stderr
     assert result.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def commands_of(page: str) -> list[list[str]]:
+    """The words of every command line in a page's blocks of shell."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    lines = [line.removeprefix("python -m ") for block in blocks for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("fusedloss ")]
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/guides/command_line.md", "docs/performance.md"]
+)
+def test_commands_of_the_documentation_are_taken(document: str) -> None:
+    page = REPOSITORY / document
+    if not page.exists():
+        pytest.skip("the documentation is not here")
+    commands = commands_of(page.read_text())
+    assert commands
+    for words in commands:
+        __main__.make_parser().parse_args(words)
+
+
+def test_tables_of_the_documentation_are_whole() -> None:
+    page = REPOSITORY / "docs/guides/command_line.md"
+    if not page.exists():
+        pytest.skip("the documentation is not here")
+    first = re.findall(r"^\| (\w+) \|", page.read_text(), re.MULTILINE)
+    assert first == ["family", *NAMES, "part", *PARTS]
 
 
 # ---- info -------------------------------------------------------------------------------------
@@ -392,6 +422,7 @@ def test_every_loss_is_of_one_family() -> None:
     assert unlisted == {"zero_one_loss"}  # which has no gradient
 
 
+@pytest.mark.filterwarnings("ignore:reduction")  # torch's, on the mean of kl_div
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 def test_contenders_compute_the_same(loss: Timed) -> None:
     """What is timed side by side: a loss, its torch front, and torch's operations alone."""

@@ -243,6 +243,7 @@ FAMILIES: dict[str, tuple[Group, ...]] = {
         Group("metric", _EMBEDDINGS, _PAIRS, PRODUCT),
         Group("contrastive", _EMBEDDINGS, _PAIRS, PRODUCT),
         Group("tuplets", _EMBEDDINGS, _PAIRS, PRODUCT),
+        Group("self_supervised", _EMBEDDINGS, _PAIRS | {"ref_embeddings": _like}),
         Group("similarity", (8192, 128), _PAIRS | {"target": _like}),
     ),
     "pointwise": (

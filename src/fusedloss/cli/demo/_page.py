@@ -95,7 +95,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _part(part: Part, report: Report) -> str:
     """Show one part: its story, what does not hold, and its pictures."""
     problems = "".join(f'<p class="bad">{escape(each)}</p>\n' for each in report.problems)
-    pictures = "\n".join(map(_picture, report.pictures))
+    pictures = "\n".join(_picture(part, picture) for picture in report.pictures)
     return f"""<h2 id="{part.name}">{escape(part.name.capitalize())}</h2>
 <p>{escape(report.story)}</p>
 {problems}<div class="pictures">
@@ -104,8 +104,8 @@ def _part(part: Part, report: Report) -> str:
 """
 
 
-def _picture(picture: Picture) -> str:
+def _picture(part: Part, picture: Picture) -> str:
     """Show one picture, which leads to itself at its full size."""
     title, file = escape(picture.title), f"{picture.name}.png"
-    return f"""<figure><a href="{file}"><img src="{file}" alt="{title}"></a>
+    return f"""<figure><a href="{file}"><img src="{file}" alt="{part.name}: {title}"></a>
 <figcaption><b>{title}.</b> {escape(picture.sentence)}</figcaption></figure>"""
