@@ -239,6 +239,12 @@ EMBEDDINGS: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
         (Z, Y),
         {"b": 3, "alpha": 2, "anneal": 0.5, "variant": "Dq", "normalize": False},
     ),
+    (
+        "ThresholdConsistentMarginLoss",
+        "threshold_consistent_margin_loss",
+        (Z, Y),
+        {"lambda_plus": 0.5, "lambda_minus": 2.0, "margin_plus": 0.75, "margin_minus": 0.25},
+    ),
     ("TupletMarginLoss", "tuplet_margin_loss", (Z, Y), {"margin": 4, "scale": 8}),
     ("InstanceLoss", "instance_loss", (Z, Y), {"gamma": 4.0, "reduction": "none", "workspace": 1}),
     ("NPairsLoss", "n_pairs_loss", (Z, Y // 2), {"normalize": False, "reduction": "sum"}),

@@ -44,6 +44,30 @@ class SmoothAPLoss(losses.SmoothAPLoss):
         return ["ap_loss"]
 
 
+class ThresholdConsistentMarginLoss(losses.ContrastiveLoss):  # type: ignore[misc]
+    """As losses of pairs, which may be reduced in any way, and with references.
+
+    The peer's own has one mean and none: test_metric.py holds it to this.
+    """
+
+    def __init__(
+        self,
+        lambda_plus: float = 1.0,
+        lambda_minus: float = 1.0,
+        margin_plus: float = 0.9,
+        margin_minus: float = 0.5,
+        **more: Any,
+    ) -> None:
+        super().__init__(margin_plus, margin_minus, **more)
+        self.weights = {"pos": lambda_plus, "neg": lambda_minus}
+
+    def get_per_pair_loss(self, pair_dists: Any, pos_or_neg: str) -> Any:
+        return self.weights[pos_or_neg] * super().get_per_pair_loss(pair_dists, pos_or_neg)
+
+    def get_default_distance(self) -> Any:
+        return distances.CosineSimilarity()
+
+
 REDUCERS = {
     "mean_nonzero": reducers.AvgNonZeroReducer,
     "mean": reducers.MeanReducer,
@@ -79,6 +103,10 @@ PEERS: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
     "intra_pair_variance_loss": (
         {"pos_eps": 0.02, "neg_eps": 0.05},
         losses.IntraPairVarianceLoss,
+    ),
+    "threshold_consistent_margin_loss": (
+        {"lambda_plus": 0.5, "lambda_minus": 2.0, "margin_plus": 0.4, "margin_minus": 0.1},
+        ThresholdConsistentMarginLoss,
     ),
     "tuplet_margin_loss": ({"margin": 6.0, "scale": 20}, losses.TupletMarginLoss),
     "ranked_list_loss": (
@@ -129,6 +157,7 @@ LISTED = {
     "smooth_ap_loss",
     "histogram_loss",
     "intra_pair_variance_loss",
+    "threshold_consistent_margin_loss",
     "tuplet_margin_loss",
     "n_pairs_loss",
     "angular_loss",

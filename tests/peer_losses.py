@@ -71,7 +71,6 @@ ABSENT = {
     "pytorch_metric_learning.losses.SignalToNoiseRatioContrastiveLoss": (
         "`fusedloss.torch.ContrastiveLoss`"
     ),
-    "pytorch_metric_learning.losses.ThresholdConsistentMarginLoss": "",
     "sklearn._loss.loss.HalfTweedieLossIdentity": "`Loss(tweedie_loss, power=p)` has a log link",
 }
 

@@ -496,6 +496,20 @@ def test_smooth_average_precision_is_the_peers(isa: str) -> None:
     assert_same(gradient, expected[1], 1e-6)
 
 
+@pytest.mark.parametrize("kind", ["random", "large", "one class", "distinct", "at the margins"])
+def test_threshold_consistent_margin_is_the_peers(kind: str, isa: str) -> None:
+    """With its one reduction, of pairs at the margins, too."""
+    options = {"lambda_plus": 0.5, "lambda_minus": 2.0, "margin_plus": 0.4, "margin_minus": 0.1}
+    e, y = batch(kind)
+    if kind == "at the margins":
+        e, y = np.concatenate([np.eye(4), -np.eye(4)]), np.arange(8) % 3
+        options |= {"margin_plus": 0.0, "margin_minus": 0.0}
+    expected = of_peer(losses.ThresholdConsistentMarginLoss(**options), e, torch.tensor(y))
+    value, gradient = fl.value_and_grad(fl.threshold_consistent_margin_loss)(e, y, **options)
+    assert_same(value, expected[0], EXACT)
+    assert_same(gradient, expected[1], EXACT)
+
+
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("loss", sorted(OF_RANKS))
 def test_ranks_of_dot_products(loss: str, normalize: bool, isa: str) -> None:

@@ -43,6 +43,7 @@ from fusedloss.contrastive import (
     siglip_loss,
     smooth_ap_loss,
     supcon_loss,
+    threshold_consistent_margin_loss,
     tuplet_margin_loss,
 )
 from fusedloss.divergence import (
@@ -310,6 +311,7 @@ __all__ = [
     "subcenter_arcface_loss",
     "supcon_loss",
     "threads",
+    "threshold_consistent_margin_loss",
     "total_variation_loss",
     "triplet_loss",
     "triplet_margin_loss",

@@ -441,6 +441,116 @@ def circle_loss(
 
 
 @loss("embeddings", "ref_embeddings")
+def threshold_consistent_margin_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike | None,
+    *,
+    lambda_plus: float = 1.0,
+    lambda_minus: float = 1.0,
+    margin_plus: float = 0.9,
+    margin_minus: float = 0.5,
+    normalize: bool = True,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
+    sample_weight: ArrayLike | None = None,
+    reduction: PairReduction = "mean_nonzero",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Threshold-consistent margin loss: similarities beside two margins, the same for all classes.
+
+    .. math:: \ell = \lambda_+ \frac{\sum_{ap \in P} [m_+ - s_{ap}]_+}
+              {\#\{s_{ap} \le m_+\}}
+              + \lambda_- \frac{\sum_{an \in N} [s_{an} - m_-]_+}{\#\{s_{an} \ge m_-\}}
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,), or None with indices_tuple
+        Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
+    lambda_plus, lambda_minus : float, default 1.0
+        The weights :math:`\lambda_+, \lambda_-` of both parts; not negative.
+    margin_plus : float, default 0.9
+        The similarity :math:`m_+` that positive pairs are to have at least.
+    margin_minus : float, default 0.5
+        The similarity :math:`m_-` that negative pairs are to have at most.
+    normalize : bool, default True
+        Whether to divide each embedding by its norm (or 1e-12, if that is more) first: similarities
+        are cosines, else dot products.
+    ref_embeddings : array, shape (M, D), optional
+        What the anchors are paired with, of the embeddings' dtype; if absent, the other embeddings.
+    ref_labels : array of integers, shape (M,), optional
+        Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        The pairs that count, as miners return them: (anchors, positives, anchors, negatives), or
+        (anchors, positives, negatives) of triplets; if absent, all of them.
+    sample_weight : array of floats, shape (N,), optional
+        What each anchor's losses, and its part of the divisor of a mean, are multiplied by.
+        An embedding of weight 0 is ignored as an anchor, whatever it holds.
+    reduction : {"mean_nonzero", "mean", "sum", "none"}, default "mean_nonzero"
+        "mean_nonzero" divides each part by the number of its pairs that miss the margin or are at
+        it, as the formula does, "mean" by that of all; "none" gives each anchor's sum.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the embeddings' dtype. 0 where
+        there is nothing to take a mean of.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
+
+    Notes
+    -----
+    Equivalent to ``ThresholdConsistentMarginLoss(lambda_plus, lambda_minus, margin_plus,
+    margin_minus)`` of pytorch-metric-learning, which has no references: its indices of them are
+    looked up among the embeddings. Similarities are held in 64 MiB at most. A pair at the margin
+    has the derivative of one beside it.
+
+    References
+    ----------
+    Q. Zhang, L. Xu, Q. Tang, J. Fang, Y. N. Wu, J. Tighe, Y. Xing, "Threshold-Consistent Margin
+    Loss for Open-World Deep Metric Learning", ICLR 2024.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> e, y = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]
+    >>> round(fl.threshold_consistent_margin_loss(e, y), 4)
+    0.6
+    """
+    call = pairs.batch(
+        "threshold_consistent_margin_loss",
+        embeddings,
+        labels,
+        ref_embeddings,
+        ref_labels,
+        sample_weight,
+        (
+            _check.not_negative("lambda_plus", lambda_plus),
+            _check.not_negative("lambda_minus", lambda_minus),
+            _check.finite("margin_plus", margin_plus),
+            _check.finite("margin_minus", margin_minus),
+        ),
+        distance=_core.DOT_PRODUCT,
+        normalize=normalize,
+        reduction=reduction,
+        num_threads=num_threads,
+        indices_tuple=indices_tuple,
+    )
+    return _core.pairwise, (call,)
+
+
+@loss("embeddings", "ref_embeddings")
 def tuplet_margin_loss(
     embeddings: ArrayLike,
     labels: ArrayLike | None,

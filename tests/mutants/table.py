@@ -598,6 +598,12 @@ FAULTS = (
     ),
     Fault(
         "kernels/contrastive.inc",
+        "- row->parameter[3];\n        const ivec reaches = «x >= 0»;",
+        "x > 0",
+        "test_metric.py -k threshold_consistent_margin_is",
+    ),
+    Fault(
+        "kernels/contrastive.inc",
         "store(row->by_positive + k, «2 * pull» * e);",
         "pull",
         "test_self_supervised.py -k gradients",

@@ -184,6 +184,22 @@ def _contrastive(pairs: Pairs, pos_margin: Any, neg_margin: Any) -> list[Terms]:
     return [_of_pairs(near, positive), _of_pairs(far, negative)]
 
 
+def _threshold_consistent_margin(
+    pairs: Pairs, lambda_plus: Any, lambda_minus: Any, margin_plus: Any, margin_minus: Any
+) -> list[Terms]:
+    s, positive, negative, _ = pairs
+
+    def losses(x: Any, weight: Any, times: Any) -> Terms:
+        reaches = ~(x < 0)  # nor is NaN
+        loss = weight * (jnp.where(reaches & (times > 0), x, 0) * times).sum(1)
+        return Terms(loss, times.sum(1), (reaches * times).sum(1))
+
+    return [
+        losses(margin_plus - s, lambda_plus, positive),
+        losses(s - margin_minus, lambda_minus, negative),
+    ]
+
+
 def _margin(pairs: Pairs, margin: Any, beta: Any) -> list[Terms]:
     d, positive, negative, _ = pairs
     m, k = negative.sum(1), positive.sum(1)
@@ -477,6 +493,7 @@ FORMULAS: dict[str, Callable[..., list[Terms]]] = {
     "siglip_loss": _siglip,
     "smooth_ap_loss": _smooth_ap,
     "supcon_loss": _supcon,
+    "threshold_consistent_margin_loss": _threshold_consistent_margin,
     "triplet_all": _triplet_all,
     "triplet_easy": _triplet_easy,
     "triplet_hard": _triplet_hardest,

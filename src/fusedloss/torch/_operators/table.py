@@ -115,6 +115,7 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
         "smooth_ap_loss",
         "supcon_loss",
         "triplet_loss",
+        "threshold_consistent_margin_loss",
         "tuplet_margin_loss",
         "vicreg_loss",
     ),

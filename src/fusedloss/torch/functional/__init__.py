@@ -43,6 +43,7 @@ from fusedloss.torch.functional.contrastive import (
     siglip_loss,
     smooth_ap_loss,
     supcon_loss,
+    threshold_consistent_margin_loss,
     tuplet_margin_loss,
 )
 from fusedloss.torch.functional.divergence import (
@@ -257,6 +258,7 @@ __all__ = [
     "squared_hinge_loss",
     "subcenter_arcface_loss",
     "supcon_loss",
+    "threshold_consistent_margin_loss",
     "total_variation_loss",
     "triplet_loss",
     "triplet_margin_loss",

@@ -232,6 +232,60 @@ def circle_loss(
     )
 
 
+def threshold_consistent_margin_loss(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    *,
+    lambda_plus: float = 1.0,
+    lambda_minus: float = 1.0,
+    margin_plus: float = 0.9,
+    margin_minus: float = 0.5,
+    normalize: bool = True,
+    ref_embeddings: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    indices_tuple: Indices = None,
+    sample_weight: Tensor | None = None,
+    reduction: PairReduction = "mean_nonzero",
+) -> Tensor:
+    """Threshold-consistent margin loss: `fusedloss.threshold_consistent_margin_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, lambda_plus, lambda_minus, margin_plus, margin_minus, normalize,
+    ref_embeddings, ref_labels, indices_tuple, sample_weight, reduction
+        As in `fusedloss.threshold_consistent_margin_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings` and `ref_embeddings`.
+
+    See Also
+    --------
+    fusedloss.threshold_consistent_margin_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> F.threshold_consistent_margin_loss(e, y)
+    tensor(0.6000)
+    """
+    return pair_loss(
+        contrastive.threshold_consistent_margin_loss,
+        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
+        {"labels": labels, "ref_labels": ref_labels, "sample_weight": sample_weight},
+        indices_tuple=indices_tuple,
+        reduction=reduction,
+        lambda_plus=lambda_plus,
+        lambda_minus=lambda_minus,
+        margin_plus=margin_plus,
+        margin_minus=margin_minus,
+        normalize=normalize,
+    )
+
+
 def tuplet_margin_loss(
     embeddings: Tensor,
     labels: Tensor | None,

@@ -38,6 +38,7 @@ from fusedloss.torch.modules.contrastive import (
     SigLIPLoss,
     SmoothAPLoss,
     SupConLoss,
+    ThresholdConsistentMarginLoss,
     TupletMarginLoss,
 )
 from fusedloss.torch.modules.divergence import (
@@ -263,6 +264,7 @@ __all__ = [
     "SquaredHingeLoss",
     "SubcenterArcFaceLoss",
     "SupConLoss",
+    "ThresholdConsistentMarginLoss",
     "TotalVariationLoss",
     "TripletLoss",
     "TripletMarginLoss",

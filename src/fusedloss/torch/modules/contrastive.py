@@ -120,6 +120,35 @@ class CircleLoss(Labelled):
 
 
 @with_options
+class ThresholdConsistentMarginLoss(Labelled):
+    """Fixed margins: `fusedloss.torch.functional.threshold_consistent_margin_loss`.
+
+    Parameters
+    ----------
+    lambda_plus, lambda_minus, margin_plus, margin_minus, normalize, reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import ThresholdConsistentMarginLoss
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> ThresholdConsistentMarginLoss()(e, y)
+    tensor(0.6000)
+    """
+
+    function = staticmethod(functional.threshold_consistent_margin_loss)
+
+    lambda_plus: float = 1.0
+    lambda_minus: float = 1.0
+    margin_plus: float = 0.9
+    margin_minus: float = 0.5
+    _: KW_ONLY
+    normalize: bool = True
+    reduction: PairReduction = "mean_nonzero"
+
+
+@with_options
 class TupletMarginLoss(Labelled):
     """Tuplet margin loss: `fusedloss.torch.functional.tuplet_margin_loss`.
 
