@@ -5,7 +5,8 @@ Losses of pairs
 An embedding moves round a circle, away from the class that it belongs to. Two embeddings of its
 class are at 0 and 20 degrees, two of another class at 90 and 120 degrees. Drawn is the loss of
 all five over the angle in radians, and its slope: where a pull begins, where it is strongest,
-and where it ends.
+and where it ends. In the second view that VICReg and Barlow Twins take, the embedding is at 10
+degrees.
 """
 
 import numpy as np
@@ -23,6 +24,7 @@ angle = np.linspace(-1, 3.5, 271)
 moving = at(angle)[:, np.newaxis]
 resting = np.broadcast_to(at(np.radians([0, 20, 90, 120])), (len(angle), 4, 2))
 labels = np.array([0, 0, 0, 1, 1])
+view = at(np.radians([10, 0, 20, 90, 120]))
 proxies, first = at(np.radians([10, 105])), np.zeros(1, np.int64)
 of_class, of_other = at(np.radians([10])), at(np.radians([105]))
 
@@ -45,11 +47,16 @@ draw(
         Family(fl.circle_loss, (labels,), "m", (0.2, 0.4, 0.6), {"gamma": 8.0}),
         Family(fl.tuplet_margin_loss, (labels,), "scale", (4.0, 16.0, 64.0)),
         Family(fl.intra_pair_variance_loss, (labels,)),
+        Family(
+            fl.threshold_consistent_margin_loss, (labels,), "margin_minus", (0.3, 0.5, 0.7), total
+        ),
         Family(fl.ranked_list_loss, (labels,)),
         Family(fl.fast_ap_loss, (labels,)),
         Family(fl.histogram_loss, (labels,), "n_bins", (5, 10, 20)),
         Family(fl.smooth_ap_loss, (labels,), "temperature", (0.01, 0.1, 0.3)),
         Family(fl.pnp_loss, (labels,)),
+        Family(fl.vicreg_loss, (view,), "covariance_v", (1.0, 10.0, 50.0)),
+        Family(fl.barlow_twins_loss, (view,), "lambd", (0.0051, 0.2, 1.0)),
     ],
 )
 
