@@ -40,6 +40,7 @@ draw(
         Family(fl.lifted_structure_loss, (labels,)),
         Family(fl.generalized_lifted_structure_loss, (labels,)),
         Family(fl.n_pairs_loss, (labels,)),
+        Family(fl.instance_loss, (labels,), "gamma", (4.0, 16.0, 64.0)),
         Family(fl.angular_loss, (labels,), "alpha", (35.0, 40.0, 45.0)),
         Family(fl.ntxent_loss, (labels,), "temperature", (0.1, 0.2, 0.5)),
         Family(fl.supcon_loss, (labels,), "temperature", (0.1, 0.2, 0.5)),

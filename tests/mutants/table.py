@@ -68,6 +68,15 @@ FAULTS = (
     Fault("kernels/regression.inc", "const ivec above = «t > 1»;", "t >= 1", POINTWISE),
     Fault("kernels/regression.inc", "(real)0.5 / «t», splat(0)", "log_t", POINTWISE),
     Fault("kernels/regression.inc", "positive, blend(«x < 0», negative, x)", "x <= 0", POINTWISE),
+    # ---- Scores and divergences
+    Fault("kernels/binary.inc", "blend(gap == 0, splat(«(real)0.5»)", "1", POINTWISE),
+    Fault("kernels/binary.inc", "half = blend(«inside», gap", "~inside", POINTWISE),
+    Fault(
+        "kernels/divergence.inc",
+        "near = «absolute(d) <= (real)0.5»;",
+        "d != d",
+        "test_divergence.py -k digits",
+    ),
     # ---- Rows
     Fault("kernels/multiclass.inc", "return (double)share * «sum»;", "once", ROWWISE),
     Fault("kernels/multiclass.inc", "(squared ? «2» : 1)", "1", ROWWISE),
@@ -301,6 +310,9 @@ FAULTS = (
     Fault("kernels/distillation.inc", "min_or_second(r, splat(0)) - «log_m»)", "0 * log_m", LAYERS),
     Fault("kernels/distillation.inc", "*beyond = «ratio - mean»;", "ratio", LAYERS),
     Fault("kernels/linear_gradient.inc", "> 0 || «args->accumulate», pairs", "0", LAYERS),
+    Fault(
+        "fusedloss/_lower/tuplets.py", "for slope in «slopes»:", "slopes[:1]", "test_instance.py"
+    ),
     Fault("fusedloss/_lower/adaptive.py", "call.target[at] - «edges[i]»", "edges[0]", ADAPTIVE),
     Fault("fusedloss/_lower/adaptive.py", "«dx[at] += by_rows»", "dx[at] = by_rows", ADAPTIVE),
     Fault("fusedloss/_lower/adaptive.py", "losses[at] += «np.log(len(weight))»", "0", ADAPTIVE),
