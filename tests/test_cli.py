@@ -38,7 +38,12 @@ sys.exit(main())
 
 
 def run(
-    *arguments: str, cwd: Path, hide: str = "", status: int | None = 0, **variables: str
+    *arguments: str,
+    cwd: Path,
+    hide: str = "",
+    status: int | None = 0,
+    timeout: float = 120,
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run `fusedloss` with these arguments; it must exit with this status, or with any for None."""
     result = subprocess.run(
@@ -47,7 +52,7 @@ def run(
         env=os.environ | variables,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
         check=False,
     )
     assert status in (None, result.returncode), result.stdout + result.stderr
@@ -632,7 +637,7 @@ def test_demo_of_all_parts(tmp_path: Path) -> None:
     for part in PARTS.values():
         for module in part.packages:
             pytest.importorskip(module)
-    text = run("demo", cwd=tmp_path).stdout
+    text = run("demo", cwd=tmp_path, timeout=1200).stdout
     loss, by_frequencies = figures(text, "held-out loss, nats per token")
     assert loss < by_frequencies - 1
     fused, held = figures(text, "last layer at 4096 positions, MiB")
