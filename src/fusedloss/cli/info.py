@@ -11,6 +11,9 @@ import fusedloss as fl
 from fusedloss import _core
 from fusedloss.cli._output import Output
 
+#: Packages that come under a second name, too.
+ALSO = {"xgboost": "xgboost-cpu"}
+
 #: What the command line and its peers use where it is installed.
 OPTIONAL = (
     "rich",
@@ -65,7 +68,7 @@ def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return None
+        return _version(ALSO[package]) if package in ALSO else None
 
 
 def _words(key: str) -> str:

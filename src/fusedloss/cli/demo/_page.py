@@ -37,7 +37,7 @@ th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); tex
 .figure { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .bad { color: var(--bad); font-weight: 600; }
 @media (max-width: 34rem) { body { padding: .6rem; } figure { padding: .5rem; }
-  th, td { padding-right: .6rem; font-size: .85rem; } }
+  th, td { padding-right: .5rem; font-size: .75rem; } }
 """
 
 
