@@ -444,6 +444,7 @@ typedef struct fl_pairwise_args {
     fl_input reference_labels;       /* with a reference. Absent: their numbers */
     fl_input sample_weight;          /* of the anchors: any float dtype */
     fl_input loss_weight;            /* of the anchors, too, but no part of the divisor of a mean */
+    fl_input anchor_parameters;      /* of the anchors, any float dtype: in the place of parameters[1] */
     fl_input where;                  /* uint8, rows x references: pairs where it is 0 do not count */
     fl_input grad_output;            /* FL_NONE only: any float dtype */
     fl_pair_list positive, negative; /* absent: all pairs, by their labels */
@@ -466,6 +467,7 @@ typedef struct fl_pairwise_args {
     fl_output gradient, reference_gradient; /* of the embeddings' dtype */
     double value;                           /* FL_MEAN, FL_SUM: the reduced loss, unrounded */
     double slopes[FL_MAX_PAIR_PARAMETERS];  /* derivatives by the parameters that are learnable */
+    double *anchor_slopes;                  /* rows: by each anchor's parameter. Absent: not wanted */
     /* set by fl_pairwise_program and its stages; not for the caller */
     struct {
         char *shared; /* memory of all tasks; below, places in it, in bytes */

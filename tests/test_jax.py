@@ -415,6 +415,29 @@ def test_a_traced_temperature_is_differentiable(name: str) -> None:
     assert np.abs(by_first).max() > 0
 
 
+@pytest.mark.parametrize("listed", [None, ([0, 2, 5], [1, 3, 4], [2, 0, 6])])
+def test_a_boundary_of_each_class(listed: Any) -> None:
+    """Of margin_loss: value and gradient are the kernel's; the Hessian is the formula's."""
+    e, y = arguments("margin_loss")[0]
+    beta, options = jnp.array([0.75, 1.25, 1.5], np.float32), {"indices_tuple": listed}
+
+    def loss(e: Any, beta: Any) -> Any:
+        return fj.margin_loss(e, y, beta=beta, **options)
+
+    value, gradients = jax.jit(jax.value_and_grad(loss, (0, 1)))(e, beta)
+    at = fl.margin_loss.__fusedloss__.parameters.index("beta")  # type: ignore[attr-defined]
+    expected, own = fl.value_and_grad(fl.margin_loss, (0, at))(
+        e, y, beta=np.asarray(beta), **options
+    )
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    for ours, theirs in zip(gradients, own, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    second = jax.jacfwd(jax.grad(loss, (0, 1)), (0, 1))(e, beta)
+    assert not np.asarray(second[1][1]).any()  # hinges are straight in it
+    assert np.isfinite(second[0][0]).all()
+    assert np.isnan(loss(e, beta[:2]))  # as of other labels out of range
+
+
 def test_a_traced_option_is_named() -> None:
     z, y = arguments("cross_entropy")[0]
     with pytest.raises(TypeError, match="label_smoothing is traced"):

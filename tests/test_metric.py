@@ -484,6 +484,119 @@ def test_listed_triplets_are_not_mined() -> None:
         fl.triplet_loss(np.ones((3, 2)), [0, 0, 1], mining="hard", indices_tuple=([0], [1], [2]))
 
 
+# ---- A boundary of each class -----------------------------------------------------------------
+
+#: Of five classes, without rounding in float32, in which the peer keeps them.
+BETAS = np.array([0.75, 1.0, 1.25, 1.5, 1.375])
+
+
+def margin_gradients(*numbers: str) -> Any:
+    parameters = fl.margin_loss.__fusedloss__.parameters  # type: ignore[attr-defined]
+    return fl.value_and_grad(fl.margin_loss, tuple(map(parameters.index, numbers)))
+
+
+@pytest.mark.parametrize("kind", ["triplets", "pairs", None])
+@pytest.mark.parametrize("with_references", [False, True])
+@WITH_WORKSPACES
+def test_boundaries_of_classes_are_the_peers(
+    with_references: bool, kind: str | None, isa: str
+) -> None:
+    e, y = batch("random")
+    given: dict[str, Any] = {}
+    if with_references:
+        r, z = batch("large")
+        given = {"ref_embeddings": r[:, : e.shape[1]].copy(), "ref_labels": z % 5}
+    listed = None if kind is None else indices(kind, y, given.get("ref_labels"))
+    theirs = losses.MarginLoss(distance=ExactLp(), num_classes=5, learn_beta=True)
+    theirs.beta.data = torch.tensor(BETAS)
+    others = {"ref_emb" if n == "ref_embeddings" else n: torch.tensor(x) for n, x in given.items()}
+    value, (by_e, by_beta) = of_peer(
+        lambda x: theirs(
+            x,
+            torch.tensor(y),
+            None if listed is None else tuple(map(torch.tensor, listed)),
+            **others,
+        ),
+        e,
+        wanted=(theirs.beta,),
+    )
+    for dtype, tolerance in ((np.float64, EXACT), (np.float32, SINGLE)):
+        own = {n: x.astype(dtype) if x.dtype == np.float64 else x for n, x in given.items()}
+        ours, gradients = margin_gradients("embeddings", "beta")(
+            e.astype(dtype), y, beta=BETAS.astype(dtype), indices_tuple=listed, **own
+        )
+        assert_same(ours, value, tolerance)
+        # hinges at their edge are open or not, by rounding
+        assert_same(gradients[0], by_e, tolerance if dtype is np.float64 else 1e-2)
+        assert_same(gradients[1], by_beta, tolerance if dtype is np.float64 else 1e-2)
+        assert gradients[1].dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
+def test_a_class_has_the_gradient_of_its_anchors(dtype: Any, isa: str) -> None:
+    """That of a call with one boundary, of the losses of these anchors."""
+    e, y = batch("random")
+    e = e.astype(dtype)
+    weight, cotangent = np.arange(len(e)) % 4 / 2, np.linspace(-1, 2, len(e)).astype(dtype)
+    cotangent[weight == 0] = np.nan
+    options = {"sample_weight": weight, "reduction": "none"}
+    each, (by_e, by_beta) = margin_gradients("embeddings", "beta")(
+        e, y, beta=BETAS.astype(dtype), grad_output=cotangent, **options
+    )
+    total = np.zeros(e.shape)
+    for c, beta in enumerate(BETAS):
+        own, (by_own, slope) = margin_gradients("embeddings", "beta")(
+            e, y, beta=beta, grad_output=np.where(y == c, cotangent, 0).astype(dtype), **options
+        )
+        np.testing.assert_array_equal(each[y == c], own[y == c])
+        # The sum is of other groups of anchors, and rounded to its type.
+        np.testing.assert_allclose(
+            float(by_beta[c]), slope, rtol=1e-12 + float(ml_dtypes.finfo(dtype).eps)
+        )
+        total += by_own.astype(np.float64)
+    assert_same(by_e.astype(np.float64), total, 1e-12 + 4 * float(ml_dtypes.finfo(dtype).eps))
+
+
+def test_equal_boundaries_are_one() -> None:
+    e, y = batch("random")
+    value, (by_e, slope) = margin_gradients("embeddings", "beta")(e, y, beta=1.25)
+    out = np.zeros(e.shape), np.zeros(5)
+    for beta in (np.full(5, 1.25), [1.25] * 5, (1.25,) * 5):
+        same, gradients = margin_gradients("embeddings", "beta")(e, y, beta=beta, out=out)
+        assert gradients[1] is out[1]
+        assert same == value
+        np.testing.assert_array_equal(gradients[0], by_e)
+        np.testing.assert_allclose(gradients[1].sum(), slope, rtol=1e-12)
+    nothing, gradients = margin_gradients("embeddings", "beta")(
+        e[:0], y[:0], beta=BETAS, reduction="mean"
+    )
+    assert nothing == 0
+    np.testing.assert_array_equal(gradients[1], np.zeros(5))
+
+
+@pytest.mark.parametrize(
+    ("beta", "labels", "error", "text"),
+    [
+        (
+            np.ones((2, 2)),
+            [0, 0, 1],
+            ValueError,
+            r"beta has shape \(2, 2\): expected one number, or",
+        ),
+        ([1.0, np.nan], [0, 0, 1], ValueError, r"beta\[1\] is nan: expected a finite number"),
+        (np.ones(2, int), [0, 0, 1], TypeError, "beta has dtype int64"),
+        ([[1.0], [1.0, 2.0]], [0, 0, 1], (TypeError, ValueError), r"\bbeta\b"),
+        (np.ones(2), [0, 0, 2], IndexError, r"labels\[2\] is 2: out of range for 2 classes"),
+        (np.ones(2), [0, -1, 1], IndexError, r"labels\[1\] is -1: out of range for 2 classes"),
+        (np.ones(2), None, TypeError, "labels is None: expected integer labels"),
+    ],
+)
+def test_bad_boundaries_of_classes(beta: Any, labels: Any, error: Any, text: str) -> None:
+    for listed in (None, ([0], [1], [2])):
+        with pytest.raises(error, match=text):
+            fl.margin_loss(np.ones((3, 2)), labels, beta=beta, indices_tuple=listed)
+
+
 # ---- Ranks ------------------------------------------------------------------------------------
 
 

@@ -152,6 +152,75 @@ def test_the_boundary_is_learnt() -> None:
     assert list(module.state_dict()) == ["beta"]
 
 
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("labels", [torch.int64, torch.uint8, torch.uint64], ids=str)
+def test_boundaries_of_classes_are_learnt(labels: torch.dtype, listed: bool) -> None:
+    """By kernel, by formula, and in second derivatives."""
+    e, y = tensors("random")
+    t = tuple(map(torch.tensor, indices("triplets", y.numpy()))) if listed else None
+    beta = torch.tensor([0.75, 1.0, 1.25, 1.5, 1.375], dtype=torch.float64)
+    call = lambda x, b: F.margin_loss(x, y.to(labels), beta=b, indices_tuple=t)  # noqa: E731
+    value, (by_e, by_beta) = differentiated(call, e, beta)
+    expected, gradients = by_formula(call, e, beta)
+    for ours, theirs in ((value, expected), (by_e, gradients[0]), (by_beta, gradients[1])):
+        assert_same(ours.numpy(), theirs.numpy(), EXACT)
+    at = fl.margin_loss.__fusedloss__.parameters.index("beta")  # type: ignore[attr-defined]
+    array, (of_beta,) = fl.value_and_grad(fl.margin_loss, (at,))(
+        e.numpy(),
+        y.numpy(),
+        beta=beta.numpy(),
+        indices_tuple=None if t is None else tuple(x.numpy() for x in t),
+    )
+    assert value == array
+    np.testing.assert_array_equal(by_beta, of_beta)
+    inputs = e[:6, :3].clone().requires_grad_(), beta.clone().requires_grad_()
+    own = torch.tensor([0, 0, 0, 1, 1, 2])
+    assert torch.autograd.gradgradcheck(
+        lambda x, b: F.margin_loss(x, own, beta=b), inputs, atol=1e-4, rtol=1e-3
+    )
+
+
+def test_a_label_without_a_boundary() -> None:
+    e, y = tensors("random")
+    for x in (e, e.clone().requires_grad_()):
+        with pytest.raises(IndexError, match=r"labels\[\d+\] is \d: out of range for 2 classes"):
+            F.margin_loss(x, y, beta=torch.ones(2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("num_classes", [None, 5])
+@pytest.mark.parametrize("learn_beta", [False, True])
+def test_boundaries_of_modules_are_the_peers(learn_beta: bool, num_classes: int | None) -> None:
+    options: dict[str, Any] = {"beta": 1.25, "learn_beta": learn_beta, "num_classes": num_classes}
+    ours, theirs = front.MarginLoss(**options), losses.MarginLoss(distance=ExactLp(), **options)
+    assert isinstance(ours.beta, torch.nn.Parameter) == learn_beta
+    assert [x.shape for x in ours.parameters()] == [x.shape for x in theirs.parameters()]
+    e, y = batch("random")
+    value, by_e = of_peer(theirs, e, torch.tensor(y))
+    x = torch.tensor(e, requires_grad=True)
+    loss = ours(x, torch.tensor(y))
+    loss.backward()
+    assert_same(loss.item(), value, EXACT)
+    assert_same(x.grad.numpy(), by_e, EXACT)
+    if learn_beta:
+        theirs(torch.tensor(e), torch.tensor(y)).backward()
+        torch.testing.assert_close(*(next(x.parameters()).grad for x in (ours, theirs)))
+    again = front.MarginLoss(**options)
+    again.load_state_dict(ours.state_dict())
+
+
+def test_bad_boundaries_of_modules() -> None:
+    with pytest.raises(ValueError, match="num_classes is 0: expected a positive number"):
+        front.MarginLoss(num_classes=0)
+    with pytest.raises(ValueError, match=r"beta has shape \(2,\): expected \(3,\), one per class"):
+        front.MarginLoss(beta=torch.ones(2), num_classes=3)
+    with pytest.raises(TypeError, match="beta is 'x'"):
+        front.MarginLoss(beta="x", num_classes=3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="learn_beta is 2"):
+        front.MarginLoss(learn_beta=2)  # type: ignore[arg-type]
+    (beta,) = front.MarginLoss(beta=torch.ones(3), num_classes=3, learn_beta=True).parameters()
+    assert beta.shape == (3,)
+
+
 @pytest.mark.parametrize("loss", sorted(set(EVERY) - WITHOUT_REFERENCE))
 def test_references_and_weights_are_those_of_arrays(loss: str) -> None:
     e, y = tensors("random")

@@ -39,6 +39,7 @@ static fl_status check_arguments(const fl_pairwise_args *args) {
         (args->reference_labels.data && !fl_is_index(args->reference_labels.dtype)) ||
         (args->sample_weight.data && !fl_is_real(args->sample_weight.dtype)) ||
         (args->loss_weight.data && !fl_is_real(args->loss_weight.dtype)) ||
+        (args->anchor_parameters.data && !fl_is_real(args->anchor_parameters.dtype)) ||
         (args->grad_output.data && !fl_is_real(args->grad_output.dtype)))
         return FL_BAD_DTYPE;
     if (args->distance == FL_LP && !(args->p >= 1 && args->power > 0)) return FL_BAD_ARGUMENT;
@@ -162,6 +163,8 @@ static fl_status combine_walk(void *arguments, const fl_partial *partials, int64
     args->plan.scale = args->grad_output_value;
     if (!args->plan.counted) args->plan.scale *= inverse_or_0(divisor_of(args, &totals, 0));
     for (int i = 0; i < FL_MAX_PAIR_PARAMETERS; i++) args->slopes[i] = args->plan.scale * totals.slopes[i];
+    for (int64_t i = 0; args->anchor_slopes && i < args->rows; i++)
+        args->anchor_slopes[i] *= args->plan.scale;
     return FL_OK;
 }
 

@@ -71,6 +71,7 @@ static const size_t pairwise_pointers[] = {
     AT(pairwise, reference_labels.data),
     AT(pairwise, sample_weight.data),
     AT(pairwise, loss_weight.data),
+    AT(pairwise, anchor_parameters.data),
     AT(pairwise, where.data),
     AT(pairwise, grad_output.data),
     AT(pairwise, positive.starts),
@@ -80,6 +81,7 @@ static const size_t pairwise_pointers[] = {
     AT(pairwise, loss_values.data),
     AT(pairwise, gradient.data),
     AT(pairwise, reference_gradient.data),
+    AT(pairwise, anchor_slopes),
     SIZE_MAX,
 };
 

@@ -253,7 +253,7 @@ def margin_loss(
     labels: ArrayLike | None,
     *,
     margin: float = 0.2,
-    beta: float = 1.2,
+    beta: float | ArrayLike = 1.2,
     distance: Distance = "euclidean",
     p: float = 2.0,
     power: float = 1.0,
@@ -274,11 +274,13 @@ def margin_loss(
     embeddings : array of floats, shape (N, D)
         The anchors: float16, bfloat16, float32 or float64.
     labels : array of integers, shape (N,), or None with indices_tuple
-        Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
+        Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`. With a beta
+        of each class they are class indices, and needed.
     margin : float, default 0.2
         The margin :math:`m`.
-    beta : float, default 1.2
-        The boundary :math:`\beta`; the loss is differentiable in it.
+    beta : float or array of floats, shape (C,), default 1.2
+        The boundary :math:`\beta`, or that of each class, which the label of the anchor chooses;
+        the loss is differentiable in it.
     distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
         The distance :math:`d`, as in `triplet_loss`.
     p, power : float
@@ -314,12 +316,12 @@ def margin_loss(
     ValueError
         For a shape or an option that does not fit.
     IndexError
-        For an index out of range.
+        For an index out of range, or a label that has no beta.
 
     Notes
     -----
-    Equivalent to ``MarginLoss(margin, beta=beta)`` of pytorch-metric-learning. There is no beta of
-    each class, and its regularization is left to the caller.
+    Equivalent to ``MarginLoss(margin, beta=beta)`` of pytorch-metric-learning, with ``num_classes``
+    for a beta of each class; its regularization is left to the caller.
     Distances are held in 64 MiB at most. The derivative of a distance of 0 is 0.
 
     References
@@ -333,6 +335,7 @@ def margin_loss(
     >>> round(fl.margin_loss([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]), 4)
     0.7675
     """
+    betas = pairs.numbers_of_classes("beta", beta)
     call = pairs.batch(
         "margin_loss",
         embeddings,
@@ -340,13 +343,14 @@ def margin_loss(
         ref_embeddings,
         ref_labels,
         sample_weight,
-        (_check.finite("margin", margin), pairs.scalar("beta", beta)),
+        (_check.finite("margin", margin), pairs.scalar("beta", beta) if betas is None else 0.0),
         distance=pairs.metric(distance, p, power),
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
         indices_tuple=indices_tuple,
         listing="triplets",
+        of_classes=betas,
         learnable={"beta": pairs.Learnable(beta, 1, 1.0)},
     )
     return _core.pairwise, (call,)

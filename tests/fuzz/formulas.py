@@ -409,9 +409,14 @@ def check_derivative(call: Call, gradients: dict[str, Any]) -> None:
         return  # a kink, or too steep to tell
     if abs(slopes[0] - slope) > 10 * QUOTIENT * (size + 1e-3):
         raise AssertionError(f"gradient along a direction is {slope}: differences say {slopes[0]}")
+    if call.name in OF_RANKS and _rounding_decides(call):
+        return
     for k, g in zip(order, wide, strict=True):
         _check_narrow(f"gradient by {k}", gradients[k], _times(g, scale), 0.05)
 
+
+#: Losses so small at times that a narrower type has 0 of them, and does not count them above it.
+OF_RANKS = {"smooth_ap_loss", "pnp_loss"}
 
 #: Losses of the distances that are not 0, which those of duplicates may be in a narrower type.
 BESIDES_DUPLICATES = {"ranked_list_loss"}

@@ -69,6 +69,7 @@ from fusedloss._check.operands import (
     as_plain,
     bools,
     compute_dtype,
+    first_bad,
     plain_prediction,
 )
 from fusedloss._check.options import (
@@ -189,6 +190,7 @@ __all__ = [
     "expect_none_of",
     "factor",
     "finite",
+    "first_bad",
     "flag",
     "generator",
     "gradient_places",

@@ -141,7 +141,7 @@ cdef extern from "fusedloss.h" nogil:
     ctypedef struct fl_pairwise_args:
         int32_t loss
         fl_input embeddings, reference, labels, reference_labels
-        fl_input sample_weight, loss_weight, where, grad_output
+        fl_input sample_weight, loss_weight, anchor_parameters, where, grad_output
         fl_pair_list positive, negative
         int64_t rows, columns, features, longest
         size_t workspace
@@ -155,6 +155,7 @@ cdef extern from "fusedloss.h" nogil:
         fl_output loss_values, gradient, reference_gradient
         double value
         double slopes[FL_MAX_PAIR_PARAMETERS]
+        double *anchor_slopes
     ctypedef enum fl_activation:
         pass
     ctypedef struct fl_segmentation_args:

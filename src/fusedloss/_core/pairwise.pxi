@@ -10,6 +10,7 @@ LP = FL_LP
 cdef struct PairwiseArrays:
     Array embeddings, reference, labels, reference_labels, sample_weight, loss_weight, where
     Array grad_output, gradient, reference_gradient, loss
+    Array anchor_parameters, anchor_slopes
     Array positive_starts, positive_at, negative_starts, negative_at
 
 
@@ -55,9 +56,11 @@ cdef void hold_list(object pairs, Array *starts, Array *at, fl_pair_list *to) ex
 cdef object pairwise_on_arrays(object call, object plan, PairwiseArrays *arrays):
     cdef fl_pairwise_args args
     cdef fl_program program
+    cdef fl_input slopes_of_anchors
     cdef int status
     cdef Py_ssize_t i
     memset(&args, 0, sizeof(args))
+    memset(&slopes_of_anchors, 0, sizeof(slopes_of_anchors))
     args.loss = fl_pairwise_loss(call.loss.encode())
     hold_rows(call.embeddings, &arrays.embeddings, &args.embeddings)
     hold_rows(call.reference, &arrays.reference, &args.reference)
@@ -65,6 +68,7 @@ cdef object pairwise_on_arrays(object call, object plan, PairwiseArrays *arrays)
     hold_rows(call.reference_labels, &arrays.reference_labels, &args.reference_labels)
     hold_rows(call.sample_weight, &arrays.sample_weight, &args.sample_weight)
     hold_rows(call.loss_weight, &arrays.loss_weight, &args.loss_weight)
+    hold_rows(call.anchor_parameters, &arrays.anchor_parameters, &args.anchor_parameters)
     if call.where is not None:
         hold_rows(call.where.view(uint8), &arrays.where, &args.where)
     hold_list(call.positives, &arrays.positive_starts, &arrays.positive_at, &args.positive)
@@ -74,6 +78,8 @@ cdef object pairwise_on_arrays(object call, object plan, PairwiseArrays *arrays)
     hold_rows(plan.gradient, &arrays.gradient, <fl_input *>&args.gradient)
     hold_rows(plan.reference_gradient, &arrays.reference_gradient,
               <fl_input *>&args.reference_gradient)
+    hold_rows(plan.anchor_slopes, &arrays.anchor_slopes, &slopes_of_anchors)
+    args.anchor_slopes = <double *>slopes_of_anchors.data
     args.rows = arrays.embeddings.view.shape[0]
     args.features = arrays.embeddings.view.shape[1]
     args.columns = args.rows if call.reference is None else arrays.reference.view.shape[0]

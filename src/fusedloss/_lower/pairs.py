@@ -43,11 +43,12 @@ class Metric(NamedTuple):
 
 
 class Learnable(NamedTuple):
-    """A scalar argument that is differentiable."""
+    """A scalar argument, or one of a number for each class, that is differentiable."""
 
     given: Any
     parameter: int  # the kernel's parameter that it decides,
     slope: float  # and the derivative of that one by it
+    classes: Array | None = None  # those of the anchors; None: one number
 
 
 class PairCall(NamedTuple):
@@ -73,6 +74,7 @@ class PairCall(NamedTuple):
     opposite: bool = False  # distances have their sign changed
     listed: Lists | None = None
     loss_weight: Array | None = None  # of anchors, and no part of the divisor of a mean
+    anchor_parameters: Array | None = None  # one of each, in the place of parameters[1]
     workspace: int = 0  # about so many bytes may be used; 0 stands for 64 MiB
     where: Array | None = None  # which pairs take part: bools, anchors by references
     any_counts: bool = False  # with it, anchors without their positive pair have a loss, too
@@ -118,6 +120,11 @@ class Gradients:
         first, second = (*call.differentiable, "")[:2]
         self.gradient = self._made(first, call.embeddings)
         self.reference_gradient = self._made(second, call.reference)
+        of_classes = any(call.learnable[k].classes is not None for k in self._learnt())
+        self.anchor_slopes = np.empty(len(call.embeddings)) if of_classes else None
+
+    def _learnt(self) -> list[str]:
+        return [name for name in self.names if name in self.call.learnable]
 
     def _check_places(self, grad_output: Any) -> None:
         inputs = self.call.given | {"grad_output": grad_output}
@@ -153,8 +160,10 @@ class Gradients:
         place = self.places[name]
         made: Any
         if name in self.call.learnable:
-            given, parameter, slope = self.call.learnable[name]
+            given, parameter, slope, classes = self.call.learnable[name]
             made = slopes[parameter] * slope
+            if classes is not None:
+                made = np.bincount(classes, self.anchor_slopes, minlength=np.size(given))
             if isinstance(given, np.ndarray):
                 made = np.asarray(made, given.dtype).reshape(given.shape)
         else:
@@ -212,6 +221,23 @@ def _one(name: str, x: Any) -> Any:
     return x.reshape(())[()] if isinstance(x, np.ndarray) else x
 
 
+def numbers_of_classes(name: str, x: Any) -> Array | None:
+    """Return an argument of a finite number for each class, or None if it is one number."""
+    if not isinstance(x, np.ndarray | list | tuple):
+        return None
+    if (x.size if isinstance(x, np.ndarray) else len(x)) == 1:
+        return None
+    array = _check.plain_prediction(name, x)
+    if array.ndim != 1:
+        raise ValueError(
+            f"{name} has shape {array.shape}: expected one number, or (C,), one per class"
+        )
+    if not np.isfinite(array).all():
+        where, value = _check.first_bad(name, array, ~np.isfinite(array))
+        raise ValueError(f"{where} is {value}: expected a finite number")
+    return array
+
+
 def bins(name: str, x: Any) -> int:
     """Return a number of bins, checked."""
     count = _check.integer(name, x)
@@ -264,12 +290,16 @@ def batch(
     learnable: dict[str, Learnable] | None = None,
     indices_tuple: Any = None,
     listing: Listing = "pairs",
+    of_classes: Array | None = None,
 ) -> PairCall:
-    """Return the call of a loss of labelled embeddings, with or without references."""
+    """Return the call of a loss of labelled embeddings, with or without references.
+
+    of_classes: the learnable parameter's number of each class, which labels are then.
+    """
     e = embeddings_of("embeddings", embeddings)
     of_embeddings, of_references = labels, ref_labels
     if indices_tuple is not None and listing != "weights":  # the list says which pairs are positive
-        if labels is None:
+        if labels is None and of_classes is None:
             of_embeddings = np.zeros(len(e), np.int64)
         if ref_labels is None and ref_embeddings is not None:
             rows = len(embeddings_of("ref_embeddings", ref_embeddings))
@@ -279,7 +309,13 @@ def batch(
     )
     mode, nonzero = _reduction(reduction)
     metric = Metric(distance) if isinstance(distance, int) else distance
-    listed = weight = loss_weight = None
+    listed = weight = loss_weight = anchor_parameters = None
+    if of_classes is not None:
+        classes = _check.as_array("labels", labels)
+        _check.class_indices("labels", classes, len(of_classes), None)
+        classes = classes.astype(np.int64)
+        anchor_parameters = of_classes[classes]
+        learnable = {k: x._replace(classes=classes) for k, x in (learnable or {}).items()}
     references = len(e if reference is None else reference)
     if indices_tuple is not None and listing == "weights":
         loss_weight = weights(indices_tuple, len(e), references, apart=reference is not None)
@@ -316,6 +352,7 @@ def batch(
         opposite=metric.opposite,
         listed=listed,
         loss_weight=loss_weight,
+        anchor_parameters=anchor_parameters,
     )
 
 

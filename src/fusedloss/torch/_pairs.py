@@ -133,7 +133,12 @@ class PairLoss(NamedTuple):
             given |= _silenced(given[first], given.get(second), call.listed, first, second)
         parameters: list[Any] = list(call.parameters)
         for name, learnable in call.learnable.items():
-            if name in given:
+            if learnable.classes is not None:
+                of_classes = given.get(name)
+                if of_classes is None:
+                    of_classes = torch.as_tensor(learnable.given).to(given[first])
+                parameters[learnable.parameter] = _chosen(of_classes, given["labels"])[:, None]
+            elif name in given:
                 x = given[name].reshape(())
                 parameters[learnable.parameter] = 1 / x if name == "temperature" else x
         pairs = _all_pairs(
@@ -191,7 +196,10 @@ def pair_loss(
     expect_given(**first, **rest)
     if "where" in rest:
         expect_mask(rest["where"])
-    rest |= _comparable({k: x for k, x in rest.items() if k in ("labels", "ref_labels")})
+    beta = differentiable.get("beta")
+    are_classes = isinstance(beta, Tensor) and beta.numel() != 1
+    of_labels = {k: x for k, x in rest.items() if k in ("labels", "ref_labels")}
+    rest |= _comparable(of_labels, are_classes)
     if options.get("indices_tuple") is not None:
         expect_tensors(*options["indices_tuple"])
         with _DisableFuncTorch():  # a transform leaves indices as they are
@@ -201,10 +209,11 @@ def pair_loss(
     return value
 
 
-def _comparable(labels: dict[str, Any]) -> dict[str, Any]:
+def _comparable(labels: dict[str, Any], are_classes: bool) -> dict[str, Any]:
     """Return labels of unsigned dtypes as int64 that are equal exactly where the numbers are.
 
-    torch compares hardly any unsigned integers.
+    torch compares hardly any unsigned integers. Class indices stay the same numbers; those beyond
+    int64 are out of any range.
     """
     unsigned = (torch.uint16, torch.uint32, torch.uint64)
     if not any(isinstance(x, Tensor) and x.dtype in unsigned for x in labels.values()):
@@ -214,6 +223,9 @@ def _comparable(labels: dict[str, Any]) -> dict[str, Any]:
         if any(x.dtype.kind not in "iu" for x in arrays):
             return labels  # which the checks refuse
         numbers = [x.astype(np.int64) if x.itemsize < 8 else x for x in arrays]
+        if are_classes:
+            most = np.iinfo(np.int64).max
+            numbers = [np.minimum(x, np.asarray(most, x.dtype)).astype(np.int64) for x in numbers]
         found = map(torch.from_numpy, _check.identities(*numbers))
         given = labels.items()
         return {k: y.reshape(x.shape).to(x.device) for (k, x), y in zip(given, found, strict=True)}
@@ -231,6 +243,18 @@ def _stand_in(tensor: Tensor) -> Array:
     # A loss takes float32 wherever it takes bfloat16.
     dtype = torch.float32 if tensor.dtype is torch.bfloat16 else tensor.dtype
     return np.broadcast_to(np.zeros((), str(dtype).removeprefix("torch.")), tuple(tensor.shape))
+
+
+def _chosen(of_classes: Tensor, labels: Tensor) -> Tensor:
+    """Return the element of each label's class; raise IndexError for a label that has none."""
+    if readable(labels):
+        try:
+            numbers = labels.detach().cpu().numpy()
+        except RuntimeError:  # being transformed
+            pass
+        else:
+            _check.class_indices("labels", numbers, len(of_classes), None)
+    return of_classes[labels.long()]
 
 
 def _reduced(kinds: list[Terms], reduction: str, nonzero: bool) -> Tensor:
@@ -786,6 +810,10 @@ def _triplet_listed(pairs: Pairs, margin: Any, soft: Any) -> list[Terms]:
 
 
 def _margin_listed(pairs: Pairs, margin: Any, beta: Any) -> list[Terms]:
+    if isinstance(beta, Tensor) and beta.ndim:  # of the anchors
+        assert pairs.listed is not None
+        beta = beta[_anchors(pairs.listed.positive, beta.device), 0]
+
     def losses(p: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
         x, y = (p - beta + margin).relu(), (beta - n + margin).relu()
         return x + y, (x > 0).to(x.dtype) + (y > 0).to(x.dtype)

@@ -51,7 +51,11 @@ def formula(given: Any, call: PairCall) -> Any:
     parameters: list[Any] = list(call.parameters)
     for name, learnable in call.learnable.items():
         x = given.named.get(name)
-        if x is not None and name in names:
+        if x is not None and learnable.classes is not None:
+            y = given(call.labels)
+            of_anchors = jnp.where((y >= 0) & (y < len(x)), x.astype(e.dtype)[y], jnp.nan)
+            parameters[learnable.parameter] = of_anchors[:, None]
+        elif x is not None and name in names:
             x = x.reshape(()).astype(e.dtype)
             parameters[learnable.parameter] = 1 / x if name == "temperature" else x
     labels, others = given(call.labels), given(call.reference_labels)
@@ -461,6 +465,9 @@ def _triplet_listed(pairs: Pairs, margin: Any, soft: Any) -> list[Terms]:
 
 
 def _margin_listed(pairs: Pairs, margin: Any, beta: Any) -> list[Terms]:
+    if jnp.ndim(beta):  # of the anchors
+        beta = beta[_anchors(pairs.listed.positive), 0]
+
     def losses(p: Any, n: Any) -> tuple[Any, Any]:
         x, y = relu(p - beta + margin), relu(beta - n + margin)
         return x + y, (x > 0).astype(x.dtype) + (y > 0).astype(x.dtype)

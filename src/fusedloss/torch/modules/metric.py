@@ -6,8 +6,10 @@ from dataclasses import KW_ONLY
 from inspect import signature
 from typing import Any, ClassVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from fusedloss import _check
 from fusedloss._types import Distance, Mining, PairReduction
 from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Indices
@@ -122,7 +124,11 @@ class MarginLoss(OfDistances):
     Parameters
     ----------
     margin, beta, distance, p, power, normalize, reduction
-        As in the function.
+        As in the function; a Parameter `beta` is learnt.
+    learn_beta : bool, default False
+        Whether to make a Parameter of `beta`.
+    num_classes : int, optional
+        The number of classes, to have a beta of each: `beta` at first.
 
     Examples
     --------
@@ -136,10 +142,33 @@ class MarginLoss(OfDistances):
     function = staticmethod(functional.margin_loss)
     learnable = ("beta",)
 
+    of_module = ("learn_beta", "num_classes")
+
     margin: float = 0.2
     beta: float | Tensor = 1.2
+    learn_beta: bool = False
+    num_classes: int | None = None
     _: KW_ONLY
     reduction: PairReduction = "mean_nonzero"
+
+    def __post_init__(self) -> None:
+        """Make a tensor of beta where it is learnt, or one of each class."""
+        beta: float | Tensor = self.beta
+        if self.num_classes is not None:
+            count = _check.integer("num_classes", self.num_classes)
+            if count < 1:
+                raise ValueError(f"num_classes is {count}: expected a positive number")
+            if not isinstance(beta, Tensor):
+                beta = torch.full((count,), _check.finite("beta", beta))
+            elif beta.shape != (count,):
+                raise ValueError(
+                    f"beta has shape {tuple(beta.shape)}: expected ({count},), one per class"
+                )
+        if _check.flag("learn_beta", self.learn_beta) and not isinstance(beta, nn.Parameter):
+            tensor = beta if isinstance(beta, Tensor) else torch.tensor(_check.finite("beta", beta))
+            beta = nn.Parameter(tensor.reshape(-1))
+        self.beta = beta
+        super().__post_init__()
 
 
 @with_options
