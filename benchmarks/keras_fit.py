@@ -49,6 +49,8 @@ def measure(backend: str) -> None:
         ("SparseCategoricalCrossentropy", labels, {"from_logits": True}, None),
         ("SparseCategoricalCrossentropy", labels, {}, "softmax"),
         ("CategoricalCrossentropy", rows, {"from_logits": True}, None),
+        ("CategoricalFocalCrossentropy", rows, {}, "softmax"),
+        ("CategoricalFocalCrossentropy", rows, {"from_logits": True}, None),
         ("BinaryCrossentropy", rows, {"from_logits": True}, None),
         ("MeanSquaredError", rows, {}, None),
     ):

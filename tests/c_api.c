@@ -136,6 +136,29 @@ static void smoothing_without_gradient(const char *isa, const float *logits) {
     check(fabs(args.value - expected) < 2e-6, isa, "label smoothing, value alone: value");
 }
 
+/* The focal loss of probabilities, by indices and by distributions that are the same. */
+static void focal_of_probabilities(const char *isa) {
+    const float p[SIZE] = {1, 2, 5, 3, 1, 1}, one_hot[SIZE] = {0, 1, 0, 1, 0, 0};
+    const int64_t labels[ROWS] = {1, 0};
+    float gradients[2][SIZE];
+    /* p_y of 1/4 and 3/5, squares of the rest */
+    const double expected = 9.0 / 16 * log(4) + 4.0 / 25 * log(5.0 / 3);
+    for (int by_index = 0; by_index < 2; by_index++) {
+        fl_softmax_args args = float_call(p, gradients[by_index]);
+        args.target =
+            by_index ? (fl_input){labels, FL_INT64, {1}} : (fl_input){one_hot, FL_FLOAT32, {CLASSES}, 1};
+        args.kind = by_index ? FL_INDEX_TARGET : FL_PROBABILITY_TARGET;
+        args.prediction = FL_PROBABILITIES;
+        args.reduction = FL_SUM;
+        args.focusing = 2;
+        check(run(&args) == FL_OK, isa, "focal of probabilities: status");
+        check(close_to(args.value, expected), isa, "focal of probabilities: value");
+    }
+    int ok = 1;
+    for (int i = 0; i < SIZE; i++) ok &= close_to(gradients[0][i], gradients[1][i]);
+    check(ok, isa, "focal of probabilities: the same gradient");
+}
+
 static void log_sum_exp(const char *isa, const float *logits) {
     float value[ROWS], gradient[SIZE];
     fl_softmax_args args = float_call(logits, gradient);
@@ -208,6 +231,16 @@ static void bad_arguments(const char *isa, const float *logits) {
     args.label_smoothing = 1.5;
     check(fl_softmax_program(&args, &program) == FL_BAD_ARGUMENT, isa, "too much smoothing");
     args = good;
+    args.focusing = 2;
+    args.label_smoothing = 0.1;
+    check(fl_softmax_program(&args, &program) == FL_BAD_ARGUMENT, isa, "focal of logits, smoothed");
+    args.prediction = FL_PROBABILITIES;
+    check(fl_softmax_program(&args, &program) == FL_OK, isa, "focal of probabilities, smoothed");
+    args = good;
+    args.focusing = 2;
+    args.prediction = FL_LOG_PROBABILITIES;
+    check(fl_softmax_program(&args, &program) == FL_BAD_ARGUMENT, isa, "focal of log-probabilities");
+    args = good;
     args.logits.dtype = FL_INT32;
     check(fl_softmax_program(&args, &program) == FL_BAD_DTYPE, isa, "integer logits");
     args = good;
@@ -264,6 +297,7 @@ int main(void) {
         index_none(isa, logits);
         probabilities_in_double(isa);
         smoothing_without_gradient(isa, logits);
+        focal_of_probabilities(isa);
         log_sum_exp(isa, logits);
         strided_in_place(isa, logits);
         bad_target_writes_nothing(isa, logits);
