@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from conftest import REPOSITORY
@@ -17,6 +19,8 @@ def test_every_fault_has_its_place(number: int) -> None:
     assert text.count(fault.text) == 1, fault.text
     assert fault.right != fault.faulty
     assert fault.right in planted(text, fault, number)
+    if fault.file.endswith(".py"):
+        ast.parse(planted(text, fault, number))  # an expression, not a statement
     for name in fault.tests.split():
         assert not name.endswith(".py") or (REPOSITORY / "tests" / name).exists()
 

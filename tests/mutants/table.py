@@ -314,7 +314,7 @@ FAULTS = (
         "fusedloss/_lower/tuplets.py", "for slope in «slopes»:", "slopes[:1]", "test_instance.py"
     ),
     Fault("fusedloss/_lower/adaptive.py", "call.target[at] - «edges[i]»", "edges[0]", ADAPTIVE),
-    Fault("fusedloss/_lower/adaptive.py", "«dx[at] += by_rows»", "dx[at] = by_rows", ADAPTIVE),
+    Fault("fusedloss/_lower/adaptive.py", "dx[at] += «by_rows»", "by_rows - dx[at]", ADAPTIVE),
     Fault("fusedloss/_lower/adaptive.py", "losses[at] += «np.log(len(weight))»", "0", ADAPTIVE),
     Fault(
         "fusedloss/_lower/linear.py",
