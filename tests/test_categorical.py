@@ -196,6 +196,19 @@ def test_nan_and_ignored(shape: tuple[int, ...], dtype: str) -> None:
         assert np.all(gradient == 0)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_of_zeros(isa: str, dtype: str) -> None:
+    """They have no shares: the loss is nan, and so is the gradient, whatever the target's form."""
+    probs = np.array([[0, 0, 0], [0.25, 0.5, 0.25]], dtype)
+    for target in (np.array([1, 1]), np.eye(3)[[1, 1]]):
+        for options in ({}, {"label_smoothing": 0.1}, {"gamma": 2.0}, {"alpha": 0.5}):
+            value, gradient = GRAD(probs, target, reduction="none", **options)
+            np.testing.assert_array_equal(np.isnan(value), [True, False])
+            np.testing.assert_array_equal(
+                np.isnan(gradient.astype(float)), [[True] * 3, [False] * 3]
+            )
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize(
     ("shape", "axis"), [((30_011, 10), 1), ((1021, 300), 1), ((21, 10_007), 0)], ids=str
