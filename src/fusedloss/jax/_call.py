@@ -424,5 +424,18 @@ OF_ARRAYS = re.compile(r"^(Raises|Examples)\n-+\n(?:(?!^\w.*\n-+\n).*\n?)*", re.
 
 def _doc(loss: Callable[..., Any]) -> str:
     """Return the documentation of a loss of arrays, made that of JAX's arrays."""
+    name = loss.__name__
     doc = OF_ARRAYS.sub("", inspect.getdoc(loss) or "").replace("float or array", "array")
-    return f"{doc.rstrip()}\n\nThe same of NumPy's arrays: `fusedloss.{loss.__name__}`.\n"
+    summary, _, rest = doc.rstrip().partition("\n")
+    return f"""\
+{summary}
+
+The function of JAX's arrays; that of NumPy's is `fusedloss.{name}`.
+{rest}
+
+Examples
+--------
+>>> import jax
+>>> from fusedloss import jax as fljax
+>>> value_and_gradient = jax.jit(jax.value_and_grad(fljax.{name}))
+"""
