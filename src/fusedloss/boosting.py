@@ -292,6 +292,13 @@ class CatBoostObjective:
     CatBoost maximises minus the loss, so that gradient and Hessian have the other sign, and
     asks for them weighted. Of several classes it
     asks sample by sample, and takes a matrix of second derivatives: theirs is a diagonal one.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> from fusedloss.boosting import Objective
+    >>> Objective(fl.mse_loss).catboost.calc_ders_range([3.0], [1.0], None)
+    [(-2.0, -1.0)]
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -366,6 +373,15 @@ class Metric:
     library : {"lightgbm", "xgboost"}
         Whose answer it gives: LightGBM's is (name, value, False), XGBoost's native interface takes
         (name, value), and its scikit-learn interface the value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fusedloss as fl
+    >>> from fusedloss.boosting import Metric, Objective
+    >>> metric = Metric(Objective(fl.mse_loss), "lightgbm")
+    >>> metric(np.array([1.0, 3.0]), np.array([1.0, 1.0]))
+    ('mse_loss', 2.0, False)
     """
 
     def __init__(self, objective: Objective, library: str) -> None:

@@ -29,6 +29,14 @@ class LinearCrossEntropy(Head):
         How the weight starts.
     **layer
         As in `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.layers import LinearCrossEntropy
+    >>> head = LinearCrossEntropy(10)
+    >>> len(head(np.ones((2, 4), "float32"), np.array([3, 5])))
+    2
     """
 
     loss = "linear_cross_entropy"

@@ -49,6 +49,14 @@ class ArcFace(MarginHead):
         How the weight starts.
     **layer
         As in `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.layers import ArcFace
+    >>> head = ArcFace(10)
+    >>> len(head(np.ones((2, 4), "float32"), np.array([3, 5])))
+    2
     """
 
     loss = "arcface_loss"
@@ -89,6 +97,14 @@ class CosFace(MarginHead):
         How the weight starts.
     **layer
         As in `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.layers import CosFace
+    >>> head = CosFace(10)
+    >>> len(head(np.ones((2, 4), "float32"), np.array([3, 5])))
+    2
     """
 
     loss = "cosface_loss"
@@ -123,6 +139,14 @@ class SphereFace(MarginHead):
         How the weight starts.
     **layer
         As in `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.layers import SphereFace
+    >>> head = SphereFace(10)
+    >>> len(head(np.ones((2, 4), "float32"), np.array([3, 5])))
+    2
     """
 
     loss = "sphereface_loss"
@@ -157,6 +181,14 @@ class NormFace(MarginHead):
         How the weight starts.
     **layer
         As in `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.layers import NormFace
+    >>> head = NormFace(10)
+    >>> len(head(np.ones((2, 4), "float32"), np.array([3, 5])))
+    2
     """
 
     loss = "normface_loss"
@@ -190,6 +222,14 @@ class CombinedMargin(MarginHead):
         How the weight starts.
     **layer
         As in `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.layers import CombinedMargin
+    >>> head = CombinedMargin(10)
+    >>> len(head(np.ones((2, 4), "float32"), np.array([3, 5])))
+    2
     """
 
     loss = "combined_margin_loss"
@@ -229,6 +269,14 @@ class AdaFace(MarginHead):
         How the weight starts.
     **layer
         As in `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.layers import AdaFace
+    >>> head = AdaFace(10)
+    >>> len(head(np.ones((2, 4), "float32"), np.array([3, 5])))
+    2
     """
 
     loss = "adaface_loss"
@@ -264,6 +312,14 @@ class MagFace(MarginHead):
         How the weight starts.
     **layer
         As in `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.layers import MagFace
+    >>> head = MagFace(10)
+    >>> len(head(np.ones((2, 4), "float32"), np.array([3, 5])))
+    2
     """
 
     loss = "magface_loss"
@@ -310,6 +366,14 @@ class SubcenterArcFace(MarginHead):
         How the weight starts.
     **layer
         As in `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.layers import SubcenterArcFace
+    >>> head = SubcenterArcFace(10)
+    >>> len(head(np.ones((2, 4), "float32"), np.array([3, 5])))
+    2
     """
 
     loss = "subcenter_arcface_loss"
@@ -356,6 +420,14 @@ class L2Softmax(MarginHead):
         How the weight starts.
     **layer
         As in `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.layers import L2Softmax
+    >>> head = L2Softmax(10)
+    >>> len(head(np.ones((2, 4), "float32"), np.array([3, 5])))
+    2
     """
 
     loss = "l2_softmax_loss"
@@ -390,6 +462,14 @@ class LSoftmax(MarginHead):
         How the weight starts.
     **layer
         As in `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.layers import LSoftmax
+    >>> head = LSoftmax(10)
+    >>> len(head(np.ones((2, 4), "float32"), np.array([3, 5])))
+    2
     """
 
     loss = "l_softmax_loss"
@@ -425,6 +505,14 @@ class ASoftmax(MarginHead):
         How the weight starts.
     **layer
         As in `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.layers import ASoftmax
+    >>> head = ASoftmax(10)
+    >>> len(head(np.ones((2, 4), "float32"), np.array([3, 5])))
+    2
     """
 
     loss = "a_softmax_loss"
