@@ -387,11 +387,18 @@ OF_BATCHES = (
     front.PNPLoss,
 )
 
+#: Losses of two views of each row, without labels.
+OF_VIEWS = (front.BarlowTwinsLoss, front.VICRegLoss)
+
 
 @pytest.mark.parametrize(
     "module",
     # which take index tuples
-    [x for x in BATCH if x not in (front.RankedListLoss, front.PNPLoss, front.InstanceLoss)],
+    [
+        x
+        for x in BATCH
+        if x not in (front.RankedListLoss, front.PNPLoss, front.InstanceLoss, *OF_VIEWS)
+    ],
     ids=lambda module: module.__name__,
 )
 def test_pairs_need_no_labels(module: type[Module]) -> None:
@@ -421,7 +428,7 @@ def test_pairs_need_no_labels(module: type[Module]) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [x for x in BATCH if x not in OF_BATCHES],
+    [x for x in BATCH if x not in (*OF_BATCHES, *OF_VIEWS)],
     ids=lambda module: module.__name__,
 )
 def test_every_loss_takes_references(module: type[Module]) -> None:
