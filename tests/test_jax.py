@@ -43,6 +43,7 @@ FAST = {
     "arcface_loss",
     "supcon_loss",
     "dice_loss",
+    "zero_one_loss",
 }
 
 

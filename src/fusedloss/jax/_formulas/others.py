@@ -52,13 +52,23 @@ def logsumexp_axes(number: int, logits: Any, axis: int, num_threads: Any) -> tup
 
 
 def zero_one_of_scores(
-    given: Any, scores: Any, target: Any, weight: Any, reduction: str, num_threads: Any
+    given: Any,
+    scores: Any,
+    target: Any,
+    weight: Any,
+    where: Any,
+    reduction: str,
+    num_threads: Any,
 ) -> Any:
     """Return the share of wrong classes."""
-    z, w = given(scores), given(weight)
+    z, w, mask = given(scores), given(weight), given(where)
     axis = 1 if z.ndim > 1 else 0
     wrong = (jnp.argmax(z, axis) != given(target)).astype(wide(z).dtype)
-    return reduced(wrong, w, None, reduction).astype(z.dtype)
+    counts = None
+    if mask is not None:
+        counts = jnp.broadcast_to(mask != 0, wrong.shape).astype(wrong.dtype)
+        w = counts if w is None else jnp.where(counts == 0, 0, w)
+    return reduced(wrong, w, counts, reduction).astype(z.dtype)
 
 
 # ---- Images -----------------------------------------------------------------------------------
