@@ -259,10 +259,7 @@ FAULTS = (
     ),
     Fault(
         "kernels/metric.inc",
-        "const ivec above = «x > 0»;\n"
-        "        loss[0] += blend(above, x, zero);\n"
-        "        nonzero[0] += blend(above, one, zero);\n"
-        "        store(row->by_positive + k, blend(above, splat((real)row->factor[0])",
+        "add_hinge(&sums[0], x, «x > 0», (real)row->factor[0]",
         "x >= 0",
         METRIC,
     ),
@@ -610,7 +607,7 @@ FAULTS = (
     ),
     Fault(
         "kernels/contrastive.inc",
-        "- row->parameter[3];\n        const ivec reaches = «x >= 0»;",
+        "add_hinge(&sums[1], x, «x >= 0», push",
         "x > 0",
         "test_metric.py -k threshold_consistent_margin_is",
     ),
