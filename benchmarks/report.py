@@ -313,7 +313,10 @@ def make_summary(groups: Sequence[Group], num_threads: int) -> str:
         _markdown(("work", "time", "that is", "times as fast as torch"), rows),
     ]
     if bars := _beside_peers(groups):
-        parts += ["Whole steps and single losses, in the time of the peer:", _text_bars(bars)]
+        parts += [
+            "Time of whole steps and of single losses, as a multiple of the other package's:",
+            _text_bars(bars),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -333,7 +336,7 @@ def _text_bars(bars: Sequence[tuple[str, float]]) -> str:
     """Draw bars that need no picture: a README is read where its files are not."""
     width = max(len(label) for label, _ in bars)
     lines = [f"{label:{width}} {x:5.2f} {'█' * max(1, round(20 * x))}" for label, x in bars]
-    one = f"{'the peer itself':{width}} {1:5.2f} {'░' * 20}"
+    one = f"{'the other package itself':{width}} {1:5.2f} {'░' * 20}"
     return "\n".join(["```text", *lines, one, "```"])
 
 

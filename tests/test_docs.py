@@ -124,7 +124,7 @@ def test_peers_exist(pages: Any, rows: dict[str, Any]) -> None:
         assert callable(getattr(importlib.import_module(module), function))
 
 
-#: Losses that no picture of their own is drawn of, and why.
+#: Losses without a picture of their own, and why.
 NOT_DRAWN = {
     "adaptive_log_softmax_loss": "the cross-entropy, in clusters of classes",
     "l1_penalty": "of weights, not of predictions",

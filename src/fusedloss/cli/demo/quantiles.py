@@ -118,7 +118,7 @@ def run(settings: Settings, output: Output) -> Report:
         "predicted by models of others.",
         [
             Finding(
-                f"held-out share within a {WANTED:.0%} band",
+                f"held-out share within the {WANTED:.0%} band",
                 f"{shares[QUANTILES]:.1%}",
                 "even width",
                 f"{shares[EVEN]:.1%}",
