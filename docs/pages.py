@@ -183,7 +183,7 @@ def rows() -> list[Row]:
         for name in fusedloss.__all__
         if hasattr(function := getattr(fusedloss, name), "__fusedloss__")
     }
-    tensors = {name: getattr(functional, name) for name in functional.__all__}
+    tensors = {name: getattr(functional, name) for name in vars(functional)["__all__"]}
     made = []
     for name in sorted({*arrays, *tensors}):
         function = arrays.get(name)

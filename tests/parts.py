@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -92,3 +93,8 @@ def where_counted(counted: Array, quantity: Quantity, axis: int | None = None) -
     """0 where ignored, whatever else is there; the classes back at their axis."""
     kept = (np.where(counted, x, 0) for x in quantity)
     return Quantity(*(x if axis is None else np.moveaxis(x, -1, axis) for x in kept))
+
+
+def public(module: ModuleType) -> list[str]:
+    """The public names of a package that star imports make, where type checkers see no list."""
+    return list(module.__all__)

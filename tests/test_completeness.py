@@ -11,6 +11,7 @@ from torch.nn import functional as torch_functional
 
 import fusedloss as fl
 from fusedloss.torch import functional, modules
+from parts import public
 
 #: Functions of logits, not losses: torch has them, and its compilers fuse them.
 NOT_LOSSES = {"softmax", "log_softmax", "logsumexp"}
@@ -59,7 +60,7 @@ LOSSES = [
 def module_of(name: str) -> type[nn.Module] | None:
     """The module of a loss: its name in capitals, or torch's."""
     wanted = TORCH_NAMES.get(name, name.replace("_", "").removesuffix("loss") + "loss").lower()
-    found = [each for each in modules.__all__ if each.lower() == wanted]
+    found = [each for each in public(modules) if each.lower() == wanted]
     return getattr(modules, found[0]) if found else None
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, inf, nan
 
 from fusedloss.torch import functional as F
+from parts import public
 from torch_parts import by_kernel
 
 T = torch.nn.functional
@@ -151,7 +152,7 @@ def test_without_the_table_of_functions() -> None:
 
 def test_torch_patched_with_these_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the kernels leave to torch is left to torch's own functions."""
-    for name in F.__all__:
+    for name in public(F):
         if hasattr(T, name):
             monkeypatch.setattr(T, name, getattr(F, name))
     for loss, batch in ELEMENTS.values():

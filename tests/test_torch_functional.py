@@ -28,6 +28,7 @@ from calls import ROWS, is_array, mapped, valid  # noqa: E402
 from fusedloss.torch import _bfloat16  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
 from fuzz.arguments import names_of_torch  # noqa: E402
+from parts import public  # noqa: E402
 from torch_parts import (  # noqa: E402
     DTYPES,
     REDUCTIONS,
@@ -776,8 +777,8 @@ FAMILIES = ("regression", "binary", "divergence", "preference")
 
 def test_every_pointwise_loss_of_this_package_is_tested_in_both_arguments() -> None:
     families = {f"{F.__name__}.{name}" for name in FAMILIES}
-    pointwise = {name for name in F.__all__ if getattr(F, name).__module__ in families}
-    of_torch = {name for name in F.__all__ if hasattr(T, name)}
+    pointwise = {name for name in public(F) if getattr(F, name).__module__ in families}
+    of_torch = {name for name in public(F) if hasattr(T, name)}
     # soft_margin_loss, one without gradients, and those of other arguments in test_preference.py
     others = {"logistic_loss", "zero_one_loss", "dpo_loss", "ipo_loss", "kto_loss", "grpo_loss"}
     assert {case[0] for case in IN_BOTH} == pointwise - of_torch - others
@@ -854,7 +855,7 @@ OWN_OPTIONS: dict[str, dict[str, Any]] = {
 def _required_tensors() -> list[tuple[str, str]]:
     """Every own loss, or one with an own option, and each tensor that it cannot be without."""
     own = [
-        name for name in F.__all__ if name in OWN_OPTIONS or not hasattr(torch.nn.functional, name)
+        name for name in public(F) if name in OWN_OPTIONS or not hasattr(torch.nn.functional, name)
     ]
     return [
         (name, k)
@@ -912,7 +913,7 @@ def test_teachers_are_differentiable_by_formula() -> None:
     "name",
     [
         x
-        for x in F.__all__
+        for x in public(F)
         if "sample_weight" in inspect.signature(getattr(F, x)).parameters
         and x != "ctc_loss"  # of sequences: test_torch_sequences.py
     ],

@@ -38,6 +38,7 @@ from pair_cases import (
     of_peer,
     peer,
 )
+from parts import public
 from torch_parts import DTYPES, by_kernel
 
 TOWERS: dict[str, dict[str, float]] = {
@@ -504,7 +505,7 @@ def test_a_learnt_number_is_checked() -> None:
 UNSIGNED = [torch.uint8, torch.uint16, torch.uint32, torch.uint64]
 OF_LABELS = [
     name
-    for name in F.__all__
+    for name in public(F)
     if {"embeddings", "labels"} <= {*inspect.signature(getattr(F, name)).parameters}
 ]
 

@@ -16,6 +16,7 @@ from fusedloss.torch import functional as F  # noqa: E402
 from fusedloss.torch.modules.margin import Head  # noqa: E402
 from fusedloss.torch.modules.mining import Miner  # noqa: E402
 from module_cases import MODULES, W  # noqa: E402
+from parts import public  # noqa: E402
 
 nn = torch.nn
 
@@ -42,7 +43,7 @@ def test_every_module_is_tested() -> None:
     """Here, or where those are that own weights or are no losses."""
     owners = {
         name
-        for name in front.modules.__all__
+        for name in public(front.modules)
         if issubclass(
             getattr(front, name),
             (
@@ -55,10 +56,10 @@ def test_every_module_is_tested() -> None:
             ),
         )
     }
-    assert {case[0] for case in MODULES} == set(front.modules.__all__) - owners
+    assert {case[0] for case in MODULES} == set(public(front.modules)) - owners
 
 
-@pytest.mark.parametrize("name", [name for name in front.modules.__all__ if hasattr(nn, name)])
+@pytest.mark.parametrize("name", [name for name in public(front.modules) if hasattr(nn, name)])
 def test_signatures_of_modules_of_torch(name: str) -> None:
     """torch's class, its parameters and those of its call in torch's order."""
     ours, theirs = getattr(front, name), getattr(nn, name)

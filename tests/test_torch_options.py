@@ -17,12 +17,13 @@ from fusedloss.torch.modules._fields import Module  # noqa: E402
 from fusedloss.torch.modules.margin import Head  # noqa: E402
 from fusedloss.torch.modules.mining import Miner  # noqa: E402
 from module_cases import MODULES, P, W, Y, Z  # noqa: E402
+from parts import public  # noqa: E402
 from torch_parts import outcome  # noqa: E402
 
 nn = torch.nn
 
 CLASSES: list[type[Module]] = sorted(
-    {x for name in front.__all__ if isinstance(x := getattr(front, name), type)},
+    {x for name in public(front) if isinstance(x := getattr(front, name), type)},
     key=lambda module: module.__name__,
 )
 

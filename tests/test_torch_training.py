@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 import fusedloss.torch as front  # noqa: E402
 import torch_cells  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
+from parts import public  # noqa: E402
 from ranks import Ranks  # noqa: E402
 from torch_cells import Recorded  # noqa: E402
 
@@ -211,7 +212,7 @@ def test_channels_last(name: str, way: str) -> None:
     assert_same(*results)
 
 
-@pytest.mark.parametrize("name", F.__all__)
+@pytest.mark.parametrize("name", public(F))
 def test_storages_may_be_resized(name: str) -> None:
     """FSDP frees the storages of parameters between their uses."""
     given = torch_cells.mapped(torch_cells.arguments(name), torch.clone)

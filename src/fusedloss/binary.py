@@ -12,6 +12,21 @@ from fusedloss._lower.loss import loss
 from fusedloss._lower.pointwise import pointwise
 from fusedloss._types import Array, Call, Extras, Reduction
 
+__all__ = [
+    "asymmetric_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "binary_sparsemax_loss",
+    "exponential_loss",
+    "hinge_loss",
+    "logistic_loss",
+    "perceptron_loss",
+    "sigmoid_focal_loss",
+    "soft_margin_loss",
+    "squared_hinge_loss",
+    "zero_one_loss",
+]
+
 #: The alpha of the kernel of the focal loss that stands for none.
 OFF = -1.0
 

@@ -11,6 +11,12 @@ from fusedloss._lower.loss import loss
 from fusedloss._lower.rowwise import rowwise
 from fusedloss._types import Call, Reduction
 
+__all__ = [
+    "complete_box_iou_loss",
+    "distance_box_iou_loss",
+    "generalized_box_iou_loss",
+]
+
 
 @loss("input", "target")
 def generalized_box_iou_loss(

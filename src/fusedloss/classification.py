@@ -14,6 +14,18 @@ from fusedloss._lower.loss import loss
 from fusedloss._lower.rowwise import rowwise
 from fusedloss._types import Call, Extras, Output, Reduction
 
+__all__ = [
+    "categorical_cross_entropy",
+    "cross_entropy",
+    "distillation_loss",
+    "focal_loss",
+    "log_softmax",
+    "logsumexp",
+    "nll_loss",
+    "soft_cross_entropy",
+    "softmax",
+]
+
 
 @loss("logits", hessian=True, by_targets=("target",))
 def cross_entropy(

@@ -12,6 +12,21 @@ from fusedloss._lower.loss import loss
 from fusedloss._types import Call, Distance, PairReduction, RankPenalty, Reduction
 from fusedloss.metric import Indices
 
+__all__ = [
+    "circle_loss",
+    "clip_loss",
+    "info_nce_loss",
+    "intra_pair_variance_loss",
+    "multi_similarity_loss",
+    "ntxent_loss",
+    "pnp_loss",
+    "siglip_loss",
+    "smooth_ap_loss",
+    "supcon_loss",
+    "threshold_consistent_margin_loss",
+    "tuplet_margin_loss",
+]
+
 # ---- Embeddings and their labels ---------------------------------------------------------------
 
 

@@ -11,6 +11,13 @@ from fusedloss._lower.loss import loss
 from fusedloss._lower.pointwise import pointwise
 from fusedloss._types import Call
 
+__all__ = [
+    "generalized_kl_div",
+    "js_div",
+    "kl_div",
+    "total_variation_loss",
+]
+
 
 @loss("log_probs", "target")
 def kl_div(

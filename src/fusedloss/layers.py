@@ -13,6 +13,12 @@ from fusedloss._lower.loss import loss
 from fusedloss._lower.pointwise import pointwise
 from fusedloss._types import Array, Call
 
+__all__ = [
+    "l1_penalty",
+    "l2_penalty",
+    "perceptual_loss",
+]
+
 ZERO = np.zeros((), np.float32)
 
 CRITERIA = {"mse": "mse_loss", "l1": "l1_loss"}

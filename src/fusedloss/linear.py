@@ -13,6 +13,13 @@ from fusedloss._lower import linear as lowered
 from fusedloss._lower.loss import loss
 from fusedloss._types import Call, Extras, Output, Precision, Reduction
 
+__all__ = [
+    "adaptive_log_softmax_loss",
+    "linear_binary_cross_entropy",
+    "linear_cross_entropy",
+    "linear_distillation_loss",
+]
+
 
 @loss("input", "linear_weight", "linear_bias")
 def linear_cross_entropy(

@@ -14,6 +14,22 @@ from fusedloss._lower.heads import head
 from fusedloss._lower.loss import loss
 from fusedloss._types import Call, Gradient, Reduction
 
+__all__ = [
+    "a_softmax_loss",
+    "adaface_loss",
+    "arcface_loss",
+    "combined_margin_loss",
+    "cosface_loss",
+    "curricularface_loss",
+    "l2_softmax_loss",
+    "l_softmax_loss",
+    "magface_loss",
+    "margin_cross_entropy",
+    "normface_loss",
+    "sphereface_loss",
+    "subcenter_arcface_loss",
+]
+
 
 @loss("embeddings", "weight")
 def arcface_loss(

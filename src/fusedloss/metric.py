@@ -11,6 +11,17 @@ from fusedloss._lower import pairs, tuplets
 from fusedloss._lower.loss import loss
 from fusedloss._types import Call, Distance, Mining, PairReduction
 
+__all__ = [
+    "contrastive_loss",
+    "fast_ap_loss",
+    "generalized_lifted_structure_loss",
+    "lifted_structure_loss",
+    "margin_loss",
+    "nca_loss",
+    "ranked_list_loss",
+    "triplet_loss",
+]
+
 #: (anchors, positives, negatives), or (anchors, positives, anchors, negatives).
 Indices = tuple[ArrayLike, ...] | None
 

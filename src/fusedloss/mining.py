@@ -18,6 +18,19 @@ from fusedloss._lower import pairs
 from fusedloss._lower.loss import quietly
 from fusedloss._types import Array, Distance
 
+__all__ = [
+    "mine_angular",
+    "mine_distance_weighted",
+    "mine_easy_hard",
+    "mine_hard",
+    "mine_hardest_share",
+    "mine_multi_similarity",
+    "mine_pair_margin",
+    "mine_semihard",
+    "mine_triplets",
+    "mine_uniform_histogram",
+]
+
 Triplets = tuple[Array, Array, Array]
 Pairs = tuple[Array, Array, Array, Array]
 

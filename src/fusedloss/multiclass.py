@@ -9,6 +9,16 @@ from fusedloss._lower.loss import loss
 from fusedloss._lower.rowwise import rowwise
 from fusedloss._types import Call, Reduction
 
+__all__ = [
+    "categorical_hinge_loss",
+    "generalized_cross_entropy",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
+    "poly1_cross_entropy",
+    "sparsemax_loss",
+]
+
 
 @loss("scores")
 def multi_margin_loss(

@@ -17,6 +17,16 @@ from fusedloss._lower.pointwise import pointwise
 from fusedloss._lower.policy import policy, ratio_options
 from fusedloss._types import Call, Reduction
 
+__all__ = [
+    "cpo_loss",
+    "dpo_loss",
+    "grpo_loss",
+    "ipo_loss",
+    "kto_loss",
+    "orpo_loss",
+    "simpo_loss",
+]
+
 
 @loss(*("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected"), hessian=True)
 def dpo_loss(

@@ -14,6 +14,12 @@ from fusedloss._lower.heads import head
 from fusedloss._lower.loss import loss
 from fusedloss._types import Call, Gradient, Reduction
 
+__all__ = [
+    "proxy_anchor_loss",
+    "proxy_nca_loss",
+    "soft_triple_loss",
+]
+
 
 @loss("embeddings", "weight")
 def proxy_nca_loss(

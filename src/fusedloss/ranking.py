@@ -10,6 +10,12 @@ from fusedloss._lower.pointwise import pointwise
 from fusedloss._lower.rowwise import rowwise
 from fusedloss._types import Call, Reduction
 
+__all__ = [
+    "hinge_embedding_loss",
+    "margin_ranking_loss",
+    "ranking_softmax_loss",
+]
+
 
 @loss("input1", "input2", "target")
 def margin_ranking_loss(

@@ -9,6 +9,23 @@ from fusedloss._lower.loss import loss
 from fusedloss._lower.pointwise import lacks_last_axis, pointwise, variances_of_rows
 from fusedloss._types import Call, Reduction
 
+__all__ = [
+    "gamma_loss",
+    "gaussian_nll_loss",
+    "huber_loss",
+    "l1_loss",
+    "log_cosh_loss",
+    "mape_loss",
+    "mse_loss",
+    "msle_loss",
+    "poisson_nll_loss",
+    "pseudo_huber_loss",
+    "quantile_loss",
+    "smooth_l1_loss",
+    "smooth_quantile_loss",
+    "tweedie_loss",
+]
+
 
 @loss("input", "target", hessian=True)
 def l1_loss(

@@ -12,6 +12,15 @@ import numpy as np
 
 from fusedloss import _check, _core
 
+__all__ = [
+    "empty_cache",
+    "get_include",
+    "get_num_threads",
+    "set_num_threads",
+    "show_config",
+    "threads",
+]
+
 #: The name of an OpenMP runtime's file: GCC's, LLVM's or Intel's, with the hash of a wheel's copy.
 _OPENMP_RUNTIME = re.compile(r"/lib(gomp|omp|iomp5)(-\w+)?\.so[^/]*$")
 

@@ -8,6 +8,10 @@ from numpy.typing import ArrayLike
 from fusedloss import _check
 from fusedloss._types import Array
 
+__all__ = [
+    "sample_classes",
+]
+
 
 def sample_classes(
     target: ArrayLike,

@@ -12,6 +12,17 @@ from fusedloss._lower.loss import loss
 from fusedloss._lower.segmentation import GeneralizedDice, Overlap, lovasz, overlap
 from fusedloss._types import Activation, Call, Reduction
 
+__all__ = [
+    "dice_ce_loss",
+    "dice_loss",
+    "focal_tversky_loss",
+    "generalized_dice_loss",
+    "iou_loss",
+    "lovasz_hinge_loss",
+    "lovasz_softmax_loss",
+    "tversky_loss",
+]
+
 
 @loss("logits")
 def dice_loss(

@@ -9,6 +9,11 @@ from fusedloss._lower import self_supervised
 from fusedloss._lower.loss import loss
 from fusedloss._types import Call
 
+__all__ = [
+    "barlow_twins_loss",
+    "vicreg_loss",
+]
+
 
 @loss("embeddings", "ref_embeddings", returns="float")
 def vicreg_loss(

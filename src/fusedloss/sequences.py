@@ -8,6 +8,10 @@ from fusedloss._lower.ctc import ctc
 from fusedloss._lower.loss import loss
 from fusedloss._types import Call, Reduction
 
+__all__ = [
+    "ctc_loss",
+]
+
 
 @loss("log_probs")
 def ctc_loss(

@@ -13,6 +13,13 @@ from fusedloss._lower.rowwise import rowwise
 from fusedloss._lower.triplets import triplets
 from fusedloss._types import Call, Reduction
 
+__all__ = [
+    "cosine_embedding_loss",
+    "cosine_similarity_loss",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+]
+
 
 @loss("input", "target")
 def cosine_similarity_loss(

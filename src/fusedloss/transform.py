@@ -8,6 +8,11 @@ from typing import Any, overload
 from fusedloss._lower.transform import GradAndHess, ValueAndGrad
 from fusedloss._types import Array, LossFunction, P, ValueAndGradFunction
 
+__all__ = [
+    "grad_and_hess",
+    "value_and_grad",
+]
+
 
 @overload
 def value_and_grad(loss: LossFunction[P], argnums: int = 0) -> ValueAndGradFunction[P, Array]: ...

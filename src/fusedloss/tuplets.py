@@ -13,6 +13,13 @@ from fusedloss._lower.loss import loss
 from fusedloss._types import Call, Reduction, TupletReduction
 from fusedloss.metric import Indices
 
+__all__ = [
+    "angular_loss",
+    "histogram_loss",
+    "instance_loss",
+    "n_pairs_loss",
+]
+
 #: Losses here are of pairs of anchors, and have no value of an anchor alone.
 
 REDUCTIONS = ("mean_nonzero", "mean", "sum")

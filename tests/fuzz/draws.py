@@ -9,13 +9,14 @@ import numpy as np
 import fusedloss as fl
 from fusedloss.torch import functional
 from fuzz.arguments import NOT_CALLED, Call, draw_call
+from parts import public
 
 
 @functools.cache
 def functions() -> list[tuple[str, str]]:
     """Every front and function."""
     numpy = [("numpy", name) for name in fl.__all__ if name not in NOT_CALLED]
-    return numpy + [("torch", name) for name in functional.__all__]
+    return numpy + [("torch", name) for name in public(functional)]
 
 
 def call_of(seed: int, index: int) -> Call:

@@ -8,6 +8,19 @@ from reference.elementary import product, sigmoid, softplus
 from reference.pointwise import Terms, pointwise
 from rounding import Numbers
 
+__all__ = [
+    "asymmetric_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "binary_sparsemax_loss",
+    "exponential_loss",
+    "hinge_loss",
+    "perceptron_loss",
+    "sigmoid_focal_loss",
+    "soft_margin_loss",
+    "squared_hinge_loss",
+]
+
 #: Logarithms of probabilities are no less than this, and the gradient's denominator than the other.
 LEAST_LOG = -100
 LEAST_VARIANCE = 1e-12

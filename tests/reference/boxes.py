@@ -13,6 +13,12 @@ from reference.pointwise import Terms
 from reference.rowwise import rowwise
 from rounding import Numbers
 
+__all__ = [
+    "complete_box_iou_loss",
+    "distance_box_iou_loss",
+    "generalized_box_iou_loss",
+]
+
 #: 4 / pi^2.
 FACTOR = 0.40528473456935108578
 

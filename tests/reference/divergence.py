@@ -8,6 +8,13 @@ from reference.elementary import product, sign
 from reference.pointwise import Terms, pointwise
 from rounding import Numbers
 
+__all__ = [
+    "generalized_kl_div",
+    "js_div",
+    "kl_div",
+    "total_variation_loss",
+]
+
 
 def _kullback_leibler(log_q: Numbers, p: Numbers, log_p: Numbers) -> tuple[Numbers, Numbers]:
     """p (log p - log q), 0 where p is, and log p - log q."""

@@ -9,6 +9,17 @@ from reference.pointwise import Terms
 from reference.rowwise import at_index, exact_part, first_largest, one_hot, rowwise
 from rounding import Numbers
 
+__all__ = [
+    "categorical_hinge_loss",
+    "generalized_cross_entropy",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
+    "poly1_cross_entropy",
+    "ranking_softmax_loss",
+    "sparsemax_loss",
+]
+
 
 @rowwise("scores")
 def multi_margin_loss(

@@ -11,6 +11,16 @@ from reference.pointwise import Evaluation, Terms, pointwise
 from reference.rowwise import exact_part
 from rounding import Numbers, Rounded, in_blocks
 
+__all__ = [
+    "cpo_loss",
+    "dpo_loss",
+    "grpo_loss",
+    "ipo_loss",
+    "kto_loss",
+    "orpo_loss",
+    "simpo_loss",
+]
+
 FOUR = ("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected")
 
 

@@ -7,6 +7,11 @@ import numpy as np
 from reference.pointwise import Terms, pointwise
 from rounding import Numbers
 
+__all__ = [
+    "hinge_embedding_loss",
+    "margin_ranking_loss",
+]
+
 
 @pointwise("input1", "input2", "target")
 def margin_ranking_loss(

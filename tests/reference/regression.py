@@ -8,6 +8,23 @@ from reference.elementary import sigmoid, sign
 from reference.pointwise import Terms, pointwise
 from rounding import Numbers
 
+__all__ = [
+    "gamma_loss",
+    "gaussian_nll_loss",
+    "huber_loss",
+    "l1_loss",
+    "log_cosh_loss",
+    "mape_loss",
+    "mse_loss",
+    "msle_loss",
+    "poisson_nll_loss",
+    "pseudo_huber_loss",
+    "quantile_loss",
+    "smooth_l1_loss",
+    "smooth_quantile_loss",
+    "tweedie_loss",
+]
+
 #: What Keras keeps numbers away from 0 with.
 EPSILON = 1e-7
 

@@ -23,6 +23,17 @@ from reference.rowwise import exact_part, one_hot
 from reference.softmax_family import Result
 from rounding import Numbers, Rounded, in_blocks
 
+__all__ = [
+    "dice_ce_loss",
+    "dice_loss",
+    "focal_tversky_loss",
+    "generalized_dice_loss",
+    "iou_loss",
+    "lovasz_hinge_loss",
+    "lovasz_softmax_loss",
+    "tversky_loss",
+]
+
 
 @dataclass(frozen=True)
 class Pixels:

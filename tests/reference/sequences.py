@@ -10,6 +10,10 @@ from numpy.typing import ArrayLike
 from parts import Array
 from reference.softmax_family import Result
 
+__all__ = [
+    "ctc_loss",
+]
+
 
 def ctc_loss(
     log_probs: ArrayLike,

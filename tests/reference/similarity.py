@@ -10,6 +10,12 @@ from reference.regression import EPSILON
 from reference.rowwise import rowwise, shares_of_largest
 from rounding import Numbers
 
+__all__ = [
+    "cosine_embedding_loss",
+    "cosine_similarity_loss",
+    "triplet_margin_loss",
+]
+
 #: What torch adds to squared lengths.
 SQUARED_EPSILON = 1e-12
 

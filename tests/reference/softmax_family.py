@@ -21,6 +21,28 @@ from numpy.typing import ArrayLike, DTypeLike
 from parts import Array, Evaluation, Part, Quantity, reduced, where_counted
 from rounding import LONGEST_RUN
 
+__all__ = [
+    "EXPONENT_ULPS",
+    "LEAST",
+    "Result",
+    "categorical_cross_entropy",
+    "class_axis",
+    "cross_entropy",
+    "distillation_loss",
+    "evaluate",
+    "evaluate_helper",
+    "focal_loss",
+    "log_softmax",
+    "logsumexp",
+    "naive_cross_entropy",
+    "naive_log_softmax",
+    "nll_loss",
+    "outputs",
+    "soft_cross_entropy",
+    "softmax",
+    "softmax_of",
+]
+
 
 class Result(NamedTuple):
     """A loss and its gradient with respect to the prediction."""

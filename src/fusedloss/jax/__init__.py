@@ -1,250 +1,132 @@
 """The losses of `fusedloss` as functions of JAX's arrays, with its names, options and defaults."""
 
-from fusedloss.jax import _requirement as _requirement  # before anything that takes more of JAX
-from fusedloss.jax._losses import (
-    a_softmax_loss,
-    adaface_loss,
-    adaptive_log_softmax_loss,
-    angular_loss,
-    arcface_loss,
-    asymmetric_loss,
-    barlow_twins_loss,
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    binary_sparsemax_loss,
-    categorical_cross_entropy,
-    categorical_hinge_loss,
-    circle_loss,
-    clip_loss,
-    combined_margin_loss,
-    complete_box_iou_loss,
-    contrastive_loss,
-    cosface_loss,
-    cosine_embedding_loss,
-    cosine_similarity_loss,
-    cpo_loss,
-    cross_entropy,
-    ctc_loss,
-    curricularface_loss,
-    dice_ce_loss,
-    dice_loss,
-    distance_box_iou_loss,
-    distillation_loss,
-    dpo_loss,
-    exponential_loss,
-    fast_ap_loss,
-    focal_loss,
-    focal_tversky_loss,
-    gamma_loss,
-    gaussian_nll_loss,
-    generalized_box_iou_loss,
-    generalized_cross_entropy,
-    generalized_dice_loss,
-    generalized_kl_div,
-    generalized_lifted_structure_loss,
-    grpo_loss,
-    hinge_embedding_loss,
-    hinge_loss,
-    histogram_loss,
-    huber_loss,
-    info_nce_loss,
-    instance_loss,
-    intra_pair_variance_loss,
-    iou_loss,
-    ipo_loss,
-    js_div,
-    kl_div,
-    kto_loss,
-    l1_loss,
-    l1_penalty,
-    l2_penalty,
-    l2_softmax_loss,
-    l_softmax_loss,
-    lifted_structure_loss,
-    linear_binary_cross_entropy,
-    linear_cross_entropy,
-    linear_distillation_loss,
-    log_cosh_loss,
-    log_softmax,
-    logistic_loss,
-    logsumexp,
-    lovasz_hinge_loss,
-    lovasz_softmax_loss,
-    magface_loss,
-    mape_loss,
-    margin_cross_entropy,
-    margin_loss,
-    margin_ranking_loss,
-    mse_loss,
-    msle_loss,
-    multi_margin_loss,
-    multi_similarity_loss,
-    multilabel_margin_loss,
-    multilabel_soft_margin_loss,
-    n_pairs_loss,
-    nca_loss,
-    nll_loss,
-    normface_loss,
-    ntxent_loss,
-    orpo_loss,
-    perceptron_loss,
-    perceptual_loss,
-    pnp_loss,
-    poisson_nll_loss,
-    poly1_cross_entropy,
-    proxy_anchor_loss,
-    proxy_nca_loss,
-    pseudo_huber_loss,
-    quantile_loss,
-    ranked_list_loss,
-    ranking_softmax_loss,
-    siglip_loss,
-    sigmoid_focal_loss,
-    simpo_loss,
-    smooth_ap_loss,
-    smooth_l1_loss,
-    smooth_quantile_loss,
-    soft_cross_entropy,
-    soft_margin_loss,
-    soft_triple_loss,
-    softmax,
-    sparsemax_loss,
-    sphereface_loss,
-    squared_hinge_loss,
-    subcenter_arcface_loss,
-    supcon_loss,
-    threshold_consistent_margin_loss,
-    total_variation_loss,
-    triplet_loss,
-    triplet_margin_loss,
-    triplet_margin_with_distance_loss,
-    tuplet_margin_loss,
-    tversky_loss,
-    tweedie_loss,
-    vicreg_loss,
-    zero_one_loss,
-)
+import typing as _typing
 
-__all__ = [
-    "a_softmax_loss",
-    "adaface_loss",
-    "adaptive_log_softmax_loss",
-    "angular_loss",
-    "arcface_loss",
-    "asymmetric_loss",
-    "barlow_twins_loss",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "binary_sparsemax_loss",
-    "categorical_cross_entropy",
-    "categorical_hinge_loss",
-    "circle_loss",
-    "clip_loss",
-    "combined_margin_loss",
-    "complete_box_iou_loss",
-    "contrastive_loss",
-    "cosface_loss",
-    "cosine_embedding_loss",
-    "cosine_similarity_loss",
-    "cpo_loss",
-    "cross_entropy",
-    "ctc_loss",
-    "curricularface_loss",
-    "dice_ce_loss",
-    "dice_loss",
-    "distance_box_iou_loss",
-    "distillation_loss",
-    "dpo_loss",
-    "exponential_loss",
-    "fast_ap_loss",
-    "focal_loss",
-    "focal_tversky_loss",
-    "gamma_loss",
-    "gaussian_nll_loss",
-    "generalized_box_iou_loss",
-    "generalized_cross_entropy",
-    "generalized_dice_loss",
-    "generalized_kl_div",
-    "generalized_lifted_structure_loss",
-    "grpo_loss",
-    "hinge_embedding_loss",
-    "hinge_loss",
-    "histogram_loss",
-    "huber_loss",
-    "info_nce_loss",
-    "instance_loss",
-    "intra_pair_variance_loss",
-    "iou_loss",
-    "ipo_loss",
-    "js_div",
-    "kl_div",
-    "kto_loss",
-    "l1_loss",
-    "l1_penalty",
-    "l2_penalty",
-    "l2_softmax_loss",
-    "l_softmax_loss",
-    "lifted_structure_loss",
-    "linear_binary_cross_entropy",
-    "linear_cross_entropy",
-    "linear_distillation_loss",
-    "log_cosh_loss",
-    "log_softmax",
-    "logistic_loss",
-    "logsumexp",
-    "lovasz_hinge_loss",
-    "lovasz_softmax_loss",
-    "magface_loss",
-    "mape_loss",
-    "margin_cross_entropy",
-    "margin_loss",
-    "margin_ranking_loss",
-    "mse_loss",
-    "msle_loss",
-    "multi_margin_loss",
-    "multi_similarity_loss",
-    "multilabel_margin_loss",
-    "multilabel_soft_margin_loss",
-    "n_pairs_loss",
-    "nca_loss",
-    "nll_loss",
-    "normface_loss",
-    "ntxent_loss",
-    "orpo_loss",
-    "perceptron_loss",
-    "perceptual_loss",
-    "pnp_loss",
-    "poisson_nll_loss",
-    "poly1_cross_entropy",
-    "proxy_anchor_loss",
-    "proxy_nca_loss",
-    "pseudo_huber_loss",
-    "quantile_loss",
-    "ranked_list_loss",
-    "ranking_softmax_loss",
-    "siglip_loss",
-    "sigmoid_focal_loss",
-    "simpo_loss",
-    "smooth_ap_loss",
-    "smooth_l1_loss",
-    "smooth_quantile_loss",
-    "soft_cross_entropy",
-    "soft_margin_loss",
-    "soft_triple_loss",
-    "softmax",
-    "sparsemax_loss",
-    "sphereface_loss",
-    "squared_hinge_loss",
-    "subcenter_arcface_loss",
-    "supcon_loss",
-    "threshold_consistent_margin_loss",
-    "total_variation_loss",
-    "triplet_loss",
-    "triplet_margin_loss",
-    "triplet_margin_with_distance_loss",
-    "tuplet_margin_loss",
-    "tversky_loss",
-    "tweedie_loss",
-    "vicreg_loss",
-    "zero_one_loss",
-]
+import fusedloss as _fl
+from fusedloss.jax import _requirement as _requirement  # before anything that takes more of JAX
+from fusedloss.jax._call import front as _front
+from fusedloss.jax._policy import grpo_loss as grpo_loss
+
+a_softmax_loss = _front(_fl.a_softmax_loss)
+adaface_loss = _front(_fl.adaface_loss)
+adaptive_log_softmax_loss = _front(_fl.adaptive_log_softmax_loss)
+angular_loss = _front(_fl.angular_loss)
+arcface_loss = _front(_fl.arcface_loss)
+asymmetric_loss = _front(_fl.asymmetric_loss)
+barlow_twins_loss = _front(_fl.barlow_twins_loss)
+binary_cross_entropy = _front(_fl.binary_cross_entropy)
+binary_cross_entropy_with_logits = _front(_fl.binary_cross_entropy_with_logits)
+binary_sparsemax_loss = _front(_fl.binary_sparsemax_loss)
+categorical_cross_entropy = _front(_fl.categorical_cross_entropy)
+categorical_hinge_loss = _front(_fl.categorical_hinge_loss)
+circle_loss = _front(_fl.circle_loss)
+clip_loss = _front(_fl.clip_loss)
+combined_margin_loss = _front(_fl.combined_margin_loss)
+complete_box_iou_loss = _front(_fl.complete_box_iou_loss)
+contrastive_loss = _front(_fl.contrastive_loss)
+cosface_loss = _front(_fl.cosface_loss)
+cosine_embedding_loss = _front(_fl.cosine_embedding_loss)
+cosine_similarity_loss = _front(_fl.cosine_similarity_loss)
+cpo_loss = _front(_fl.cpo_loss)
+cross_entropy = _front(_fl.cross_entropy)
+ctc_loss = _front(_fl.ctc_loss)
+curricularface_loss = _front(_fl.curricularface_loss)
+dice_ce_loss = _front(_fl.dice_ce_loss)
+dice_loss = _front(_fl.dice_loss)
+distance_box_iou_loss = _front(_fl.distance_box_iou_loss)
+distillation_loss = _front(_fl.distillation_loss)
+dpo_loss = _front(_fl.dpo_loss)
+exponential_loss = _front(_fl.exponential_loss)
+fast_ap_loss = _front(_fl.fast_ap_loss)
+focal_loss = _front(_fl.focal_loss)
+focal_tversky_loss = _front(_fl.focal_tversky_loss)
+gamma_loss = _front(_fl.gamma_loss)
+gaussian_nll_loss = _front(_fl.gaussian_nll_loss)
+generalized_box_iou_loss = _front(_fl.generalized_box_iou_loss)
+generalized_cross_entropy = _front(_fl.generalized_cross_entropy)
+generalized_dice_loss = _front(_fl.generalized_dice_loss)
+generalized_kl_div = _front(_fl.generalized_kl_div)
+generalized_lifted_structure_loss = _front(_fl.generalized_lifted_structure_loss)
+hinge_embedding_loss = _front(_fl.hinge_embedding_loss)
+hinge_loss = _front(_fl.hinge_loss)
+histogram_loss = _front(_fl.histogram_loss)
+huber_loss = _front(_fl.huber_loss)
+info_nce_loss = _front(_fl.info_nce_loss)
+intra_pair_variance_loss = _front(_fl.intra_pair_variance_loss)
+iou_loss = _front(_fl.iou_loss)
+ipo_loss = _front(_fl.ipo_loss)
+instance_loss = _front(_fl.instance_loss)
+js_div = _front(_fl.js_div)
+kl_div = _front(_fl.kl_div)
+kto_loss = _front(_fl.kto_loss)
+l1_loss = _front(_fl.l1_loss)
+l1_penalty = _front(_fl.l1_penalty)
+l2_penalty = _front(_fl.l2_penalty)
+l2_softmax_loss = _front(_fl.l2_softmax_loss)
+l_softmax_loss = _front(_fl.l_softmax_loss)
+lifted_structure_loss = _front(_fl.lifted_structure_loss)
+linear_binary_cross_entropy = _front(_fl.linear_binary_cross_entropy)
+linear_cross_entropy = _front(_fl.linear_cross_entropy)
+linear_distillation_loss = _front(_fl.linear_distillation_loss)
+log_cosh_loss = _front(_fl.log_cosh_loss)
+log_softmax = _front(_fl.log_softmax)
+logistic_loss = _front(_fl.logistic_loss)
+logsumexp = _front(_fl.logsumexp)
+lovasz_hinge_loss = _front(_fl.lovasz_hinge_loss)
+lovasz_softmax_loss = _front(_fl.lovasz_softmax_loss)
+magface_loss = _front(_fl.magface_loss)
+mape_loss = _front(_fl.mape_loss)
+margin_cross_entropy = _front(_fl.margin_cross_entropy)
+margin_loss = _front(_fl.margin_loss)
+margin_ranking_loss = _front(_fl.margin_ranking_loss)
+mse_loss = _front(_fl.mse_loss)
+msle_loss = _front(_fl.msle_loss)
+multi_margin_loss = _front(_fl.multi_margin_loss)
+multi_similarity_loss = _front(_fl.multi_similarity_loss)
+multilabel_margin_loss = _front(_fl.multilabel_margin_loss)
+multilabel_soft_margin_loss = _front(_fl.multilabel_soft_margin_loss)
+n_pairs_loss = _front(_fl.n_pairs_loss)
+nca_loss = _front(_fl.nca_loss)
+nll_loss = _front(_fl.nll_loss)
+normface_loss = _front(_fl.normface_loss)
+ntxent_loss = _front(_fl.ntxent_loss)
+orpo_loss = _front(_fl.orpo_loss)
+perceptron_loss = _front(_fl.perceptron_loss)
+perceptual_loss = _front(_fl.perceptual_loss)
+pnp_loss = _front(_fl.pnp_loss)
+poisson_nll_loss = _front(_fl.poisson_nll_loss)
+poly1_cross_entropy = _front(_fl.poly1_cross_entropy)
+proxy_anchor_loss = _front(_fl.proxy_anchor_loss)
+proxy_nca_loss = _front(_fl.proxy_nca_loss)
+pseudo_huber_loss = _front(_fl.pseudo_huber_loss)
+quantile_loss = _front(_fl.quantile_loss)
+ranked_list_loss = _front(_fl.ranked_list_loss)
+ranking_softmax_loss = _front(_fl.ranking_softmax_loss)
+siglip_loss = _front(_fl.siglip_loss)
+sigmoid_focal_loss = _front(_fl.sigmoid_focal_loss)
+simpo_loss = _front(_fl.simpo_loss)
+smooth_ap_loss = _front(_fl.smooth_ap_loss)
+smooth_l1_loss = _front(_fl.smooth_l1_loss)
+smooth_quantile_loss = _front(_fl.smooth_quantile_loss)
+soft_cross_entropy = _front(_fl.soft_cross_entropy)
+soft_margin_loss = _front(_fl.soft_margin_loss)
+soft_triple_loss = _front(_fl.soft_triple_loss)
+softmax = _front(_fl.softmax)
+sparsemax_loss = _front(_fl.sparsemax_loss)
+sphereface_loss = _front(_fl.sphereface_loss)
+squared_hinge_loss = _front(_fl.squared_hinge_loss)
+subcenter_arcface_loss = _front(_fl.subcenter_arcface_loss)
+supcon_loss = _front(_fl.supcon_loss)
+total_variation_loss = _front(_fl.total_variation_loss)
+triplet_loss = _front(_fl.triplet_loss)
+triplet_margin_loss = _front(_fl.triplet_margin_loss)
+triplet_margin_with_distance_loss = _front(_fl.triplet_margin_with_distance_loss)
+threshold_consistent_margin_loss = _front(_fl.threshold_consistent_margin_loss)
+tuplet_margin_loss = _front(_fl.tuplet_margin_loss)
+tversky_loss = _front(_fl.tversky_loss)
+tweedie_loss = _front(_fl.tweedie_loss)
+vicreg_loss = _front(_fl.vicreg_loss)
+zero_one_loss = _front(_fl.zero_one_loss)
+
+if not _typing.TYPE_CHECKING:  # type checkers take the names above
+    __all__ = sorted(name for name, x in globals().items() if callable(x) and name[0] != "_")

@@ -32,7 +32,7 @@ from optax.losses import (
 )
 
 from fusedloss import _check
-from fusedloss.jax import _losses
+from fusedloss import jax as fused
 
 __all__ = [
     "binary_dice_loss",
@@ -107,7 +107,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, axis: Any = -1, where: Any =
     """Cross-entropy against distributions: `optax.losses.softmax_cross_entropy`."""
     if where is not None or not _is_float(logits, labels) or not _has_axis(logits, axis):
         return own.softmax_cross_entropy(logits, labels, axis, where)
-    losses = _losses.cross_entropy(_rows(logits, axis), _rows(labels, axis), reduction="none")
+    losses = fused.cross_entropy(_rows(logits, axis), _rows(labels, axis), reduction="none")
     return losses.reshape(_positions(logits, axis))
 
 
@@ -128,7 +128,7 @@ def softmax_cross_entropy_with_integer_labels(
     ):
         return own.softmax_cross_entropy_with_integer_labels(logits, labels, axis, where)
     wrapped = jnp.where(labels < 0, labels + logits.shape[axis], labels).reshape(-1)
-    losses = _losses.cross_entropy(
+    losses = fused.cross_entropy(
         _rows(logits, axis), wrapped, ignore_index=_check.NOTHING_IGNORED, reduction="none"
     )
     return losses.reshape(labels.shape)
@@ -141,7 +141,7 @@ def poly_loss_cross_entropy(
     plain = where is None and _number(epsilon) and _is_float(logits, labels)
     if not plain or not _has_axis(logits, axis):
         return own.poly_loss_cross_entropy(logits, labels, epsilon=epsilon, axis=axis, where=where)
-    losses = _losses.poly1_cross_entropy(
+    losses = fused.poly1_cross_entropy(
         _rows(logits, axis), _rows(labels, axis), epsilon=float(epsilon), reduction="none"
     )
     # optax weighs 1 - p with the labels, which need not sum to 1
@@ -154,7 +154,7 @@ def sigmoid_binary_cross_entropy(logits: Any, labels: Any) -> Any:
     if not _is_float(logits):
         return own.sigmoid_binary_cross_entropy(logits, labels)
     labels = jnp.asarray(labels, logits.dtype)
-    return _broadcast(_losses.binary_cross_entropy_with_logits, logits, labels)
+    return _broadcast(fused.binary_cross_entropy_with_logits, logits, labels)
 
 
 def sigmoid_focal_loss(logits: Any, labels: Any, *, alpha: Any = None, gamma: Any = 2.0) -> Any:
@@ -164,7 +164,7 @@ def sigmoid_focal_loss(logits: Any, labels: Any, *, alpha: Any = None, gamma: An
         return own.sigmoid_focal_loss(logits, labels, alpha=alpha, gamma=gamma)
     labels = jnp.asarray(labels, logits.dtype)
     options = {"alpha": None if alpha is None else float(alpha), "gamma": float(gamma)}
-    return _broadcast(_losses.sigmoid_focal_loss, logits, labels, **options)
+    return _broadcast(fused.sigmoid_focal_loss, logits, labels, **options)
 
 
 def _broadcast(loss: Callable[..., Any], x: Any, y: Any, **options: Any) -> Any:
@@ -176,21 +176,21 @@ def hinge_loss(predictor_outputs: Any, targets: Any) -> Any:
     """Hinge loss of classes -1 and 1: `optax.losses.hinge_loss`."""
     if not _is_float(predictor_outputs, targets):
         return own.hinge_loss(predictor_outputs, targets)
-    return _losses.hinge_loss(predictor_outputs, targets, reduction="none")
+    return fused.hinge_loss(predictor_outputs, targets, reduction="none")
 
 
 def perceptron_loss(predictor_outputs: Any, targets: Any) -> Any:
     """Perceptron loss of classes -1 and 1: `optax.losses.perceptron_loss`."""
     if not _is_float(predictor_outputs, targets):
         return own.perceptron_loss(predictor_outputs, targets)
-    return _losses.perceptron_loss(predictor_outputs, targets, reduction="none")
+    return fused.perceptron_loss(predictor_outputs, targets, reduction="none")
 
 
 def multiclass_hinge_loss(scores: Any, labels: Any) -> Any:
     """Hinge loss of scores of classes: `optax.losses.multiclass_hinge_loss`."""
     if not _takes_indices(scores, labels):
         return own.multiclass_hinge_loss(scores, labels)
-    losses = _losses.categorical_hinge_loss(_rows(scores, -1), labels.reshape(-1), reduction="none")
+    losses = fused.categorical_hinge_loss(_rows(scores, -1), labels.reshape(-1), reduction="none")
     return losses.reshape(labels.shape)
 
 
@@ -199,7 +199,7 @@ def sparsemax_loss(logits: Any, labels: Any) -> Any:
     if not _is_float(logits):
         return own.sparsemax_loss(logits, labels)
     labels = (jnp.asarray(labels) != 0).astype(logits.dtype)
-    return _broadcast(_losses.binary_sparsemax_loss, logits, labels)
+    return _broadcast(fused.binary_sparsemax_loss, logits, labels)
 
 
 def multiclass_sparsemax_loss(scores: Any, labels: Any) -> Any:
@@ -207,7 +207,7 @@ def multiclass_sparsemax_loss(scores: Any, labels: Any) -> Any:
     if not _takes_indices(scores, labels) or scores.ndim != 2:
         return own.multiclass_sparsemax_loss(scores, labels)
     wrapped = jnp.where(labels < 0, labels + scores.shape[-1], labels)
-    return _losses.sparsemax_loss(scores, wrapped, reduction="none")
+    return fused.sparsemax_loss(scores, wrapped, reduction="none")
 
 
 def _takes_indices(scores: Any, labels: Any) -> bool:
@@ -224,7 +224,7 @@ def kl_divergence(log_predictions: Any, targets: Any, axis: Any = -1, where: Any
     """Kullback-Leibler divergence from predictions to targets: `optax.losses.kl_divergence`."""
     if not _is_float(log_predictions, targets):
         return own.kl_divergence(log_predictions, targets, axis, where)
-    terms = _losses.kl_div(log_predictions, targets, reduction="none")
+    terms = fused.kl_div(log_predictions, targets, reduction="none")
     return jnp.sum(terms, axis=axis, where=where)
 
 
@@ -234,7 +234,7 @@ def kl_divergence_with_log_targets(
     """`kl_divergence` of logarithms: `optax.losses.kl_divergence_with_log_targets`."""
     if not _is_float(log_predictions, log_targets):
         return own.kl_divergence_with_log_targets(log_predictions, log_targets, axis, where)
-    terms = _losses.kl_div(log_predictions, log_targets, log_target=True, reduction="none")
+    terms = fused.kl_div(log_predictions, log_targets, log_target=True, reduction="none")
     return jnp.sum(terms, axis=axis, where=where)
 
 
@@ -244,7 +244,7 @@ def generalized_kl_divergence(
     """`kl_divergence` of positive measures: `optax.losses.generalized_kl_divergence`."""
     if not _is_float(log_predictions, targets):
         return own.generalized_kl_divergence(log_predictions, targets, axis, where)
-    terms = _losses.generalized_kl_div(log_predictions, targets, reduction="none")
+    terms = fused.generalized_kl_div(log_predictions, targets, reduction="none")
     return jnp.sum(terms, axis=axis, where=where)
 
 
@@ -261,7 +261,7 @@ def squared_error(predictions: Any, targets: Any = None) -> Any:
         return own.squared_error(predictions, targets)
     if targets is None:
         return predictions**2
-    return _losses.mse_loss(predictions, targets, reduction="none")
+    return fused.mse_loss(predictions, targets, reduction="none")
 
 
 def l2_loss(predictions: Any, targets: Any = None) -> Any:
@@ -274,7 +274,7 @@ def huber_loss(predictions: Any, targets: Any = None, *, delta: Any = 1.0) -> An
     if not _is_float(predictions) or not _number(delta) or not delta > 0:
         return own.huber_loss(predictions, targets, delta=delta)
     targets = jnp.zeros_like(predictions) if targets is None else targets
-    return _broadcast(_losses.huber_loss, predictions, targets, delta=float(delta))
+    return _broadcast(fused.huber_loss, predictions, targets, delta=float(delta))
 
 
 def log_cosh(predictions: Any, targets: Any = None) -> Any:
@@ -282,7 +282,7 @@ def log_cosh(predictions: Any, targets: Any = None) -> Any:
     if not _is_float(predictions):
         return own.log_cosh(predictions, targets)
     targets = jnp.zeros_like(predictions) if targets is None else targets
-    return _broadcast(_losses.log_cosh_loss, predictions, targets)
+    return _broadcast(fused.log_cosh_loss, predictions, targets)
 
 
 def cosine_similarity(
@@ -295,7 +295,7 @@ def cosine_similarity(
     plain = where is None and _number(epsilon) and epsilon == 0
     if not plain or not _is_float(predictions, targets) or not _has_axis(predictions, axis):
         return own.cosine_similarity(predictions, targets, epsilon=epsilon, axis=axis, where=where)
-    return -_losses.cosine_similarity_loss(predictions, targets, axis=axis, reduction="none")
+    return -fused.cosine_similarity_loss(predictions, targets, axis=axis, reduction="none")
 
 
 def cosine_distance(
@@ -319,7 +319,7 @@ def ranking_softmax_loss(
         return own.ranking_softmax_loss(
             logits, labels, where=where, weights=weights, reduce_fn=reduce_fn
         )
-    losses = _losses.ranking_softmax_loss(logits, labels.astype(logits.dtype), reduction="none")
+    losses = fused.ranking_softmax_loss(logits, labels.astype(logits.dtype), reduction="none")
     return losses if reduce_fn is None else reduce_fn(losses)
 
 
@@ -329,4 +329,4 @@ def ntxent(embeddings: Any, labels: Any, temperature: Any = 0.07) -> Any:
         return own.ntxent(embeddings, labels, temperature)
     if not _number(temperature):
         temperature = jnp.asarray(temperature)
-    return _losses.ntxent_loss(embeddings, labels, temperature=temperature)
+    return fused.ntxent_loss(embeddings, labels, temperature=temperature)

@@ -4,16 +4,13 @@ The functions are in `fusedloss.torch.functional`, the modules here; `enable` pu
 the places of those of `torch.nn.functional`.
 """
 
-from fusedloss.torch import _requirement, functional, modules  # noqa: F401
-from fusedloss.torch.enabling import disable, enable, enabled
-from fusedloss.torch.modules import *  # noqa: F403
-from fusedloss.torch.transformers import patch_transformers
+import typing as _typing
 
-__all__ = [
-    *modules.__all__,
-    "disable",
-    "enable",
-    "enabled",
-    "functional",
-    "patch_transformers",
-]
+from fusedloss.torch import _requirement, enabling, modules, transformers  # noqa: F401
+from fusedloss.torch import functional as functional
+from fusedloss.torch.enabling import *
+from fusedloss.torch.modules import *
+from fusedloss.torch.transformers import *
+
+if not _typing.TYPE_CHECKING:  # type checkers follow the stars by themselves
+    __all__ = sorted(["functional", *modules.__all__, *enabling.__all__, *transformers.__all__])

@@ -38,7 +38,7 @@ def _in_the_place_of(original: Callable[..., Any], loss: Callable[..., Any]) -> 
 _REPLACEMENTS = {
     name: _in_the_place_of(getattr(_original, name), getattr(functional, name))
     for name in _original.__all__
-    if name in functional.__all__
+    if name in vars(functional)["__all__"]
 }
 
 _lock = threading.Lock()

@@ -5,267 +5,31 @@ as torch uses. For everything else, bad input included, torch's own operations g
 the error. All of them are differentiable twice.
 """
 
-from fusedloss.torch.functional.binary import (
-    asymmetric_loss,
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    binary_sparsemax_loss,
-    exponential_loss,
-    hinge_loss,
-    logistic_loss,
-    perceptron_loss,
-    sigmoid_focal_loss,
-    soft_margin_loss,
-    squared_hinge_loss,
-    zero_one_loss,
-)
-from fusedloss.torch.functional.boxes import (
-    complete_box_iou_loss,
-    distance_box_iou_loss,
-    generalized_box_iou_loss,
-)
-from fusedloss.torch.functional.classification import (
-    categorical_cross_entropy,
-    cross_entropy,
-    distillation_loss,
-    focal_loss,
-    nll_loss,
-    soft_cross_entropy,
-)
-from fusedloss.torch.functional.contrastive import (
-    circle_loss,
-    clip_loss,
-    info_nce_loss,
-    intra_pair_variance_loss,
-    multi_similarity_loss,
-    ntxent_loss,
-    pnp_loss,
-    siglip_loss,
-    smooth_ap_loss,
-    supcon_loss,
-    threshold_consistent_margin_loss,
-    tuplet_margin_loss,
-)
-from fusedloss.torch.functional.divergence import (
-    generalized_kl_div,
-    js_div,
-    kl_div,
-    total_variation_loss,
-)
-from fusedloss.torch.functional.layers import l1_penalty, l2_penalty, perceptual_loss
-from fusedloss.torch.functional.linear import (
-    adaptive_log_softmax_loss,
-    linear_binary_cross_entropy,
-    linear_cross_entropy,
-    linear_distillation_loss,
-)
-from fusedloss.torch.functional.margin import (
-    a_softmax_loss,
-    adaface_loss,
-    arcface_loss,
-    combined_margin_loss,
-    cosface_loss,
-    curricularface_loss,
-    l2_softmax_loss,
-    l_softmax_loss,
-    magface_loss,
-    margin_cross_entropy,
-    normface_loss,
-    sphereface_loss,
-    subcenter_arcface_loss,
-)
-from fusedloss.torch.functional.metric import (
-    contrastive_loss,
-    fast_ap_loss,
-    generalized_lifted_structure_loss,
-    lifted_structure_loss,
-    margin_loss,
-    nca_loss,
-    ranked_list_loss,
-    triplet_loss,
-)
-from fusedloss.torch.functional.multiclass import (
-    categorical_hinge_loss,
-    generalized_cross_entropy,
-    multi_margin_loss,
-    multilabel_margin_loss,
-    multilabel_soft_margin_loss,
-    poly1_cross_entropy,
-    sparsemax_loss,
-)
-from fusedloss.torch.functional.preference import (
-    cpo_loss,
-    dpo_loss,
-    grpo_loss,
-    ipo_loss,
-    kto_loss,
-    orpo_loss,
-    simpo_loss,
-)
-from fusedloss.torch.functional.proxies import proxy_anchor_loss, proxy_nca_loss, soft_triple_loss
-from fusedloss.torch.functional.ranking import (
-    hinge_embedding_loss,
-    margin_ranking_loss,
-    ranking_softmax_loss,
-)
-from fusedloss.torch.functional.regression import (
-    gamma_loss,
-    gaussian_nll_loss,
-    huber_loss,
-    l1_loss,
-    log_cosh_loss,
-    mape_loss,
-    mse_loss,
-    msle_loss,
-    poisson_nll_loss,
-    pseudo_huber_loss,
-    quantile_loss,
-    smooth_l1_loss,
-    smooth_quantile_loss,
-    tweedie_loss,
-)
-from fusedloss.torch.functional.segmentation import (
-    dice_ce_loss,
-    dice_loss,
-    focal_tversky_loss,
-    generalized_dice_loss,
-    iou_loss,
-    lovasz_hinge_loss,
-    lovasz_softmax_loss,
-    tversky_loss,
-)
-from fusedloss.torch.functional.self_supervised import barlow_twins_loss, vicreg_loss
-from fusedloss.torch.functional.sequences import ctc_loss
-from fusedloss.torch.functional.similarity import (
-    cosine_embedding_loss,
-    cosine_similarity_loss,
-    triplet_margin_loss,
-    triplet_margin_with_distance_loss,
-)
-from fusedloss.torch.functional.tuplets import (
-    angular_loss,
-    histogram_loss,
-    instance_loss,
-    n_pairs_loss,
-)
+import typing as _typing
 
-__all__ = [
-    "a_softmax_loss",
-    "adaface_loss",
-    "adaptive_log_softmax_loss",
-    "angular_loss",
-    "arcface_loss",
-    "asymmetric_loss",
-    "barlow_twins_loss",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "binary_sparsemax_loss",
-    "categorical_cross_entropy",
-    "categorical_hinge_loss",
-    "circle_loss",
-    "clip_loss",
-    "combined_margin_loss",
-    "complete_box_iou_loss",
-    "contrastive_loss",
-    "cosface_loss",
-    "cosine_embedding_loss",
-    "cosine_similarity_loss",
-    "cpo_loss",
-    "cross_entropy",
-    "ctc_loss",
-    "curricularface_loss",
-    "dice_ce_loss",
-    "dice_loss",
-    "distance_box_iou_loss",
-    "distillation_loss",
-    "dpo_loss",
-    "exponential_loss",
-    "fast_ap_loss",
-    "focal_loss",
-    "focal_tversky_loss",
-    "gamma_loss",
-    "gaussian_nll_loss",
-    "generalized_box_iou_loss",
-    "generalized_cross_entropy",
-    "generalized_dice_loss",
-    "generalized_kl_div",
-    "generalized_lifted_structure_loss",
-    "grpo_loss",
-    "hinge_embedding_loss",
-    "hinge_loss",
-    "histogram_loss",
-    "huber_loss",
-    "info_nce_loss",
-    "instance_loss",
-    "intra_pair_variance_loss",
-    "iou_loss",
-    "ipo_loss",
-    "js_div",
-    "kl_div",
-    "kto_loss",
-    "l1_loss",
-    "l1_penalty",
-    "l2_penalty",
-    "l2_softmax_loss",
-    "l_softmax_loss",
-    "lifted_structure_loss",
-    "linear_binary_cross_entropy",
-    "linear_cross_entropy",
-    "linear_distillation_loss",
-    "log_cosh_loss",
-    "logistic_loss",
-    "lovasz_hinge_loss",
-    "lovasz_softmax_loss",
-    "magface_loss",
-    "mape_loss",
-    "margin_cross_entropy",
-    "margin_loss",
-    "margin_ranking_loss",
-    "mse_loss",
-    "msle_loss",
-    "multi_margin_loss",
-    "multi_similarity_loss",
-    "multilabel_margin_loss",
-    "multilabel_soft_margin_loss",
-    "n_pairs_loss",
-    "nca_loss",
-    "nll_loss",
-    "normface_loss",
-    "ntxent_loss",
-    "orpo_loss",
-    "perceptron_loss",
-    "perceptual_loss",
-    "pnp_loss",
-    "poisson_nll_loss",
-    "poly1_cross_entropy",
-    "proxy_anchor_loss",
-    "proxy_nca_loss",
-    "pseudo_huber_loss",
-    "quantile_loss",
-    "ranked_list_loss",
-    "ranking_softmax_loss",
-    "siglip_loss",
-    "sigmoid_focal_loss",
-    "simpo_loss",
-    "smooth_ap_loss",
-    "smooth_l1_loss",
-    "smooth_quantile_loss",
-    "soft_cross_entropy",
-    "soft_margin_loss",
-    "soft_triple_loss",
-    "sparsemax_loss",
-    "sphereface_loss",
-    "squared_hinge_loss",
-    "subcenter_arcface_loss",
-    "supcon_loss",
-    "threshold_consistent_margin_loss",
-    "total_variation_loss",
-    "triplet_loss",
-    "triplet_margin_loss",
-    "triplet_margin_with_distance_loss",
-    "tuplet_margin_loss",
-    "tversky_loss",
-    "tweedie_loss",
-    "vicreg_loss",
-    "zero_one_loss",
-]
+from fusedloss.torch.functional.binary import *
+from fusedloss.torch.functional.boxes import *
+from fusedloss.torch.functional.classification import *
+from fusedloss.torch.functional.contrastive import *
+from fusedloss.torch.functional.divergence import *
+from fusedloss.torch.functional.layers import *
+from fusedloss.torch.functional.linear import *
+from fusedloss.torch.functional.margin import *
+from fusedloss.torch.functional.metric import *
+from fusedloss.torch.functional.multiclass import *
+from fusedloss.torch.functional.preference import *
+from fusedloss.torch.functional.proxies import *
+from fusedloss.torch.functional.ranking import *
+from fusedloss.torch.functional.regression import *
+from fusedloss.torch.functional.segmentation import *
+from fusedloss.torch.functional.self_supervised import *
+from fusedloss.torch.functional.sequences import *
+from fusedloss.torch.functional.similarity import *
+from fusedloss.torch.functional.tuplets import *
+
+if not _typing.TYPE_CHECKING:  # type checkers follow the stars by themselves
+    __all__ = sorted(
+        name
+        for name, value in globals().items()
+        if getattr(value, "__module__", "").startswith(__name__) and not name.startswith("_")
+    )

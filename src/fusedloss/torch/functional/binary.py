@@ -19,6 +19,21 @@ from fusedloss.torch._autograd import (
 from fusedloss.torch._operators.calls import operate, operated_pointwise
 from fusedloss.torch._pointwise import Pointwise, masked_loss, own_loss, reduced
 
+__all__ = [
+    "asymmetric_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "binary_sparsemax_loss",
+    "exponential_loss",
+    "hinge_loss",
+    "logistic_loss",
+    "perceptron_loss",
+    "sigmoid_focal_loss",
+    "soft_margin_loss",
+    "squared_hinge_loss",
+    "zero_one_loss",
+]
+
 # ---- Losses of torch -----------------------------------------------------------------------------
 
 

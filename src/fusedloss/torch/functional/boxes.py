@@ -11,6 +11,12 @@ from fusedloss import boxes
 from fusedloss._types import Reduction
 from fusedloss.torch._rowwise import own_row_loss
 
+__all__ = [
+    "complete_box_iou_loss",
+    "distance_box_iou_loss",
+    "generalized_box_iou_loss",
+]
+
 
 def generalized_box_iou_loss(
     input: Tensor,

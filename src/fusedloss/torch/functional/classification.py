@@ -32,6 +32,15 @@ from fusedloss.torch._softmax import (
 )
 from fusedloss.torch.functional._types import Loss, Outputs
 
+__all__ = [
+    "categorical_cross_entropy",
+    "cross_entropy",
+    "distillation_loss",
+    "focal_loss",
+    "nll_loss",
+    "soft_cross_entropy",
+]
+
 _LOG_PROBABILITIES = Extras(prediction=_core.LOG_PROBABILITIES)
 
 

@@ -9,6 +9,21 @@ from fusedloss._types import Distance, PairReduction, RankPenalty, Reduction
 from fusedloss.torch._pairs import pair_loss
 from fusedloss.torch.functional._types import Indices
 
+__all__ = [
+    "circle_loss",
+    "clip_loss",
+    "info_nce_loss",
+    "intra_pair_variance_loss",
+    "multi_similarity_loss",
+    "ntxent_loss",
+    "pnp_loss",
+    "siglip_loss",
+    "smooth_ap_loss",
+    "supcon_loss",
+    "threshold_consistent_margin_loss",
+    "tuplet_margin_loss",
+]
+
 
 def ntxent_loss(
     embeddings: Tensor,

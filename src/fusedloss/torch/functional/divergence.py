@@ -14,6 +14,13 @@ from fusedloss.torch import _original as functional
 from fusedloss.torch._autograd import fused
 from fusedloss.torch._pointwise import Pointwise, masked_loss, own_loss
 
+__all__ = [
+    "generalized_kl_div",
+    "js_div",
+    "kl_div",
+    "total_variation_loss",
+]
+
 _NOTHING = torch.empty(0)
 
 

@@ -14,6 +14,12 @@ from fusedloss.torch._autograd import expect_tensors
 from fusedloss.torch._pointwise import own_loss
 from fusedloss.torch.functional.regression import l1_loss, mse_loss
 
+__all__ = [
+    "l1_penalty",
+    "l2_penalty",
+    "perceptual_loss",
+]
+
 CRITERIA = {"mse": mse_loss, "l1": l1_loss}
 
 

@@ -25,6 +25,13 @@ from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._softmax import Softmax
 from fusedloss.torch.functional._types import Loss, Outputs
 
+__all__ = [
+    "adaptive_log_softmax_loss",
+    "linear_binary_cross_entropy",
+    "linear_cross_entropy",
+    "linear_distillation_loss",
+]
+
 
 def _recognised(
     input: Any,

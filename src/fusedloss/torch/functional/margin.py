@@ -8,6 +8,22 @@ from fusedloss import margin as heads
 from fusedloss._types import Gradient, Reduction
 from fusedloss.torch._margin import head
 
+__all__ = [
+    "a_softmax_loss",
+    "adaface_loss",
+    "arcface_loss",
+    "combined_margin_loss",
+    "cosface_loss",
+    "curricularface_loss",
+    "l2_softmax_loss",
+    "l_softmax_loss",
+    "magface_loss",
+    "margin_cross_entropy",
+    "normface_loss",
+    "sphereface_loss",
+    "subcenter_arcface_loss",
+]
+
 
 def arcface_loss(
     embeddings: Tensor,

@@ -11,6 +11,17 @@ from fusedloss._types import Distance, Mining, PairReduction
 from fusedloss.torch._pairs import pair_loss
 from fusedloss.torch.functional._types import Indices
 
+__all__ = [
+    "contrastive_loss",
+    "fast_ap_loss",
+    "generalized_lifted_structure_loss",
+    "lifted_structure_loss",
+    "margin_loss",
+    "nca_loss",
+    "ranked_list_loss",
+    "triplet_loss",
+]
+
 
 def triplet_loss(
     embeddings: Tensor,

@@ -15,6 +15,16 @@ from fusedloss.torch._rowwise import Rowwise, masked_rows, own_row_loss
 from fusedloss.torch._softmax import classes_second
 from fusedloss.torch.functional._recognition import is_number, recognised_rows
 
+__all__ = [
+    "categorical_hinge_loss",
+    "generalized_cross_entropy",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
+    "poly1_cross_entropy",
+    "sparsemax_loss",
+]
+
 # ---- Losses of torch -----------------------------------------------------------------------------
 
 

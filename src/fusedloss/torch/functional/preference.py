@@ -21,6 +21,16 @@ from fusedloss.torch._autograd import (
 )
 from fusedloss.torch._pointwise import Pointwise, numbers, own_loss
 
+__all__ = [
+    "cpo_loss",
+    "dpo_loss",
+    "grpo_loss",
+    "ipo_loss",
+    "kto_loss",
+    "orpo_loss",
+    "simpo_loss",
+]
+
 
 def dpo_loss(
     policy_chosen: Tensor,

@@ -9,6 +9,12 @@ from fusedloss._types import Gradient, Reduction
 from fusedloss.torch import _proxies
 from fusedloss.torch._margin import head
 
+__all__ = [
+    "proxy_anchor_loss",
+    "proxy_nca_loss",
+    "soft_triple_loss",
+]
+
 
 def proxy_nca_loss(
     embeddings: Tensor,

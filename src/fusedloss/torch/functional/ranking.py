@@ -14,6 +14,12 @@ from fusedloss.torch._pointwise import Pointwise, masked_loss
 from fusedloss.torch._rowwise import own_row_loss
 from fusedloss.torch.functional._recognition import is_number
 
+__all__ = [
+    "hinge_embedding_loss",
+    "margin_ranking_loss",
+    "ranking_softmax_loss",
+]
+
 
 def margin_ranking_loss(
     input1: Tensor,

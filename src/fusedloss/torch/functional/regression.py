@@ -19,6 +19,23 @@ from fusedloss.torch.functional._recognition import (
     is_number,
 )
 
+__all__ = [
+    "gamma_loss",
+    "gaussian_nll_loss",
+    "huber_loss",
+    "l1_loss",
+    "log_cosh_loss",
+    "mape_loss",
+    "mse_loss",
+    "msle_loss",
+    "poisson_nll_loss",
+    "pseudo_huber_loss",
+    "quantile_loss",
+    "smooth_l1_loss",
+    "smooth_quantile_loss",
+    "tweedie_loss",
+]
+
 #: Numbers whose logarithms are taken, or that are divided by, are no less (as in Keras).
 EPSILON = 1e-7
 

@@ -11,6 +11,17 @@ from fusedloss import segmentation
 from fusedloss._types import Activation, Reduction
 from fusedloss.torch._segmentation import Pixels, loss_of_images
 
+__all__ = [
+    "dice_ce_loss",
+    "dice_loss",
+    "focal_tversky_loss",
+    "generalized_dice_loss",
+    "iou_loss",
+    "lovasz_hinge_loss",
+    "lovasz_softmax_loss",
+    "tversky_loss",
+]
+
 
 def dice_loss(
     logits: Tensor,

@@ -7,6 +7,11 @@ from torch import Tensor
 from fusedloss import self_supervised
 from fusedloss.torch._pairs import pair_loss
 
+__all__ = [
+    "barlow_twins_loss",
+    "vicreg_loss",
+]
+
 
 def vicreg_loss(
     embeddings: Tensor,

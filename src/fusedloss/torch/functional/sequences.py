@@ -15,6 +15,10 @@ from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._softmax import expect_shape
 from fusedloss.torch.functional._recognition import recognised_rows
 
+__all__ = [
+    "ctc_loss",
+]
+
 
 def ctc_loss(
     log_probs: Tensor,

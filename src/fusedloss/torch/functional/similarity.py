@@ -18,6 +18,13 @@ from fusedloss.torch._operators.calls import operate, operated
 from fusedloss.torch._rowwise import Rowwise, masked_rows, own_row_loss
 from fusedloss.torch.functional._recognition import is_number, recognised_rows
 
+__all__ = [
+    "cosine_embedding_loss",
+    "cosine_similarity_loss",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+]
+
 #: No length counts as less (as in Keras).
 LEAST_LENGTH = 1e-7
 

@@ -9,6 +9,13 @@ from fusedloss._types import Reduction, TupletReduction
 from fusedloss.torch._pairs import pair_loss
 from fusedloss.torch.functional._types import Indices
 
+__all__ = [
+    "angular_loss",
+    "histogram_loss",
+    "instance_loss",
+    "n_pairs_loss",
+]
+
 
 def n_pairs_loss(
     embeddings: Tensor,

@@ -1,279 +1,31 @@
 """The losses of `fusedloss.torch.functional` as modules, and miners."""
 
-from fusedloss.torch.modules.binary import (
-    AsymmetricLoss,
-    BCELoss,
-    BCEWithLogitsLoss,
-    BinarySparsemaxLoss,
-    ExponentialLoss,
-    HingeLoss,
-    LogisticLoss,
-    PerceptronLoss,
-    SigmoidFocalLoss,
-    SoftMarginLoss,
-    SquaredHingeLoss,
-    ZeroOneLoss,
-)
-from fusedloss.torch.modules.boxes import (
-    CompleteBoxIoULoss,
-    DistanceBoxIoULoss,
-    GeneralizedBoxIoULoss,
-)
-from fusedloss.torch.modules.classification import (
-    CategoricalCrossEntropyLoss,
-    CrossEntropyLoss,
-    DistillationLoss,
-    FocalLoss,
-    NLLLoss,
-    SoftCrossEntropyLoss,
-)
-from fusedloss.torch.modules.contrastive import (
-    CircleLoss,
-    CLIPLoss,
-    InfoNCELoss,
-    IntraPairVarianceLoss,
-    MultiSimilarityLoss,
-    NTXentLoss,
-    PNPLoss,
-    SigLIPLoss,
-    SmoothAPLoss,
-    SupConLoss,
-    ThresholdConsistentMarginLoss,
-    TupletMarginLoss,
-)
-from fusedloss.torch.modules.divergence import (
-    GeneralizedKLDivLoss,
-    JSDivLoss,
-    KLDivLoss,
-    TotalVariationLoss,
-)
-from fusedloss.torch.modules.layers import (
-    PerceptualLoss,
-)
-from fusedloss.torch.modules.linear import (
-    AdaptiveLogSoftmaxWithLoss,
-    LinearBinaryCrossEntropyLoss,
-    LinearCrossEntropyLoss,
-    LinearDistillationLoss,
-)
-from fusedloss.torch.modules.margin import (
-    AdaFaceLoss,
-    ArcFaceLoss,
-    ASoftmaxLoss,
-    CombinedMarginLoss,
-    CosFaceLoss,
-    CurricularFaceLoss,
-    L2SoftmaxLoss,
-    LSoftmaxLoss,
-    MagFaceLoss,
-    NormFaceLoss,
-    SphereFaceLoss,
-    SubcenterArcFaceLoss,
-)
-from fusedloss.torch.modules.metric import (
-    ContrastiveLoss,
-    FastAPLoss,
-    GeneralizedLiftedStructureLoss,
-    LiftedStructureLoss,
-    MarginLoss,
-    NCALoss,
-    RankedListLoss,
-    TripletLoss,
-)
-from fusedloss.torch.modules.mining import (
-    AngularMiner,
-    BatchEasyHardMiner,
-    BatchHardMiner,
-    DistanceWeightedMiner,
-    HDCMiner,
-    MultiSimilarityMiner,
-    PairMarginMiner,
-    TripletMarginMiner,
-    UniformHistogramMiner,
-)
-from fusedloss.torch.modules.multiclass import (
-    CategoricalHingeLoss,
-    GeneralizedCrossEntropyLoss,
-    MultiLabelMarginLoss,
-    MultiLabelSoftMarginLoss,
-    MultiMarginLoss,
-    Poly1CrossEntropyLoss,
-    SparsemaxLoss,
-)
-from fusedloss.torch.modules.preference import (
-    CPOLoss,
-    DPOLoss,
-    GRPOLoss,
-    IPOLoss,
-    KTOLoss,
-    ORPOLoss,
-    SimPOLoss,
-)
-from fusedloss.torch.modules.proxies import ProxyAnchorLoss, ProxyNCALoss, SoftTripleLoss
-from fusedloss.torch.modules.ranking import (
-    HingeEmbeddingLoss,
-    MarginRankingLoss,
-    RankingSoftmaxLoss,
-)
-from fusedloss.torch.modules.regression import (
-    GammaLoss,
-    GaussianNLLLoss,
-    HuberLoss,
-    L1Loss,
-    LogCoshLoss,
-    MAPELoss,
-    MSELoss,
-    MSLELoss,
-    PoissonNLLLoss,
-    PseudoHuberLoss,
-    QuantileLoss,
-    SmoothL1Loss,
-    SmoothQuantileLoss,
-    TweedieLoss,
-)
-from fusedloss.torch.modules.segmentation import (
-    DiceCELoss,
-    DiceLoss,
-    FocalTverskyLoss,
-    GeneralizedDiceLoss,
-    IoULoss,
-    LovaszHingeLoss,
-    LovaszSoftmaxLoss,
-    TverskyLoss,
-)
-from fusedloss.torch.modules.self_supervised import BarlowTwinsLoss, VICRegLoss
-from fusedloss.torch.modules.sequences import CTCLoss
-from fusedloss.torch.modules.similarity import (
-    CosineEmbeddingLoss,
-    CosineSimilarityLoss,
-    TripletMarginLoss,
-    TripletMarginWithDistanceLoss,
-)
-from fusedloss.torch.modules.tuplets import AngularLoss, HistogramLoss, InstanceLoss, NPairsLoss
+import typing as _typing
 
-__all__ = [
-    "ASoftmaxLoss",
-    "AdaFaceLoss",
-    "AdaptiveLogSoftmaxWithLoss",
-    "AngularLoss",
-    "AngularMiner",
-    "ArcFaceLoss",
-    "AsymmetricLoss",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "BarlowTwinsLoss",
-    "BatchEasyHardMiner",
-    "BatchHardMiner",
-    "BinarySparsemaxLoss",
-    "CLIPLoss",
-    "CPOLoss",
-    "CTCLoss",
-    "CategoricalCrossEntropyLoss",
-    "CategoricalHingeLoss",
-    "CircleLoss",
-    "CombinedMarginLoss",
-    "CompleteBoxIoULoss",
-    "ContrastiveLoss",
-    "CosFaceLoss",
-    "CosineEmbeddingLoss",
-    "CosineSimilarityLoss",
-    "CrossEntropyLoss",
-    "CurricularFaceLoss",
-    "DPOLoss",
-    "DiceCELoss",
-    "DiceLoss",
-    "DistanceBoxIoULoss",
-    "DistanceWeightedMiner",
-    "DistillationLoss",
-    "ExponentialLoss",
-    "FastAPLoss",
-    "FocalLoss",
-    "FocalTverskyLoss",
-    "GRPOLoss",
-    "GammaLoss",
-    "GaussianNLLLoss",
-    "GeneralizedBoxIoULoss",
-    "GeneralizedCrossEntropyLoss",
-    "GeneralizedDiceLoss",
-    "GeneralizedKLDivLoss",
-    "GeneralizedLiftedStructureLoss",
-    "HDCMiner",
-    "HingeEmbeddingLoss",
-    "HingeLoss",
-    "HistogramLoss",
-    "HuberLoss",
-    "IPOLoss",
-    "InfoNCELoss",
-    "InstanceLoss",
-    "IntraPairVarianceLoss",
-    "IoULoss",
-    "JSDivLoss",
-    "KLDivLoss",
-    "KTOLoss",
-    "L1Loss",
-    "L2SoftmaxLoss",
-    "LSoftmaxLoss",
-    "LiftedStructureLoss",
-    "LinearBinaryCrossEntropyLoss",
-    "LinearCrossEntropyLoss",
-    "LinearDistillationLoss",
-    "LogCoshLoss",
-    "LogisticLoss",
-    "LovaszHingeLoss",
-    "LovaszSoftmaxLoss",
-    "MAPELoss",
-    "MSELoss",
-    "MSLELoss",
-    "MagFaceLoss",
-    "MarginLoss",
-    "MarginRankingLoss",
-    "MultiLabelMarginLoss",
-    "MultiLabelSoftMarginLoss",
-    "MultiMarginLoss",
-    "MultiSimilarityLoss",
-    "MultiSimilarityMiner",
-    "NCALoss",
-    "NLLLoss",
-    "NPairsLoss",
-    "NTXentLoss",
-    "NormFaceLoss",
-    "ORPOLoss",
-    "PNPLoss",
-    "PairMarginMiner",
-    "PerceptronLoss",
-    "PerceptualLoss",
-    "PoissonNLLLoss",
-    "Poly1CrossEntropyLoss",
-    "ProxyAnchorLoss",
-    "ProxyNCALoss",
-    "PseudoHuberLoss",
-    "QuantileLoss",
-    "RankedListLoss",
-    "RankingSoftmaxLoss",
-    "SigLIPLoss",
-    "SigmoidFocalLoss",
-    "SimPOLoss",
-    "SmoothAPLoss",
-    "SmoothL1Loss",
-    "SmoothQuantileLoss",
-    "SoftCrossEntropyLoss",
-    "SoftMarginLoss",
-    "SoftTripleLoss",
-    "SparsemaxLoss",
-    "SphereFaceLoss",
-    "SquaredHingeLoss",
-    "SubcenterArcFaceLoss",
-    "SupConLoss",
-    "ThresholdConsistentMarginLoss",
-    "TotalVariationLoss",
-    "TripletLoss",
-    "TripletMarginLoss",
-    "TripletMarginMiner",
-    "TripletMarginWithDistanceLoss",
-    "TupletMarginLoss",
-    "TverskyLoss",
-    "TweedieLoss",
-    "UniformHistogramMiner",
-    "VICRegLoss",
-    "ZeroOneLoss",
-]
+from fusedloss.torch.modules.binary import *
+from fusedloss.torch.modules.boxes import *
+from fusedloss.torch.modules.classification import *
+from fusedloss.torch.modules.contrastive import *
+from fusedloss.torch.modules.divergence import *
+from fusedloss.torch.modules.layers import *
+from fusedloss.torch.modules.linear import *
+from fusedloss.torch.modules.margin import *
+from fusedloss.torch.modules.metric import *
+from fusedloss.torch.modules.mining import *
+from fusedloss.torch.modules.multiclass import *
+from fusedloss.torch.modules.preference import *
+from fusedloss.torch.modules.proxies import *
+from fusedloss.torch.modules.ranking import *
+from fusedloss.torch.modules.regression import *
+from fusedloss.torch.modules.segmentation import *
+from fusedloss.torch.modules.self_supervised import *
+from fusedloss.torch.modules.sequences import *
+from fusedloss.torch.modules.similarity import *
+from fusedloss.torch.modules.tuplets import *
+
+if not _typing.TYPE_CHECKING:  # type checkers follow the stars by themselves
+    __all__ = sorted(
+        name
+        for name, value in globals().items()
+        if getattr(value, "__module__", "").startswith(__name__) and not name.startswith("_")
+    )

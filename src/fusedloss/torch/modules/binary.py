@@ -11,6 +11,21 @@ from fusedloss._types import Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, of_torch, with_options
 
+__all__ = [
+    "AsymmetricLoss",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "BinarySparsemaxLoss",
+    "ExponentialLoss",
+    "HingeLoss",
+    "LogisticLoss",
+    "PerceptronLoss",
+    "SigmoidFocalLoss",
+    "SoftMarginLoss",
+    "SquaredHingeLoss",
+    "ZeroOneLoss",
+]
+
 
 @of_torch
 class BCELoss(Module, nn.BCELoss):

@@ -10,6 +10,12 @@ from fusedloss._types import Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, ones, with_options
 
+__all__ = [
+    "CompleteBoxIoULoss",
+    "DistanceBoxIoULoss",
+    "GeneralizedBoxIoULoss",
+]
+
 
 @with_options
 class GeneralizedBoxIoULoss(Module):

@@ -12,6 +12,15 @@ from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Outputs
 from fusedloss.torch.modules._fields import Module, labels, of_torch, ones, with_options
 
+__all__ = [
+    "CategoricalCrossEntropyLoss",
+    "CrossEntropyLoss",
+    "DistillationLoss",
+    "FocalLoss",
+    "NLLLoss",
+    "SoftCrossEntropyLoss",
+]
+
 
 @with_options
 class CrossEntropyLoss(Module, nn.CrossEntropyLoss):

@@ -11,6 +11,21 @@ from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, ones, with_options
 from fusedloss.torch.modules.metric import Labelled, OfDistances
 
+__all__ = [
+    "CLIPLoss",
+    "CircleLoss",
+    "InfoNCELoss",
+    "IntraPairVarianceLoss",
+    "MultiSimilarityLoss",
+    "NTXentLoss",
+    "PNPLoss",
+    "SigLIPLoss",
+    "SmoothAPLoss",
+    "SupConLoss",
+    "ThresholdConsistentMarginLoss",
+    "TupletMarginLoss",
+]
+
 
 @with_options
 class NTXentLoss(OfDistances):

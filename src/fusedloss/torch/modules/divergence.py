@@ -10,6 +10,13 @@ from torch import Tensor, nn
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, of_torch, with_options
 
+__all__ = [
+    "GeneralizedKLDivLoss",
+    "JSDivLoss",
+    "KLDivLoss",
+    "TotalVariationLoss",
+]
+
 
 @of_torch
 class KLDivLoss(Module, nn.KLDivLoss):

@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, with_options
 
+__all__ = [
+    "PerceptualLoss",
+]
+
 
 @with_options
 class PerceptualLoss(Module):

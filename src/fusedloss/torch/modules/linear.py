@@ -17,6 +17,13 @@ from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Loss, Outputs
 from fusedloss.torch.modules._fields import Module, labels, ones, with_options
 
+__all__ = [
+    "AdaptiveLogSoftmaxWithLoss",
+    "LinearBinaryCrossEntropyLoss",
+    "LinearCrossEntropyLoss",
+    "LinearDistillationLoss",
+]
+
 
 @with_options
 class LinearCrossEntropyLoss(Module, nn.LinearCrossEntropyLoss):

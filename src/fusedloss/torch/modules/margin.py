@@ -26,6 +26,21 @@ from fusedloss.torch._margin import (
 from fusedloss.torch._softmax import without_masked
 from fusedloss.torch.modules._fields import Module, with_options
 
+__all__ = [
+    "ASoftmaxLoss",
+    "AdaFaceLoss",
+    "ArcFaceLoss",
+    "CombinedMarginLoss",
+    "CosFaceLoss",
+    "CurricularFaceLoss",
+    "L2SoftmaxLoss",
+    "LSoftmaxLoss",
+    "MagFaceLoss",
+    "NormFaceLoss",
+    "SphereFaceLoss",
+    "SubcenterArcFaceLoss",
+]
+
 
 def _coalesce(weight: Tensor) -> None:
     """Have a sparse gradient say that it is coalesced, as its rows are distinct and rising.

@@ -15,6 +15,17 @@ from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Indices
 from fusedloss.torch.modules._fields import Module, labels, ones, with_options
 
+__all__ = [
+    "ContrastiveLoss",
+    "FastAPLoss",
+    "GeneralizedLiftedStructureLoss",
+    "LiftedStructureLoss",
+    "MarginLoss",
+    "NCALoss",
+    "RankedListLoss",
+    "TripletLoss",
+]
+
 
 class Labelled(Module):
     """A loss of embeddings and their labels."""

@@ -17,6 +17,18 @@ from fusedloss.torch._autograd import array, expect_tensors
 from fusedloss.torch._bfloat16 import numbers_of_bits
 from fusedloss.torch.modules._fields import Module, with_options
 
+__all__ = [
+    "AngularMiner",
+    "BatchEasyHardMiner",
+    "BatchHardMiner",
+    "DistanceWeightedMiner",
+    "HDCMiner",
+    "MultiSimilarityMiner",
+    "PairMarginMiner",
+    "TripletMarginMiner",
+    "UniformHistogramMiner",
+]
+
 
 class Miner(Module):
     """A miner: its call returns what a loss takes as third argument."""

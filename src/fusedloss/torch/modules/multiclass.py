@@ -10,6 +10,16 @@ from fusedloss._types import Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, labels, of_torch, ones, with_options
 
+__all__ = [
+    "CategoricalHingeLoss",
+    "GeneralizedCrossEntropyLoss",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
+    "Poly1CrossEntropyLoss",
+    "SparsemaxLoss",
+]
+
 
 @of_torch
 class MultiMarginLoss(Module, nn.MultiMarginLoss):

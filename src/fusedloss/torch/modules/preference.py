@@ -11,6 +11,16 @@ from fusedloss._types import Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, ones, with_options
 
+__all__ = [
+    "CPOLoss",
+    "DPOLoss",
+    "GRPOLoss",
+    "IPOLoss",
+    "KTOLoss",
+    "ORPOLoss",
+    "SimPOLoss",
+]
+
 
 @with_options
 class DPOLoss(Module):

@@ -14,6 +14,12 @@ from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, labels, ones, with_options
 from fusedloss.torch.modules.margin import Head, expect_features
 
+__all__ = [
+    "ProxyAnchorLoss",
+    "ProxyNCALoss",
+    "SoftTripleLoss",
+]
+
 
 @with_options
 class ProxyNCALoss(Head):

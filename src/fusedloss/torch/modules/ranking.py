@@ -10,6 +10,12 @@ from fusedloss._types import Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, of_torch, ones, with_options
 
+__all__ = [
+    "HingeEmbeddingLoss",
+    "MarginRankingLoss",
+    "RankingSoftmaxLoss",
+]
+
 
 @of_torch
 class MarginRankingLoss(Module, nn.MarginRankingLoss):

@@ -10,6 +10,23 @@ from fusedloss._types import Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, of_torch, ones, with_options
 
+__all__ = [
+    "GammaLoss",
+    "GaussianNLLLoss",
+    "HuberLoss",
+    "L1Loss",
+    "LogCoshLoss",
+    "MAPELoss",
+    "MSELoss",
+    "MSLELoss",
+    "PoissonNLLLoss",
+    "PseudoHuberLoss",
+    "QuantileLoss",
+    "SmoothL1Loss",
+    "SmoothQuantileLoss",
+    "TweedieLoss",
+]
+
 
 @of_torch
 class L1Loss(Module, nn.L1Loss):

@@ -11,6 +11,17 @@ from fusedloss._types import Activation, Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, labels, ones, with_options
 
+__all__ = [
+    "DiceCELoss",
+    "DiceLoss",
+    "FocalTverskyLoss",
+    "GeneralizedDiceLoss",
+    "IoULoss",
+    "LovaszHingeLoss",
+    "LovaszSoftmaxLoss",
+    "TverskyLoss",
+]
+
 
 @with_options
 class DiceLoss(Module):

@@ -11,6 +11,11 @@ from fusedloss.torch import functional
 from fusedloss.torch.functional._types import Indices
 from fusedloss.torch.modules._fields import Module, ones, with_options
 
+__all__ = [
+    "BarlowTwinsLoss",
+    "VICRegLoss",
+]
+
 
 class OfViews(Module):
     """A loss of two views, called as the losses of labels are."""

@@ -7,6 +7,10 @@ from torch import Tensor, nn
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, labels, of_torch, ones
 
+__all__ = [
+    "CTCLoss",
+]
+
 
 @of_torch
 class CTCLoss(Module, nn.CTCLoss):

@@ -10,6 +10,13 @@ from fusedloss._types import Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, of_torch, ones, with_options
 
+__all__ = [
+    "CosineEmbeddingLoss",
+    "CosineSimilarityLoss",
+    "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
+]
+
 
 @of_torch
 class CosineEmbeddingLoss(Module, nn.CosineEmbeddingLoss):

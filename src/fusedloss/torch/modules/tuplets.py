@@ -9,6 +9,13 @@ from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import with_options
 from fusedloss.torch.modules.metric import Labelled
 
+__all__ = [
+    "AngularLoss",
+    "HistogramLoss",
+    "InstanceLoss",
+    "NPairsLoss",
+]
+
 
 @with_options
 class NPairsLoss(Labelled):
