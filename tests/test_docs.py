@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import sys
@@ -64,14 +66,38 @@ def losses_of_the_package() -> set[str]:
         "fusedloss.torch",
         "fusedloss.torch.functional",
         "fusedloss.torch.distributed",
+        "fusedloss.jax",
+        "fusedloss.jax.optax",
+        "fusedloss.keras",
+        "fusedloss.keras.losses",
+        "fusedloss.keras.layers",
     ],
 )
 def test_reference_has_every_public_name_once(pages: Any, namespace: str) -> None:
-    """As an entry of a summary, as data, or as a page of its own."""
-    entry = r"^   (\w+)$|^\.\. data:: (\w+)$|^:doc:`[\w.]+\.(\w+)`"
+    """As an entry of a summary, as data or another package's, or as a page of its own."""
+    entry = r"^   (\w+)$|^\.\. (?:data|py:function|py:class):: (\w+)$|^:doc:`[\w.]+\.(\w+)`"
     found = re.findall(entry, pages.pages()[namespace], re.MULTILINE)
     names = ["".join(groups) for groups in found]
     assert sorted(names) == sorted(importlib.import_module(namespace).__all__)
+
+
+#: Namespaces whose names have no examples yet.
+WITHOUT_EXAMPLES = {"fusedloss.keras.losses"}
+
+
+def test_every_public_name_has_an_example(pages: Any) -> None:
+    """In its own docstring; names that are another package's own have its documentation."""
+    parser, missing = doctest.DocTestParser(), []
+    for namespace in set(pages.NAMESPACES) - WITHOUT_EXAMPLES:
+        module = pytest.importorskip(namespace)
+        for name in module.__all__:
+            value = getattr(module, name)
+            if not callable(value) or not value.__module__.startswith("fusedloss"):
+                continue
+            examples = parser.get_examples(inspect.getdoc(value) or "")
+            if len(examples) < 2:  # an import and a call
+                missing.append(f"{namespace}.{name}")
+    assert sorted(missing) == []
 
 
 def test_table_has_every_loss(pages: Any, rows: dict[str, Any]) -> None:

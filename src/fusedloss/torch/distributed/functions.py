@@ -42,10 +42,14 @@ def class_range(num_classes: int, process_group: Group = None) -> tuple[int, int
 
     Examples
     --------
-    On the second of two ranks:
+    The second of two ranks has the classes 5288 to 10574. A group of one rank has all:
 
-    >>> class_range(10_575)  # doctest: +SKIP
-    (5288, 10575)
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import class_range
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> class_range(10_575)
+    (0, 10575)
+    >>> dist.destroy_process_group()
     """
     ranks = dist.get_world_size(process_group)
     size = -(-num_classes // ranks)

@@ -165,6 +165,18 @@ class Sharded(Head):
     is sharded by classes. With a `sample_rate` it is a plain one of this rank's classes alone,
     because a sharded tensor cannot have a sparse gradient; in `state_dict` it is sharded then, too.
     What an optimiser keeps of it: see `shard_state_dict`.
+
+    Examples
+    --------
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import Sharded, ShardedArcFaceLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedArcFaceLoss(8, 10)
+    >>> isinstance(head, Sharded)
+    True
+    >>> head.weight.shape, head.weight_here.shape  # of all ranks, of this one
+    (torch.Size([10, 8]), torch.Size([10, 8]))
+    >>> dist.destroy_process_group()
     """
 
     _: KW_ONLY
@@ -287,72 +299,226 @@ class Sharded(Head):
 
 @with_options
 class ShardedArcFaceLoss(Sharded, unsharded.ArcFaceLoss):
-    """`fusedloss.torch.ArcFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.ArcFaceLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedArcFaceLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedArcFaceLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedCosFaceLoss(Sharded, unsharded.CosFaceLoss):
-    """`fusedloss.torch.CosFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.CosFaceLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedCosFaceLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedCosFaceLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedCombinedMarginLoss(Sharded, unsharded.CombinedMarginLoss):
-    """`fusedloss.torch.CombinedMarginLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.CombinedMarginLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedCombinedMarginLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedCombinedMarginLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedNormFaceLoss(Sharded, unsharded.NormFaceLoss):
-    """`fusedloss.torch.NormFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.NormFaceLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedNormFaceLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedNormFaceLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedL2SoftmaxLoss(Sharded, unsharded.L2SoftmaxLoss):
-    """`fusedloss.torch.L2SoftmaxLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.L2SoftmaxLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedL2SoftmaxLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedL2SoftmaxLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedLSoftmaxLoss(Sharded, unsharded.LSoftmaxLoss):
-    """`fusedloss.torch.LSoftmaxLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.LSoftmaxLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedLSoftmaxLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedLSoftmaxLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedASoftmaxLoss(Sharded, unsharded.ASoftmaxLoss):
-    """`fusedloss.torch.ASoftmaxLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.ASoftmaxLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedASoftmaxLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedASoftmaxLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedSphereFaceLoss(Sharded, unsharded.SphereFaceLoss):
-    """`fusedloss.torch.SphereFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.SphereFaceLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedSphereFaceLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedSphereFaceLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedSubcenterArcFaceLoss(Sharded, unsharded.SubcenterArcFaceLoss):
-    """`fusedloss.torch.SubcenterArcFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.SubcenterArcFaceLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedSubcenterArcFaceLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedSubcenterArcFaceLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedMagFaceLoss(Sharded, unsharded.MagFaceLoss):
-    """`fusedloss.torch.MagFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.MagFaceLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedMagFaceLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedMagFaceLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedCurricularFaceLoss(Sharded, unsharded.CurricularFaceLoss):
-    """`fusedloss.torch.CurricularFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.CurricularFaceLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedCurricularFaceLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedCurricularFaceLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedAdaFaceLoss(Sharded, unsharded.AdaFaceLoss):
-    """`fusedloss.torch.AdaFaceLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.AdaFaceLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedAdaFaceLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedAdaFaceLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedProxyNCALoss(Sharded, unsharded.ProxyNCALoss):
-    """`fusedloss.torch.ProxyNCALoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.ProxyNCALoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedProxyNCALoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedProxyNCALoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 @with_options
 class ShardedSoftTripleLoss(Sharded, unsharded.SoftTripleLoss):
-    """`fusedloss.torch.SoftTripleLoss`, the classes shared out among ranks: see `Sharded`."""
+    """`fusedloss.torch.SoftTripleLoss`, the classes shared out among ranks: see `Sharded`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import torch.distributed as dist
+    >>> from fusedloss.torch.distributed import ShardedSoftTripleLoss
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> head = ShardedSoftTripleLoss(8, 10)
+    >>> head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3])).backward()
+    >>> dist.destroy_process_group()
+    """
 
 
 def shard_state_dict(optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
