@@ -167,6 +167,11 @@ def _head(name: str, margins: dict[str, Any], scale: float) -> Case:
     return Case(name, make, rows, note, ("sample_weight",), "class_weight")
 
 
+def _squared_head(rng: Rng, shape: Shape, dtype: DTypeLike) -> Call:
+    rows, weight = (_normal(rng, n, 5).astype(dtype) for n in shape)
+    return Call({"embeddings": rows, "weight": weight, "target": _labels(rng, shape)}, {})
+
+
 def _two_sided(first: str, second: str, **options: Any) -> Callable[..., Call]:
     def make(rng: Rng, shape: Shape, dtype: DTypeLike) -> Call:
         arrays = {name: _normal(rng, shape[0], 5).astype(dtype) for name in (first, second)}
@@ -375,6 +380,7 @@ CASES: tuple[Case, ...] = (
     *(_head(*margins) for margins in MARGINS),
     _head("margin_cross_entropy", {"m2": 0.5}, 16.0),
     _head("adaface_loss", {"margin": 0.4}, 16.0),  # the batch's statistics of norms
+    Case("p2s_grad_loss", _squared_head, ("embeddings",)),
     Case("info_nce_loss", _two_sided("query", "key"), ("query",)),
     Case("siglip_loss", _two_sided("image_features", "text_features"), ("image_features",)),
     *_pair_cases(),

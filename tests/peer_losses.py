@@ -67,7 +67,6 @@ ABSENT = {
     "pytorch_metric_learning.losses.DynamicSoftMarginLoss": "",
     "pytorch_metric_learning.losses.GenericPairLoss": "a base class of one's own losses",
     "pytorch_metric_learning.losses.ManifoldLoss": "",
-    "pytorch_metric_learning.losses.P2SGradLoss": "",
     "pytorch_metric_learning.losses.SignalToNoiseRatioContrastiveLoss": (
         "`fusedloss.torch.ContrastiveLoss`"
     ),

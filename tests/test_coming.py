@@ -164,7 +164,7 @@ WRAPPED = [
     (wrapper, *row)
     for wrapper in WRAPPERS
     for row in LOSSES
-    if not re.search("23, 12|num_classes", row[0]) and supports(wrapper, row[0])
+    if not re.search("23, 12|12, 23|num_classes", row[0]) and supports(wrapper, row[0])
 ]
 
 

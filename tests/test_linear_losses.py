@@ -418,6 +418,7 @@ def test_nothing_counted(isa: str) -> None:
 OTHERS = {
     "linear_distillation_loss": "(x[:n], weight)",
     "linear_binary_cross_entropy": "(np.ones((n, 3), int),)",
+    "p2s_grad_loss": "(target[:n],)",
 }
 
 

@@ -257,6 +257,34 @@ def test_proxy_anchor() -> None:
     assert module.logits(x).argmax(-1).equal((x @ weight.T / weight.norm(dim=-1)).argmax(-1))
 
 
+def test_p2s_grad() -> None:
+    """Kernel, formula and module; the formula is differentiated twice."""
+    x, weight, target = proxies()
+    target[3] = -1
+    counts, where = torch.rand(20, dtype=x.dtype), torch.rand(20) < 0.7
+    for reduction in ("mean", "sum", "none"):
+        options: Any = {"sample_weight": counts, "where": where, "reduction": reduction}
+
+        def loss(x: Any, w: Any, options: Any = options) -> Any:
+            return F.p2s_grad_loss(x, w, target, **options)
+
+        value = loss(x, weight)
+        by_formula, pullback = torch.func.vjp(loss, x.detach(), weight.detach())
+        torch.testing.assert_close(value, by_formula)
+        outer = torch.linspace(-1, 2, value.numel(), dtype=x.dtype).reshape(value.shape)
+        expected = pullback(outer)
+        for gradient, other in zip(
+            torch.autograd.grad(value, [x, weight], outer), expected, strict=True
+        ):
+            torch.testing.assert_close(gradient, other)
+        assert torch.autograd.gradgradcheck(loss, (x, weight))
+        module = front.P2SGradLoss(6, 9, reduction=reduction, dtype=torch.float64)
+        with torch.no_grad():
+            module.weight.copy_(weight)
+        torch.testing.assert_close(module(x, target, counts, where), value, rtol=0, atol=0)
+    assert module.logits(x).argmax(-1).equal((x @ weight.T / weight.norm(dim=-1)).argmax(-1))
+
+
 # ---- Sampling ----------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ import fusedloss.torch as front  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
 from fusedloss.torch.modules.margin import Head  # noqa: E402
 from fusedloss.torch.modules.mining import Miner  # noqa: E402
+from fusedloss.torch.modules.proxies import Proxies  # noqa: E402
 from module_cases import MODULES, W  # noqa: E402
 from parts import public  # noqa: E402
 
@@ -50,9 +51,9 @@ def test_every_module_is_tested() -> None:
                 front.AdaptiveLogSoftmaxWithLoss,
                 front.LinearCrossEntropyLoss,
                 front.PerceptualLoss,
-                front.ProxyAnchorLoss,
                 Head,
                 Miner,
+                Proxies,
             ),
         )
     }

@@ -16,6 +16,7 @@ import fusedloss.torch as front  # noqa: E402
 from fusedloss.torch.modules._fields import Module  # noqa: E402
 from fusedloss.torch.modules.margin import Head  # noqa: E402
 from fusedloss.torch.modules.mining import Miner  # noqa: E402
+from fusedloss.torch.modules.proxies import Proxies  # noqa: E402
 from module_cases import MODULES, P, W, Y, Z  # noqa: E402
 from parts import public  # noqa: E402
 from torch_parts import outcome  # noqa: E402
@@ -47,8 +48,8 @@ OWNERS = [
         (
             Head,
             front.AdaptiveLogSoftmaxWithLoss,
-            front.ProxyAnchorLoss,
             front.LinearCrossEntropyLoss,
+            Proxies,
         ),
     )
 ]
@@ -170,7 +171,7 @@ def test_constructors_take_what_calls_take(
             )
             arguments.pop("self")
             more = {k: arguments.pop(k) for k in keywords & arguments.keys()}
-            if issubclass(module, front.ProxyAnchorLoss):
+            if issubclass(module, Proxies):
                 arguments = {"e": Z, "w": Z[:3], "y": Y}
             if issubclass(module, OF_VIEWS):
                 arguments = {"e": Z, "r": Z.flip(0)}

@@ -136,8 +136,8 @@ POSITIONS: dict[str, tuple[Maker, ...]] = {
         (
             *("a_softmax_loss", "adaface_loss", "arcface_loss", "combined_margin_loss"),
             *("cosface_loss", "curricularface_loss", "l2_softmax_loss", "l_softmax_loss"),
-            *("linear_cross_entropy", "magface_loss", "normface_loss", "sphereface_loss"),
-            "subcenter_arcface_loss",
+            *("linear_cross_entropy", "magface_loss", "normface_loss", "p2s_grad_loss"),
+            *("sphereface_loss", "subcenter_arcface_loss"),
         ),
         HEAD,
     ),

@@ -76,6 +76,7 @@ draw(
     [
         Family(fl.proxy_nca_loss, (proxies, first)),
         Family(fl.proxy_anchor_loss, (proxies, first), "margin", (0.0, 0.1, 0.3), {"alpha": 8.0}),
+        Family(fl.p2s_grad_loss, (proxies, first)),
         Family(fl.soft_triple_loss, (proxies, first), options={"centers_per_class": 1}),
         Family(fl.info_nce_loss, (proxies,), "temperature", (0.1, 0.2, 0.5), path=of_pairs),
         Family(fl.clip_loss, (proxies,), path=of_pairs),

@@ -9,12 +9,13 @@ from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core
 from fusedloss._check import Margin
-from fusedloss._lower import pairs
+from fusedloss._lower import linear, pairs
 from fusedloss._lower.heads import head
 from fusedloss._lower.loss import loss
 from fusedloss._types import Call, Gradient, Reduction
 
 __all__ = [
+    "p2s_grad_loss",
     "proxy_anchor_loss",
     "proxy_nca_loss",
     "soft_triple_loss",
@@ -295,6 +296,103 @@ def proxy_anchor_loss(
         differentiable=("weight", "embeddings"),
     )
     return _of_proxies, (call,)
+
+
+@loss("embeddings", "weight")
+def p2s_grad_loss(
+    embeddings: ArrayLike,
+    weight: ArrayLike,
+    target: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int = -1,
+    reduction: Reduction = "mean",
+    workspace: int | None = None,
+    num_threads: int | None = None,
+) -> Call:
+    r"""P2SGrad: the squared error of cosines, without margin or scale.
+
+    .. math:: \ell = \frac 1 C \sum_c (\cos\theta_c - [c = y])^2
+
+    with :math:`\theta_c` the angle between an embedding and the weights of class c. Its gradient by
+    a cosine is proportional to the cosine's own error, which the paper puts in the place of the
+    probability of the softmax.
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (..., D)
+        One per position, of any length: float16, bfloat16, float32 or float64.
+    weight : array of floats of the same dtype, shape (C, D)
+        The weights of each class, of any length and with any strides.
+    target : array of integers, shape (...)
+        Class indices in [0, C).
+    sample_weight : array of floats, shape (...), optional
+        A weight per position; ones if absent. "mean" divides by their sum.
+        A position of weight 0 is ignored, whatever it holds.
+    where : array of bools, shape (...), optional
+        Which positions take part; all do if absent. The others are ignored, whatever they hold.
+    ignore_index : int, default -1
+        Positions with this class index are ignored: no loss, no weight in the mean, zero gradient.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of positions that count, or the sum of their sample weights:
+        it is the mean over all positions and classes.
+    workspace : int, optional
+        About how many bytes may be used besides inputs and gradients; 64 MiB if absent.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the embeddings' dtype and the target's
+        shape for "none". The mean over no position is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+    IndexError
+        For a class index that is out of range and not `ignore_index`.
+
+    Notes
+    -----
+    Cosines, and unit vectors of embeddings and weights, exist for one group of classes and one
+    chunk of positions at a time, in the workspace. float16 and bfloat16 are computed in float32;
+    the gradient by such arrays is summed in a float32 array of their shape beside the workspace.
+    Zeros have no direction: their cosines are 0, and so is their gradient. The results have the
+    same bits for any number of threads.
+
+    ``P2SGradLoss(descriptors_dim, num_classes)`` of pytorch-metric-learning, whose weights are the
+    transpose. It makes them unit vectors before each call instead of differentiating through their
+    norms: its gradient by weights has a part along them, too.
+
+    The same in torch: ``mse_loss(normalize(embeddings) @ normalize(weight).T,
+    one_hot(target, C).float())``.
+
+    References
+    ----------
+    .. [1] X. Zhang et al., "P2SGrad: Refined Gradients for Optimizing Deep Face Models", 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fusedloss as fl
+    >>> x, w = np.array([[2.0, 0.0], [1.0, 2.0]]), np.array([[1.0, 1.0], [0.0, 3.0]])
+    >>> round(fl.p2s_grad_loss(x, w, np.array([0, 1])), 4)
+    0.2492
+    """
+    given = {
+        "embeddings": embeddings,
+        "weight": weight,
+        "target": target,
+        "sample_weight": sample_weight,
+        "where": where,
+    }
+    call = _check.cosine_head(given, reduction, ignore_index, workspace, num_threads)
+    return linear.p2s_grad, (call,)
 
 
 def _of_proxies(

@@ -53,6 +53,7 @@ from fusedloss._check.linear_layer import (
 from fusedloss._check.margin import (
     GRADIENTS,
     angle,
+    cosine_head,
     cosine_margin,
     embeddings_of_classes,
     factor,
@@ -177,6 +178,7 @@ __all__ = [
     "classes",
     "clusters_of",
     "compute_dtype",
+    "cosine_head",
     "cosine_margin",
     "cotangent",
     "count",

@@ -160,6 +160,21 @@ def margin_head(
     )
 
 
+def cosine_head(
+    given: dict[str, Any], reduction_name: Any, ignore_index: Any, workspace: Any, threads: Any
+) -> LinearCall:
+    """Check a call of a head that has no softmax, and its class indices."""
+    of_class = {"class_weight": None}
+    resources = (workspace, threads)
+    call = margin_head(
+        given | of_class, Margin(""), reduction_name, ignore_index, 0.0, 0.0, *resources
+    )
+    assert call.weight is not None
+    counted = call.target if call.where is None else np.where(call.where, call.target, 0)
+    class_indices("target", counted, len(call.weight), call.ignore_index)
+    return call._replace(margin=None)
+
+
 def _embeddings(embeddings: Any, weight: Any, centers: int) -> tuple[Array, Array]:
     x, w = plain_prediction("embeddings", embeddings), plain_prediction("weight", weight)
     if w.ndim != 2 or 0 in w.shape or len(w) % centers:

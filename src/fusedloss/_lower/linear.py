@@ -15,6 +15,7 @@ from fusedloss import _check, _core
 from fusedloss._core import RowwiseCall
 from fusedloss._lower.distillation import blocks_of, losses_of_block
 from fusedloss._lower.loss import quietly
+from fusedloss._lower.units import Units
 from fusedloss._types import Array
 
 #: What a call may use unless it says otherwise.
@@ -27,6 +28,9 @@ PRODUCT_VALUES = 18
 
 #: Classes of a group whose weights are read for all positions: as many make products efficient.
 GROUP_CLASSES = 1024
+
+#: Values of a row that are added up without rounding errors that grow with their number.
+RUN = 256
 
 #: Rows, or classes, that the kernels' panels have.
 PANEL = 32
@@ -184,6 +188,73 @@ def linear_binary_cross_entropy(
     return made.delivered(losses, divisor)
 
 
+@quietly
+def p2s_grad(
+    call: _check.LinearCall,
+    gradient: bool | tuple[int, ...] = False,
+    grad_output: Any = None,
+    out: Any = None,
+) -> Any:
+    """Value, or (value, gradients), of the mean squared error of each position's cosines.
+
+    For a group of classes after another, and in it for some rows: the products of unit rows, less 1
+    at the targets. These residuals are the gradient by the products, but for a factor of each row.
+    """
+    assert call.weight is not None
+    made = _Gradients(call, gradient, grad_output, out)
+    features, classes = call.input.shape[-1], len(call.weight)
+    x, target = call.input.reshape(-1, features), call.target.reshape(-1)
+    rows, dtype = len(x), call.compute_dtype
+    counts = target != call.ignore_index
+    if call.where is not None:
+        counts = counts & call.where.reshape(-1)
+    weights = counts.astype(np.float64)
+    if call.sample_weight is not None:
+        weights = np.where(counts, call.sample_weight.reshape(-1).astype(np.float64), 0)
+    divisor = float(weights.sum()) if call.reduction == "mean" else 1.0
+    scales = weights * np.reshape(made.grad_output, -1) * (2 / classes)
+    scales = np.where(weights == 0, 0, scales / divisor if divisor else 0)
+    # The class of no position that is left out is looked for.
+    target = np.where(weights == 0, 0, target).astype(np.int64)
+
+    limit = (call.workspace or WORKSPACE_BYTES) // dtype.itemsize
+    values = max(FEWEST_ROWS * GROUP_CLASSES, (limit - PRODUCT_BYTES // dtype.itemsize) // 2)
+    some_classes = min(classes, GROUP_CLASSES, max(1, values // 2 // features))
+    count = _fitting(values - some_classes * features, some_classes + 2 * features, rows)
+    group = _fitting(values - 2 * count * features, count + features, classes)
+    left = max(1, limit - count * group - (2 * count + group) * features) * dtype.itemsize
+    held = _core.new_array((count * group,), dtype)
+    of_rows, of_classes = (Units(most, features, dtype) for most in (count, group))
+    scaled = _core.new_array((count, features), dtype)
+    losses = np.zeros(rows)
+    parts = [slice(first, min(first + count, rows)) for first in range(0, rows, count)]
+    for first_class in range(0, classes, group):
+        some = slice(first_class, min(first_class + group, classes))
+        of_classes.read(call.weight[some])
+        for part in parts:
+            if len(parts) > 1 or first_class == 0:
+                of_rows.read(x[part], weights[part] != 0)
+            u, w = of_rows.unit, of_classes.unit
+            z = held[: len(u) * len(w)].reshape(len(u), len(w))
+            _core.linear_product(u, w, z, workspace=left, num_threads=call.num_threads)
+            own = target[part] - some.start
+            at = np.flatnonzero((own >= 0) & (own < len(w)) & (weights[part] != 0))
+            z[at, own[at]] -= 1
+            for j in range(0, len(w), RUN):
+                run = z[:, j : j + RUN]
+                losses[part] += np.einsum("ij,ij->i", run, run)
+            if made.wanted:
+                factors = scales[part, np.newaxis].astype(dtype)
+                of_weights = np.multiply(u, factors, out=scaled[: len(u)])
+                made.add(of_weights, w, z, part, some, scales[part], left)
+        made.through_weight_norms(some, of_classes)
+    for part in parts:
+        if made.by_input and len(parts) > 1:
+            of_rows.read(x[part], weights[part] != 0)
+        made.through_input_norms(part, of_rows, scales[part])
+    return made.delivered(np.where(weights == 0, 0, weights * losses / classes), divisor)
+
+
 def _mark(labels: Array, classes: slice, one_hot: Array) -> None:
     """Write 1 for the labels of each row among some classes, 0 for the others."""
     one_hot[...] = 0
@@ -206,7 +277,7 @@ class _Gradients:
 
     def __init__(
         self,
-        call: _check.DistilledLayer | _check.LabelledLayer,
+        call: _check.DistilledLayer | _check.LabelledLayer | _check.LinearCall,
         gradient: bool | tuple[int, ...],
         grad_output: Any,
         out: Any,
@@ -258,6 +329,22 @@ class _Gradients:
             workspace=workspace,
             num_threads=self._call.num_threads,
         )
+
+    @property
+    def by_input(self) -> bool:
+        """Whether the gradient by the inputs is wanted."""
+        return self._dx is not None
+
+    def through_weight_norms(self, classes: slice, units: Units) -> None:
+        """Turn what was added for the unit vectors of some classes into the gradient by weights."""
+        if self._dw is not None:
+            units.pull(self._dw[classes])
+
+    def through_input_norms(self, rows: slice, units: Units, scales: Array) -> None:
+        """Turn what was added for the unit vectors of some rows, each scaled, into the gradient."""
+        if self._dx is not None:
+            units.pull(self._dx[rows], scales[:, np.newaxis])
+            self._dx[rows][scales == 0] = 0
 
     def delivered(self, losses: Array, divisor: float) -> Any:
         """Return the value of a call, whose losses are weighted, and its gradients if wanted."""

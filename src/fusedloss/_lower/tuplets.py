@@ -12,6 +12,7 @@ from fusedloss import _check, _core
 from fusedloss._lower import pairs
 from fusedloss._lower.indices import lists
 from fusedloss._lower.loss import quietly
+from fusedloss._lower.units import norms
 from fusedloss._types import Array
 
 #: The number of listed pairs processed at a time.
@@ -125,7 +126,7 @@ class _Units:
         # One layout for all, since NumPy's order of summation depends on it.
         self.x = x.astype(_check.compute_dtype(x), order="C")
         self.normalize, self.p = normalize, p
-        self.norm = _norms(self.x, p)
+        self.norm = norms(self.x, p)
         self.scale = np.ones_like(self.norm)
         if normalize:
             self.scale = 1 / np.maximum(self.norm, self.x.dtype.type(1e-12))
@@ -228,16 +229,6 @@ def angular(
     if not places.wanted:
         return value
     return value, places.delivered((anchor, other), divisor)
-
-
-def _norms(x: Array, p: float) -> Array:
-    """Return the norms of rows, (N, 1), also where powers overflow or underflow."""
-    most = np.abs(x).max(axis=1, keepdims=True, initial=0)
-    far = np.finfo(x.dtype).max ** 0.25
-    is_far = (most > 0) & (most < np.inf) & ((most < 1 / far) | (most > far))
-    unit = np.where(is_far, most, x.dtype.type(1))
-    norms: Array = np.linalg.norm(x / unit if is_far.any() else x, p, axis=1, keepdims=True) * unit
-    return norms
 
 
 def _add_rows(to: Array, at: Array, rows: Array) -> None:

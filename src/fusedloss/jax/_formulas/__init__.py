@@ -84,6 +84,7 @@ FORMULAS: dict[Callable[..., Any], Callable[..., Any]] = {
     layers._summed: others.layers,
     linear.linear_binary_cross_entropy: heads.labelled_layer,
     linear.linear_distillation: heads.distilled_layer,
+    linear.p2s_grad: heads.p2s_grad,
     pointwise.variances_of_rows: points.variances_of_rows,
     proxies._of_proxies: pairs.proxies,
     segmentation.lovasz: others.lovasz,
@@ -127,6 +128,7 @@ AXES: dict[Callable[..., Any], Callable[..., Any]] = {
     distillation.distillation: others.distillation_axes,
     linear.linear_binary_cross_entropy: heads.axes,
     linear.linear_distillation: heads.axes,
+    linear.p2s_grad: heads.axes,
     adaptive.adaptive_log_softmax: heads.axes,
 }
 

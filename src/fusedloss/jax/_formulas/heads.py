@@ -136,6 +136,21 @@ def adaptive_layers(
     return (value, *(-losses for _ in outputs))
 
 
+def p2s_grad(given: Any, call: LinearCall) -> Any:
+    """Return the mean squared error of each position's cosines."""
+    x, weight = given(call.input), wide(given(call.weight))
+    at, ignored, bad = labels_of(given(call.target), len(weight), call.ignore_index)
+    v, where = given(call.sample_weight), given(call.where)
+    if where is not None:
+        ignored, bad = ignored | ~where, bad & where
+    silent = ignored | bad if v is None else ignored | bad | (v == 0)
+    rows = jnp.where(silent[..., None], 0.5, wide(x))
+    errors = unit_rows(rows) @ unit_rows(weight).T - (at[..., None] == jnp.arange(len(weight)))
+    losses = spoiled((errors * errors).mean(-1), bad, wide(x)) * (1 + 0 * weight.sum())
+    counts = jnp.where(ignored, 0, 1 if v is None else v).astype(losses.dtype)
+    return reduced(losses, counts, counts, call.reduction).astype(x.dtype)
+
+
 def _holds(labels: Any, number: int) -> bool:
     bits = jnp.iinfo(labels.dtype)
     return bool(bits.min <= number <= bits.max)

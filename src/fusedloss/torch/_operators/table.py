@@ -87,6 +87,7 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
         "multi_margin_loss",
         "multilabel_margin_loss",
         "multilabel_soft_margin_loss",
+        "p2s_grad_loss",
         "proxy_anchor_loss",
         "ranking_softmax_loss",
         "triplet_margin_loss",

@@ -10,6 +10,7 @@ from fusedloss.torch import _proxies
 from fusedloss.torch._margin import head
 
 __all__ = [
+    "p2s_grad_loss",
     "proxy_anchor_loss",
     "proxy_nca_loss",
     "soft_triple_loss",
@@ -161,3 +162,41 @@ def proxy_anchor_loss(
     tensor(1.6083)
     """
     return _proxies.proxy_anchor(embeddings, weight, target, margin, alpha)
+
+
+def p2s_grad_loss(
+    embeddings: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    *,
+    sample_weight: Tensor | None = None,
+    where: Tensor | None = None,
+    ignore_index: int = -1,
+    reduction: Reduction = "mean",
+    workspace: int | None = None,
+) -> Tensor:
+    """P2SGrad: the squared error of cosines; `fusedloss.p2s_grad_loss`.
+
+    Parameters
+    ----------
+    embeddings, weight, target, sample_weight, where, ignore_index
+        As in the function of arrays.
+    reduction, workspace
+        As in the function of arrays.
+
+    Returns
+    -------
+    Tensor
+        The loss, of the dtype of `embeddings`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    >>> F.p2s_grad_loss(rows, weight, torch.tensor([0, 1]))
+    tensor(0.2333)
+    """
+    call = _proxies.P2SGradCall(ignore_index, reduction, workspace)
+    return _proxies.p2s_grad(embeddings, weight, target, sample_weight, where, call)

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
 from fusedloss import _check
+from fusedloss._types import Reduction
 from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, labels, ones, with_options
 from fusedloss.torch.modules.margin import Head, expect_features
 
 __all__ = [
+    "P2SGradLoss",
     "ProxyAnchorLoss",
     "ProxyNCALoss",
     "SoftTripleLoss",
@@ -93,7 +95,37 @@ class SoftTripleLoss(Head):
 
 
 @with_options
-class ProxyAnchorLoss(Module):
+class Proxies(Module):
+    """A loss that owns its proxies: a weight of shape (num_classes, embedding_dim)."""
+
+    trial = (ones(1, 1), ones(1, 1), labels(1))
+    of_module = ("embedding_dim", "num_classes")
+
+    embedding_dim: int
+    num_classes: int
+    _: KW_ONLY
+    device: InitVar[Any] = None
+    dtype: InitVar[torch.dtype | None] = None
+
+    def __post_init__(self, device: Any, dtype: torch.dtype | None) -> None:
+        """Check the options, and make the weight."""
+        super().__post_init__()
+        classes = _check.count("num_classes", self.num_classes)
+        features = _check.count("embedding_dim", self.embedding_dim)
+        self.weight = nn.Parameter(torch.empty(classes, features, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights from Kaiming's normal distribution."""
+        nn.init.kaiming_normal_(self.weight, mode="fan_out")
+
+    def cosines(self, embeddings: Tensor) -> Tensor:
+        """Return the cosines of the angles between embeddings and proxies."""
+        return linear(normalize(embeddings, dim=-1), normalize(self.weight, dim=-1))
+
+
+@with_options
+class ProxyAnchorLoss(Proxies):
     """Each proxy pulls its class and pushes others: `fusedloss.torch.functional.proxy_anchor_loss`.
 
     Parameters
@@ -117,28 +149,9 @@ class ProxyAnchorLoss(Module):
     """
 
     function = staticmethod(functional.proxy_anchor_loss)
-    trial = (ones(1, 1), ones(1, 1), labels(1))
-    of_module = ("embedding_dim", "num_classes")
 
-    embedding_dim: int
-    num_classes: int
     margin: float = 0.1
     alpha: float = 32.0
-    _: KW_ONLY
-    device: InitVar[Any] = None
-    dtype: InitVar[torch.dtype | None] = None
-
-    def __post_init__(self, device: Any, dtype: torch.dtype | None) -> None:
-        """Check the options, and make the weight."""
-        super().__post_init__()
-        classes = _check.count("num_classes", self.num_classes)
-        features = _check.count("embedding_dim", self.embedding_dim)
-        self.weight = nn.Parameter(torch.empty(classes, features, device=device, dtype=dtype))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the weights from Kaiming's normal distribution."""
-        nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
     def forward(self, embeddings: Tensor, target: Tensor) -> Tensor:
         """Compute the loss.
@@ -160,5 +173,69 @@ class ProxyAnchorLoss(Module):
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return the scaled cosines, for evaluation."""
-        x, weight = normalize(embeddings, dim=-1), normalize(self.weight, dim=-1)
-        return self.alpha * linear(x, weight)
+        return self.alpha * self.cosines(embeddings)
+
+
+@with_options
+class P2SGradLoss(Proxies):
+    """The squared error of cosines: `fusedloss.torch.functional.p2s_grad_loss`.
+
+    Parameters
+    ----------
+    embedding_dim, num_classes
+        The sizes of `weight`, a parameter of shape (num_classes, embedding_dim).
+    ignore_index, reduction, workspace
+        As in the function.
+    device, dtype
+        Of the weight.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import P2SGradLoss
+    >>> head = P2SGradLoss(8, 10)
+    >>> loss = head(torch.ones(4, 8), torch.tensor([0, 1, 2, 3]))
+    >>> loss.backward()
+    >>> head.logits(torch.ones(4, 8)).shape
+    torch.Size([4, 10])
+    """
+
+    function = staticmethod(functional.p2s_grad_loss)
+
+    _: KW_ONLY
+    ignore_index: int = -1
+    reduction: Reduction = "mean"
+    workspace: int | None = None
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the loss.
+
+        Parameters
+        ----------
+        embeddings : Tensor of floats, shape (..., embedding_dim)
+            What a network gives; normalised here.
+        target : Tensor of integers, shape (...)
+            Class indices in [0, num_classes), or `ignore_index`.
+        sample_weight : Tensor of floats, shape (...), optional
+            A weight per embedding; ones if absent. A mean divides by its sum.
+        where : Tensor of bools, shape (...), optional
+            Which embeddings take part; all do if absent. The others are ignored.
+
+        Returns
+        -------
+        Tensor
+            The loss, of the target's shape if it is not reduced.
+        """
+        expect_features(self, embeddings)
+        given = {"sample_weight": sample_weight, "where": where}
+        return self.call(embeddings, self.weight, target, **given)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the cosines, for evaluation."""
+        return self.cosines(embeddings)
