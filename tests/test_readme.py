@@ -96,8 +96,14 @@ def wrong_calls() -> dict[str, Callable[[], Any]]:
     rows = np.ones((2, 3))
     return {
         "target[17] is": lambda: fl.cross_entropy(logits, target),
+        "target has shape": lambda: fl.cross_entropy(logits, target[:, None]),
+        "target has dtype": lambda: fl.cross_entropy(logits, target.astype(float)),
+        "logits has dtype": lambda: fl.cross_entropy(logits.astype(int), target),
+        "probs[0] is": lambda: fl.binary_cross_entropy([1.5], [1.0]),
+        "shapes do not": lambda: fl.mse_loss(np.zeros(3), np.zeros(4)),
+        "loss is arcface": lambda: fl.grad_and_hess(fl.arcface_loss),
         "logits is a": lambda: fl.cross_entropy(torch.zeros(2, 3), [0, 1]),  # type: ignore[arg-type]
-        "loss is": lambda: fl.value_and_grad(print),  # type: ignore[arg-type]
+        "loss is <": lambda: fl.value_and_grad(print),  # type: ignore[arg-type]
         "out overlaps": lambda: step(logits[:9], target[:9], out=logits[1:10]),
         "margin is": lambda: fl.arcface_loss(rows, np.ones((4, 3)), [0, 1], margin=28.6),
     }
