@@ -82,6 +82,25 @@ def test_programs_of_the_guide(static_libraries: Path, tmp_path: Path) -> None:
 
 
 @guide
+def test_lines_of_the_readme(static_libraries: Path, tmp_path: Path) -> None:
+    """In the function around them that a reader would write, they give the guide's loss."""
+    readme = (REPOSITORY / "README.md").read_text()
+    [lines] = re.findall(r"^```c\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    arrays = "".join(re.findall(r"^    (?:const .*|float .*)\n", blocks("c")[0], re.MULTILINE))
+    source, executable = tmp_path / "program.c", tmp_path / "program"
+    source.write_text(
+        "#include <fusedloss.h>\n#include <stdio.h>\n"
+        "static _Alignas(64) char workspace[1 << 20];\n"
+        f'int main(void) {{\n{arrays}{lines}printf("%.4f\\n", call.value);\n}}\n'
+    )
+    flags = ["-O1", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-Werror", INCLUDE]
+    flags += [str(source), *linked(static_libraries), "-o", str(executable)]
+    subprocess.run([*c_compiler(), "-fopenmp", *flags], check=True, timeout=120)
+    done = subprocess.run([str(executable)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "0.8955\n")
+
+
+@guide
 def test_extension_of_the_guide(static_libraries: Path, tmp_path: Path) -> None:
     """The module in Cython is built, and its loss is NumPy's."""
     pytest.importorskip("Cython")
