@@ -57,6 +57,6 @@ html_title = f"fusedloss {release}"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["losses.css"]
-html_js_files = ["tables.js"]
+html_js_files = ["site.js"]
 html_copy_source = False
 html_show_sphinx = False

@@ -19,3 +19,15 @@ document.addEventListener("DOMContentLoaded", () => {
     wrapper.before(field);
   }
 });
+
+// Names in the sidebar: without the namespace, which the entry above them says, and breakable at underscores
+// and between the words of a class.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const entry of document.querySelectorAll(".sidebar-tree .toctree-l2 > .reference")) {
+    const name = entry.textContent.match(/^fusedloss(?:\.\w+)*\.(\w+)$/)?.[1];
+    if (!name) continue;
+    const parts = name.split(/(?<=_)|(?<=[a-z])(?=[A-Z])/);
+    entry.title = entry.textContent;
+    entry.replaceChildren(...parts.flatMap((part) => [part, document.createElement("wbr")]));
+  }
+});
