@@ -5,8 +5,10 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # pages, mathml, families
+sys.path.insert(0, str(Path(__file__).parent))  # elsewhere, pages, mathml, families
 os.environ.setdefault("KERAS_BACKEND", "numpy")  # the reference imports Keras; this one is light
+
+import elsewhere
 
 project = "fusedloss"
 copyright = "the fusedloss contributors"
@@ -20,6 +22,7 @@ extensions = [
     "myst_parser",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "elsewhere",
     "mathml",
     "pages",
 ]
@@ -31,6 +34,9 @@ autodoc_typehints = "none"  # numpydoc's sections say them, in words
 autosummary_ignore_module_all = False
 default_role = "py:obj"
 numpydoc_show_class_members = False
+numpydoc_xref_param_type = True
+numpydoc_xref_aliases = elsewhere.aliases()
+numpydoc_xref_ignore = "all"  # but the aliases
 
 myst_heading_anchors = 3
 

@@ -1,4 +1,4 @@
-"""The pages that follow from the package: the API reference and the table of losses.
+"""What follows from the package: the API reference, the table of losses, supported versions.
 
 A Sphinx extension that writes them before Sphinx looks for pages, so that a new loss is on the site
 once it is public.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ import ml_dtypes
 import numpy as np
 
 import fusedloss
+from elsewhere import page_of
 from fusedloss._lower.loss import Loss, lookup
 from fusedloss.torch import functional
 
@@ -48,6 +50,7 @@ DTYPES = {
 }
 
 PEERS = Path(__file__).with_name("peers.toml")
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 def pages() -> dict[str, str]:
@@ -152,21 +155,10 @@ arguments and the names of its options may differ.
 {"".join(map(table_row, table))}"""
 
 
-#: Where packages document a function or class, by the start of its name: {0} is all of it.
-ELSEWHERE = {
-    "torch.nn.functional.": "https://docs.pytorch.org/docs/stable/generated/{0}.html",
-    "sklearn.metrics.": "https://scikit-learn.org/stable/modules/generated/{0}.html",
-    "optax.": "https://optax.readthedocs.io/en/latest/api/losses.html#{0}",
-    "torchvision.ops.": "https://docs.pytorch.org/vision/stable/generated/{0}.html",
-}
-
-
 def linked(peer: str) -> str:
     """Return the name of another package's function, linked to its page where that is known."""
-    for start, page in ELSEWHERE.items():
-        if peer.startswith(start):
-            return f"`{peer} <{page.format(peer)}>`__"
-    return f"``{peer}``"
+    page = page_of(peer.partition("(")[0])
+    return f"`{peer} <{page}>`__" if page else f"``{peer}``"
 
 
 def table_row(cells: tuple[str, ...]) -> str:
@@ -246,6 +238,46 @@ def samples(function: Callable[..., Any], record: Loss, dtype: Any) -> Iterator[
     )
 
 
+# ---- Versions of other packages ----------------------------------------------------------------
+
+
+class Supported(NamedTuple):
+    """What the page on versions says of a package."""
+
+    name: str
+    least: str
+    tested: str
+
+
+def supported() -> list[Supported]:
+    """Return the packages that this one works with, as pyproject.toml has them."""
+    file = tomllib.loads(PROJECT.read_text())
+    project, groups = file["project"], file["dependency-groups"]
+    pinned = versions([*groups["test"], *groups["check"]], "==")
+    tested = {name.removesuffix("-cpu"): version for name, version in pinned.items()}
+    fronts = [extra for name, extra in project["optional-dependencies"].items() if name != "demo"]
+    least = versions([*project["dependencies"], *itertools.chain(*fronts)], ">=")
+    wheels = " ".join(file["tool"]["cibuildwheel"]["build"]).replace("t-*", " free-threaded")
+    python = [f"3.{version}" for version in re.findall(r"cp3(\d+(?: free-threaded)?)", wheels)]
+    rows = [Supported("Python", project["requires-python"].strip(">="), ", ".join(python))]
+    rows += [Supported(name, least[name], tested.get(name, "the newest")) for name in least]
+    others = ["catboost", "tensorflow", "transformers"]  # which no extra brings
+    return rows + [Supported(name, "", tested[name]) for name in others]
+
+
+def versions(requirements: list[Any], relation: str) -> dict[str, str]:
+    """Return the versions that requirements give, by the names of the packages."""
+    pattern = re.compile(rf"([\w-]+){relation}([\w.]+)$")
+    found = [pattern.match(text) for text in requirements if isinstance(text, str)]
+    return {match[1]: match[2] for match in found if match}
+
+
+def table_of_versions() -> str:
+    """Return the table of the page on versions."""
+    table = [("package", "least version", "tested with"), *supported()]
+    return f".. list-table::\n   :header-rows: 1\n\n{''.join(map(table_row, table))}"
+
+
 # ---- Sphinx ------------------------------------------------------------------------------------
 
 
@@ -285,6 +317,7 @@ def write(app: Sphinx, config: object) -> None:
     folder.mkdir(exist_ok=True)
     for name, text in pages().items():
         (folder / f"{name}.rst").write_text(text)
+    (folder / "versions.inc").write_text(table_of_versions())
 
 
 def check(app: Sphinx, env: Any) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import doctest
 import importlib
+import importlib.metadata
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -26,14 +29,19 @@ DOCS = REPOSITORY / "docs"
 pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="this copy has no documentation")
 
 
-@pytest.fixture(scope="module")
-def pages() -> Any:
-    """The module `pages` of the documentation."""
+def of_docs(module: str) -> Any:
+    """A module of the documentation."""
     sys.path.append(str(DOCS))
     try:
-        return importlib.import_module("pages")
+        return importlib.import_module(module)
     finally:
         sys.path.remove(str(DOCS))
+
+
+@pytest.fixture(scope="module")
+def pages() -> Any:
+    """The module that makes pages from the package."""
+    return of_docs("pages")
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +144,19 @@ def test_table_says_which_dtypes_are_taken(pages: Any, rows: dict[str, Any]) -> 
         pages.dtypes(impossible, lookup(impossible))
 
 
+def test_table_of_versions_has_every_extra(pages: Any) -> None:
+    """The package itself, and what it works with; the versions are those of pyproject.toml."""
+    table = {row.name: row for row in pages.supported()}
+    extras = {"numpy", "torch", "keras", "jax", "optax", "lightgbm", "xgboost", "scikit-learn"}
+    assert set(table) >= {"Python", *extras}
+    for name in extras - {"numpy"}:
+        row = table[name]
+        assert row.least, name
+        installed = importlib.metadata.version("xgboost-cpu" if name == "xgboost" else name)
+        assert row.tested == installed.partition("+")[0], name
+    assert table["Python"].tested.startswith(f"{table['Python'].least}, ")
+
+
 def test_peers_exist(pages: Any, rows: dict[str, Any]) -> None:
     """Theirs, of the packages whose names are looked up here, and the losses of this one."""
     assert set(pages.peers()) <= set(rows)
@@ -149,6 +170,26 @@ def test_peers_exist(pages: Any, rows: dict[str, Any]) -> None:
     for peer in named:
         module, _, function = peer.rpartition(".")
         assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_names_with_pages_elsewhere_exist() -> None:
+    """Those of packages that the tests install; an address itself nothing here can try."""
+    addresses = of_docs("elsewhere").ADDRESSES
+    names = [name for name in addresses if not name.endswith(".")]
+    assert "torch.nn.CrossEntropyLoss" in names
+    for name in names:
+        if "." not in name:
+            assert hasattr(builtins, name)
+        elif importlib.util.find_spec(name.partition(".")[0]):
+            assert pkgutil.resolve_name(name)
+
+
+def test_a_name_is_linked_by_the_longest_beginning() -> None:
+    page_of = of_docs("elsewhere").page_of
+    assert page_of("torch.nn.functional.mse_loss").endswith("/torch.nn.functional.mse_loss.html")
+    assert page_of("torch.nn.functional").endswith("/nn.functional.html")
+    assert page_of("optax.losses.l2_loss").endswith("#optax.losses.l2_loss")
+    assert page_of("torch.nn.Unheard") is None
 
 
 #: Losses without a picture of their own, and why.
