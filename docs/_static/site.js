@@ -20,6 +20,30 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 });
 
+// On a phone, tables that are too wide become cards, whose cells say what they are.
+document.addEventListener("DOMContentLoaded", () => {
+  const narrow = matchMedia("(max-width: 46em)");
+  const tables = document.querySelectorAll("article table:has(thead)");
+  const fit = () => {
+    for (const table of tables) {
+      table.classList.remove("cards");
+      const tooWide = table.scrollWidth > table.parentElement.clientWidth;
+      table.classList.toggle("cards", narrow.matches && tooWide);
+    }
+  };
+  for (const table of tables) {
+    const labels = [...table.querySelectorAll("thead th")].map((head) => head.textContent.trim());
+    for (const row of table.querySelectorAll("tbody tr")) {
+      [...row.cells].forEach((cell, i) => {
+        if (labels[i]) cell.dataset.label = labels[i];
+        cell.classList.toggle("empty", cell.textContent.trim() === "");
+      });
+    }
+  }
+  fit();
+  narrow.addEventListener("change", fit);
+});
+
 // Names in the sidebar: without the namespace, which the entry above them says, and breakable at underscores
 // and between the words of a class.
 document.addEventListener("DOMContentLoaded", () => {
