@@ -74,6 +74,7 @@ _OPTIONAL: dict[str, Any] = {
     "linear_bias": _WEIGHTS,
     "bias": _WEIGHTS[:2],
     "where": np.ones((ROWS, CLASSES), bool),
+    "histogram": np.linspace(1, 2, 10, dtype="float32"),
 }
 _REFERENCES = {"ref_embeddings": _EMBEDDINGS[::-1].copy(), "ref_labels": _INDICES[::-1].copy()}
 

@@ -100,7 +100,7 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
     "lifted_structure_loss margin_loss multi_similarity_loss nca_loss ntxent_loss "
     "ranked_list_loss supcon_loss triplet_loss tuplet_margin_loss angular_loss histogram_loss "
     "n_pairs_loss intra_pair_variance_loss smooth_ap_loss pnp_loss instance_loss "
-    "threshold_consistent_margin_loss",
+    "threshold_consistent_margin_loss dynamic_soft_margin_loss",
     lambda: (normal(N, D), normal(N + 2, D)): "clip_loss siglip_loss info_nce_loss",
     lambda: (normal(N, D), normal(N, D)): "vicreg_loss barlow_twins_loss",
     _images: "dice_loss dice_ce_loss focal_tversky_loss iou_loss tversky_loss lovasz_softmax_loss "

@@ -249,6 +249,12 @@ EMBEDDINGS: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("InstanceLoss", "instance_loss", (Z, Y), {"gamma": 4.0, "reduction": "none", "workspace": 1}),
     ("NPairsLoss", "n_pairs_loss", (Z, Y // 2), {"normalize": False, "reduction": "sum"}),
     ("AngularLoss", "angular_loss", (Z, Y), {"alpha": 30, "reduction": "sum"}),
+    (
+        "DynamicSoftMarginLoss",
+        "dynamic_soft_margin_loss",
+        (Z, Y),
+        {"num_bins": 6, "min_val": -2.5},
+    ),
     ("HistogramLoss", "histogram_loss", (Z, Y), {"n_bins": 9}),
     ("InfoNCELoss", "info_nce_loss", (Z, P), {"temperature": 0.5, "reduction": "none"}),
     ("CLIPLoss", "clip_loss", (Z, P, torch.tensor(3.0)), {"normalize": False}),

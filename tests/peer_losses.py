@@ -64,7 +64,6 @@ OTHERWISE = {
 
 #: What has no counterpart here, and what comes nearest.
 ABSENT = {
-    "pytorch_metric_learning.losses.DynamicSoftMarginLoss": "",
     "pytorch_metric_learning.losses.GenericPairLoss": "a base class of one's own losses",
     "pytorch_metric_learning.losses.ManifoldLoss": "",
     "pytorch_metric_learning.losses.SignalToNoiseRatioContrastiveLoss": (

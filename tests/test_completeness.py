@@ -43,6 +43,7 @@ NOT_IN_MODULE = {
     "adaptive_log_softmax_loss": {"bias", "outputs", "reduction"},  # it returns what torch's does
     "adaface_loss": {"norm_mean", "norm_std"},
     "curricularface_loss": {"t"},
+    "dynamic_soft_margin_loss": {"histogram"},
     "linear_cross_entropy": {"linear_bias"},
     "huber_loss": {"weight"},
     "l1_loss": {"weight"},

@@ -41,6 +41,7 @@ PUBLIC = {
     "value_and_grad",
     "grad_and_hess",
     "sample_classes",
+    "soft_margin_histogram",
     "set_num_threads",
     "get_num_threads",
     "threads",

@@ -487,7 +487,10 @@ EXCEPTIONS: dict[tuple[str, str], tuple[str, str]] = {
     },
     **{
         (name, "gradgradcheck"): _CONSTANTS
-        for name in ("adaface_loss", "circle_loss", "complete_box_iou_loss")
+        for name in (
+            *("adaface_loss", "circle_loss", "complete_box_iou_loss"),
+            "dynamic_soft_margin_loss",
+        )
     },
     **{
         (name, "gradgradcheck"): ("it has no gradient", "none of them have requires_grad=True")

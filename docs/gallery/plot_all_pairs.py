@@ -53,6 +53,7 @@ draw(
         ),
         Family(fl.ranked_list_loss, (labels,)),
         Family(fl.fast_ap_loss, (labels,)),
+        Family(fl.dynamic_soft_margin_loss, (labels,), "num_bins", (5, 10, 40)),
         Family(fl.histogram_loss, (labels,), "n_bins", (5, 10, 20)),
         Family(fl.smooth_ap_loss, (labels,), "temperature", (0.01, 0.1, 0.3)),
         Family(fl.pnp_loss, (labels,)),

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from fusedloss import _check, _core
 from fusedloss._lower import pairs
 from fusedloss._lower.loss import quietly
+from fusedloss._lower.units import BLOCK, squared_distances
 from fusedloss._types import Array, Distance
 
 __all__ = [
@@ -33,9 +34,6 @@ __all__ = [
 
 Triplets = tuple[Array, Array, Array]
 Pairs = tuple[Array, Array, Array, Array]
-
-#: Elements of the blocks of distances that are held.
-BLOCK = 1 << 21
 
 #: What a miner returns at most, unless it is told otherwise.
 LIMIT = 1 << 24
@@ -109,11 +107,7 @@ def _distances(a: Array, b: Array, metric: pairs.Metric) -> Array:
     d: Array = a @ b.T
     if metric.distance == _core.COSINE_DISTANCE:
         return np.subtract(1, d, out=d)
-    d *= -2
-    sums = np.square(a).sum(axis=1, keepdims=True) + np.square(b).sum(axis=1)
-    d += sums
-    near = np.nonzero(d < sums / 256)  # too few digits are left of these
-    d[near] = np.square(a[near[0]] - b[near[1]]).sum(axis=1)
+    d = squared_distances(d, a, b)
     return d if metric.distance == _core.SQUARED_EUCLIDEAN else np.sqrt(d, out=d)
 
 

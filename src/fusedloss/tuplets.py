@@ -8,16 +8,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core
-from fusedloss._lower import indices, pairs, tuplets
+from fusedloss._lower import indices, pairs, soft_margin, tuplets
 from fusedloss._lower.loss import loss
-from fusedloss._types import Call, Reduction, TupletReduction
+from fusedloss._types import Array, Call, Reduction, TupletReduction
 from fusedloss.metric import Indices
 
 __all__ = [
     "angular_loss",
+    "dynamic_soft_margin_loss",
     "histogram_loss",
     "instance_loss",
     "n_pairs_loss",
+    "soft_margin_histogram",
 ]
 
 #: Losses here are of pairs of anchors, and have no value of an anchor alone.
@@ -361,3 +363,139 @@ def histogram_loss(
         listing="unordered",
     )
     return _core.pairwise, (call,)
+
+
+@loss("embeddings", "ref_embeddings")
+def dynamic_soft_margin_loss(
+    embeddings: ArrayLike,
+    labels: ArrayLike | None,
+    *,
+    histogram: ArrayLike | None = None,
+    num_bins: int = 10,
+    min_val: float = -2.0,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
+    num_threads: int | None = None,
+) -> Call:
+    r"""Dynamic soft margin: a triplet counts by the share of triplets that are no harder.
+
+    .. math:: \ell = \frac{1}{T} \sum_{apn} C(x_{apn})\, x_{apn}, \qquad x_{apn} = d(a, p) - d(a, n)
+
+    with d the distance of directions, T the number of triplets, and C the cumulative histogram of
+    x, which takes the place of a margin. It is a constant in gradients.
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        The anchors, of any length: float16, bfloat16, float32 or float64.
+    labels : array of integers, shape (N,), or None
+        Positives of an anchor have its label, negatives another one: all triplets count. None with
+        `indices_tuple`; or with `ref_embeddings`, whose row i is then the positive of embedding i.
+        Its negative is the nearest that another pair has, of the embedding or of its positive.
+    histogram : array of floats, shape (num_bins,), optional
+        How x is distributed, of any sum. If it is absent, or all 0, that of this batch is taken.
+        The rule in training, before each step, is ``histogram = 0.99 * histogram + 0.01 *
+        soft_margin_histogram(embeddings, labels)``, which is then divided by its sum.
+    num_bins : int, default 10
+        The number of nodes of the histogram, :math:`2 |m|` / `num_bins` apart.
+    min_val : float, default -2
+        The first node m: negative.
+    ref_embeddings : array, shape (M, D), optional
+        Where positives and negatives come from, of the embeddings' dtype; if absent, the other
+        embeddings.
+    ref_labels : array of integers, shape (M,), optional
+        Their labels.
+    indices_tuple : tuple of arrays of integers, optional
+        The triplets that count, as miners return them: (anchors, positives, negatives), or
+        (anchors, positives, anchors, negatives) of pairs; if absent, all of them.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float
+        The loss; 0 where there is no triplet.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For a shape or an option that does not fit.
+    IndexError
+        For an index out of range.
+
+    Notes
+    -----
+    Equivalent to ``DynamicSoftMarginLoss(min_val, num_bins, momentum)`` of
+    pytorch-metric-learning, which keeps the histogram. Three things differ: x beyond the last node
+    counts at it, where there the call fails; gradients are the paper's, by which the weights are
+    constants; and so there may be more than one step.
+
+    Triplets are not listed: an anchor's negatives are sorted, and those between two nodes taken
+    together. Distances are computed in float64, of a block of anchors to all references.
+
+    References
+    ----------
+    L. Zhang, S. Rusinkiewicz, "Learning Local Descriptors With a CDF-Based Dynamic Soft Margin",
+    ICCV 2019.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> e, y = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]
+    >>> round(fl.dynamic_soft_margin_loss(e, y), 4)
+    0.0492
+    """
+    call = soft_margin.checked(
+        *(embeddings, labels, histogram, num_bins, min_val),
+        *(ref_embeddings, ref_labels, indices_tuple, num_threads),
+    )
+    return soft_margin.soft_margin, (call,)
+
+
+def soft_margin_histogram(
+    embeddings: ArrayLike,
+    labels: ArrayLike | None,
+    *,
+    num_bins: int = 10,
+    min_val: float = -2.0,
+    ref_embeddings: ArrayLike | None = None,
+    ref_labels: ArrayLike | None = None,
+    indices_tuple: Indices = None,
+    num_threads: int | None = None,
+) -> Array:
+    """Count the triplets of a batch by d(a, p) - d(a, n), for `dynamic_soft_margin_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, num_bins, min_val
+        As in `dynamic_soft_margin_loss`.
+    ref_embeddings, ref_labels, indices_tuple, num_threads
+        As in `dynamic_soft_margin_loss`.
+
+    Returns
+    -------
+    array of float64, shape (num_bins,)
+        The counts. A triplet between two nodes is shared out to both by its distances to them, one
+        before the first or beyond the last counts there: their sum is the number of triplets.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+        As in `dynamic_soft_margin_loss`.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> e, y = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0, 0, 1]
+    >>> fl.soft_margin_histogram(e, y, num_bins=4).round(4)
+    array([0.    , 0.5198, 1.2182, 0.262 ])
+    """
+    return soft_margin.counts_of(
+        soft_margin.checked(
+            *(embeddings, labels, None, num_bins, min_val),
+            *(ref_embeddings, ref_labels, indices_tuple, num_threads),
+        )
+    )

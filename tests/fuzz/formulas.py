@@ -372,7 +372,7 @@ def _positional(call: Call) -> set[str]:
 QUOTIENT = 1e-4
 
 #: Losses with factors or statistics that their sources hold constant: gradients are no derivatives.
-HELD_CONSTANT = {"adaface_loss", "circle_loss"}
+HELD_CONSTANT = {"adaface_loss", "circle_loss", "dynamic_soft_margin_loss"}
 
 #: How far float32's value may be off float64's of the same numbers: exponents are scaled by
 #: factors of up to 100, as are their roundings.

@@ -119,7 +119,7 @@ class Angular(NamedTuple):
                 yield order[same], order[same + apart], 2.0
 
 
-class _Units:
+class Embeddings:
     """Embeddings, the unit vectors that enter a loss, and the gradients by both."""
 
     def __init__(self, x: Array, normalize: bool, p: float = 2.0) -> None:
@@ -145,12 +145,12 @@ class _Units:
         return gradient
 
 
-class _Places:
+class Places:
     """Which gradients of a call are wanted, and where they go."""
 
     def __init__(
         self,
-        call: Angular | pairs.PairCall,
+        call: Any,  # Angular, or another call that has its arrays and reduction
         gradient: bool | tuple[int, ...],
         grad_output: Any,
         out: Any,
@@ -166,7 +166,7 @@ class _Places:
         self.wanted, self.places = _check.gradient_places(gradient, out, self.given, inputs)
         self.single = not isinstance(gradient, tuple)
 
-    def delivered(self, units: tuple[_Units, _Units], divisor: float) -> Any:
+    def delivered(self, units: tuple[Embeddings, Embeddings], divisor: float) -> Any:
         """Return the gradients of a sum over a divisor."""
         scale = self.factor / divisor if divisor else 0.0
         operands = list(self.given.values())
@@ -188,11 +188,11 @@ def angular(
     A pair's loss is log(1 + sum_N exp z), z = 4 t^2 (a + p) n - 2 (1 + t^2) a p: a dot product of
     n and a constant with a vector of the pair's. As the peer has it, only a and p are normalized.
     """
-    places = _Places(call, gradient, grad_output, out)
-    anchor = other = _Units(call.embeddings, call.normalize)
+    places = Places(call, gradient, grad_output, out)
+    anchor = other = Embeddings(call.embeddings, call.normalize)
     other_labels = call.labels
     if call.reference is not None and call.reference_labels is not None:
-        other, other_labels = _Units(call.reference, call.normalize), call.reference_labels
+        other, other_labels = Embeddings(call.reference, call.normalize), call.reference_labels
     square = math.tan(call.alpha) ** 2
     by_sum, by_product = 4 * square, -2 * (1 + square)
     references = np.concatenate([other.x, np.ones((len(other.x), 1), other.x.dtype)], axis=1)
@@ -219,8 +219,8 @@ def angular(
             losses, made = _core.pairwise(of_pairs, (0, 1), np.full(len(a), times))
             by_pair, by_dot = by_sum * made[0][:, :-1], by_product * made[0][:, -1:]
             other.direct += made[1][:, :-1]
-            _add_rows(anchor.by_unit, a, by_pair + by_dot * unit_p)
-            _add_rows(other.by_unit, p, by_pair + by_dot * unit_a)
+            add_rows(anchor.by_unit, a, by_pair + by_dot * unit_p)
+            add_rows(other.by_unit, p, by_pair + by_dot * unit_a)
         total += times * float(losses.sum(dtype=np.float64))
         count += times * len(a)
         nonzero += times * np.count_nonzero(losses)
@@ -231,7 +231,7 @@ def angular(
     return value, places.delivered((anchor, other), divisor)
 
 
-def _add_rows(to: Array, at: Array, rows: Array) -> None:
+def add_rows(to: Array, at: Array, rows: Array) -> None:
     """Add rows to the rows `at`, which may name a row more than once."""
     order = np.argsort(at, kind="stable")
     numbers = at[order]
@@ -248,8 +248,8 @@ class _Distances:
     def __init__(self, call: pairs.PairCall) -> None:
         assert call.reference is not None
         of_units = call.normalize, (call.p if call.distance == _core.LP else 2.0)
-        self.anchors = _Units(call.embeddings, *of_units)
-        self.references = _Units(call.reference, *of_units)
+        self.anchors = Embeddings(call.embeddings, *of_units)
+        self.references = Embeddings(call.reference, *of_units)
         self.cosine = call.distance == _core.COSINE_DISTANCE
         self.p, self.power = of_units[1], 1.0
         if call.distance != _core.EUCLIDEAN:
@@ -294,7 +294,7 @@ def lifted(
     it; once, if these are the same. Where neither has negatives, 0 in place of log(...).
     """
     neg_margin, pos_margin = call.parameters
-    places, distances = _Places(call, gradient, grad_output, out), _Distances(call)
+    places, distances = Places(call, gradient, grad_output, out), _Distances(call)
     rows = range(len(call.embeddings))
     both_kinds = [_pairs_of(call, a) for a in rows]
     both = sum(len(p) for p, _ in both_kinds) and sum(len(n) for _, n in both_kinds)

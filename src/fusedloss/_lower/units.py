@@ -1,4 +1,4 @@
-"""Rows divided by their norms, and gradients through that."""
+"""Rows divided by their norms, gradients through that, and distances of rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,22 @@ import numpy as np
 
 from fusedloss import _core
 from fusedloss._types import Array
+
+#: Elements of the blocks of distances that are held.
+BLOCK = 1 << 21
+
+
+def squared_distances(products: Array, a: Array, b: Array) -> Array:
+    """Turn the products of rows into their squared distances."""
+    products *= -2
+    sums = np.square(a).sum(axis=1, keepdims=True) + np.square(b).sum(axis=1)
+    products += sums
+    rows, columns = np.nonzero(products < sums / 256)  # too few digits are left of these
+    step = max(1, BLOCK // a.shape[1])
+    for i in range(0, len(rows), step):
+        near = rows[i : i + step], columns[i : i + step]
+        products[near] = np.square(a[near[0]] - b[near[1]]).sum(axis=1)
+    return products
 
 
 def norms(x: Array, p: float = 2.0) -> Array:

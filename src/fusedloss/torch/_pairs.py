@@ -19,10 +19,11 @@ from torch.nn.functional import logsigmoid, pad
 
 from fusedloss import _check, _core
 from fusedloss._check import LinearCall
-from fusedloss._lower.indices import Lists, PairList
+from fusedloss._lower.indices import Lists, PairList, lists
 from fusedloss._lower.loss import lookup
 from fusedloss._lower.pairs import PairCall
 from fusedloss._lower.self_supervised import Views
+from fusedloss._lower.soft_margin import SoftMargin
 from fusedloss._lower.tuplets import Angular
 from fusedloss._types import Array
 from fusedloss.torch import _original as functional
@@ -34,11 +35,14 @@ from fusedloss.torch._autograd import (
     expect_given,
     expect_mask,
     expect_tensors,
+    transformed,
+    wide,
 )
 from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._operators.calls import operate, operated, readable
 from fusedloss.torch._unit import unit_rows
 from fusedloss.transform import value_and_grad
+from fusedloss.tuplets import dynamic_soft_margin_loss, soft_margin_histogram
 
 #: Embeddings are divided by no less.
 LEAST_NORM = 1e-12
@@ -362,12 +366,20 @@ def _values(a: Tensor, b: Tensor, call: PairCall) -> Tensor:
         return dots
     if call.distance == _core.COSINE_DISTANCE:
         return 1 - dots
+    squares = _squares(a, b, dots)
+    return squares if call.distance == _core.SQUARED_EUCLIDEAN else _root(squares)
+
+
+def _squares(a: Tensor, b: Tensor, dots: Tensor) -> Tensor:
+    """Return squared distances of rows, whose dot products are known."""
     sums = a.square().sum(1)[:, None] + b.square().sum(1)
     squares = sums - 2 * dots
     i, j = (squares < sums / 256).nonzero(as_tuple=True)  # too few digits are left of these
-    squares = squares.index_put((i, j), (a[i] - b[j]).square().sum(1))
-    if call.distance == _core.SQUARED_EUCLIDEAN:
-        return squares
+    return squares.index_put((i, j), (a[i] - b[j]).square().sum(1))
+
+
+def _root(squares: Tensor) -> Tensor:
+    """Return square roots; the derivative at 0 is 0."""
     zero = squares == 0
     return squares.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
 
@@ -694,6 +706,82 @@ def _angular(given: dict[str, Tensor], indices: Any, call: Angular) -> Tensor:
     return _reduced([_of_anchors(losses)], "mean" if nonzero else call.reduction, nonzero)
 
 
+def _soft_margin(given: dict[str, Tensor], indices: Any, call: SoftMargin) -> Tensor:
+    x, times = _differences(given, call)
+    counts = _at_nodes(x.detach(), times, call)
+    if "histogram" in given:
+        histogram = given["histogram"].to(x.dtype)
+        counts = torch.where(histogram.sum() == 0, counts, histogram)
+    total = counts.sum()
+    weights = counts.cumsum(0) / total.where(total > 0, 1)
+    losses = weights[_first_nodes(x.detach(), call)] * x
+    return losses.where(times > 0, 0).mul(times).sum() / times.sum().clamp_min(1)
+
+
+def _differences(given: dict[str, Tensor], call: SoftMargin) -> tuple[Tensor, Tensor]:
+    """Return d(a, p) - d(a, n), and how often each counts."""
+    a = unit_rows(given["embeddings"], least=LEAST_NORM)
+    other = given.get("ref_embeddings")
+    b = a if other is None else unit_rows(other, least=LEAST_NORM)
+    d = _root(_squares(a, b, a @ b.T))
+    listed = call.listed
+    if listed is not None and len(listed) == 3:
+        i, p, n = (torch.from_numpy(x).to(d.device) for x in listed)
+        x = d[i, p] - d[i, n]
+        return x, torch.ones_like(x)
+    own = torch.eye(len(a), len(b), dtype=torch.bool, device=d.device)
+    if listed is None and "labels" not in given:
+        others = d.masked_fill(own, torch.inf)
+        of_row, of_column = others.amin(1), others.amin(0)
+        x = d.diagonal() - torch.where(of_row <= of_column, of_row, of_column)
+        return x, torch.ones_like(x)
+    if listed is not None:
+        found = lists(listed, len(a), len(b), "pairs")
+        positive, negative = (_times(kind, d) for kind in found[:2])
+    else:
+        labels = given["labels"]
+        same = labels[:, None] == given.get("ref_labels", labels)
+        positive, negative = (same if other is not None else same & ~own).to(d), (~same).to(d)
+    x = d[:, :, None] - d[:, None, :]
+    return x.flatten(), (positive[:, :, None] * negative[:, None, :]).flatten()
+
+
+def _first_nodes(x: Tensor, call: SoftMargin) -> Tensor:
+    """Return the last node that x is not below, or the first."""
+    nodes = torch.from_numpy(call.nodes).to(x)
+    first = torch.searchsorted(nodes, x.contiguous(), right=True) - 1
+    return first.clamp(0, len(nodes) - 1)
+
+
+def _at_nodes(x: Tensor, times: Tensor, call: SoftMargin) -> Tensor:
+    """Return the counts at the nodes, those between two shared out."""
+    nodes, first = torch.from_numpy(call.nodes).to(x), _first_nodes(x, call)
+    beyond = ((x - nodes[first]) / call.width).clamp(0, 1) * times
+    counts = torch.zeros_like(nodes).index_add(0, first, times - beyond)
+    return counts.index_add(0, (first + 1).clamp_max(len(nodes) - 1), beyond)
+
+
+def soft_margin_counts(
+    differentiable: dict[str, Tensor | None], others: dict[str, Tensor | None], **options: Any
+) -> Tensor:
+    """Return `fusedloss.soft_margin_histogram` of tensors, which gradients stop at."""
+    given = {k: x.detach() for k, x in (differentiable | others).items() if x is not None}
+    e = given["embeddings"]
+    of_labels = {k: x for k, x in given.items() if k in ("labels", "ref_labels")}
+    given |= _comparable(of_labels, False)
+    if options["indices_tuple"] is not None:
+        options["indices_tuple"] = tuple(x.cpu().numpy() for x in options["indices_tuple"])
+    options |= {name: None for name in ("labels",) if name not in given}
+    if readable(e) and not transformed() and e.device.type == "cpu":
+        arrays: dict[str, Any] = {k: numbers_of_bits(array(x)) for k, x in given.items()}
+        counts = soft_margin_histogram(**arrays, num_threads=torch.get_num_threads(), **options)
+        return torch.from_numpy(counts)
+    stand_ins = {k: _stand_in(x) for k, x in given.items()}
+    call = lookup(dynamic_soft_margin_loss).lower(**stand_ins, **options)[1][0]
+    given = {k: wide(x) for k, x in given.items()}
+    return _at_nodes(*_differences(given, call), call)
+
+
 def _vicreg(given: dict[str, Tensor], indices: Any, call: Views) -> Tensor:
     invariance, variance, covariance, eps = call.options
     views = given["embeddings"], given["ref_embeddings"]
@@ -856,6 +944,7 @@ FORMULAS: dict[str, Callable[..., list[Terms]]] = {
 COMPOSED: dict[str, Callable[..., Tensor]] = {
     "angular_loss": _angular,
     "barlow_twins_loss": _barlow_twins,
+    "dynamic_soft_margin_loss": _soft_margin,
     "instance_loss": _instance,
     "n_pairs_loss": _n_pairs,
     "vicreg_loss": _vicreg,

@@ -21,6 +21,7 @@ from fusedloss._lower import (
     pointwise,
     segmentation,
     self_supervised,
+    soft_margin,
     triplets,
     tuplets,
 )
@@ -91,6 +92,7 @@ FORMULAS: dict[Callable[..., Any], Callable[..., Any]] = {
     segmentation.overlap: others.overlap,
     self_supervised.barlow_twins: views.barlow_twins,
     self_supervised.vicreg: views.vicreg,
+    soft_margin.soft_margin: others.soft_margin,
     triplets.triplets: others.triplets,
     tuplets.angular: others.angular,
     tuplets.lifted: pairs.formula,

@@ -10,7 +10,9 @@ import numpy as np
 from jax import numpy as jnp
 
 from fusedloss._check import Images, LinearCall
+from fusedloss._lower.indices import lists
 from fusedloss._lower.segmentation import GeneralizedDice, Overlap
+from fusedloss._lower.soft_margin import SoftMargin
 from fusedloss._lower.tuplets import Angular
 from fusedloss.jax._formulas import pairs, points
 from fusedloss.jax._formulas.elementary import (
@@ -18,6 +20,7 @@ from fusedloss.jax._formulas.elementary import (
     product,
     reduced,
     relu,
+    root,
     softplus,
     spoiled,
     unit_rows,
@@ -465,6 +468,53 @@ def angular(given: Any, call: Angular) -> Any:
     if call.reduction != "sum":
         divisor = (times if call.reduction == "mean" else times * (losses > 0)).sum()
     return (total / jnp.where(divisor == 0, 1, divisor)).astype(dtype)
+
+
+def soft_margin(given: Any, call: SoftMargin) -> Any:
+    """Return the dynamic soft margin loss, from all triplets."""
+    given_e, x, times = _differences(given, call)
+    nodes = jnp.asarray(call.nodes, x.dtype)
+    at = jax.lax.stop_gradient(x)
+    first = jnp.clip(jnp.searchsorted(nodes, at, side="right") - 1, 0, len(nodes) - 1)
+    beyond = jnp.clip((at - nodes[first]) / call.width, 0, 1) * times
+    counts = jnp.zeros_like(nodes).at[first].add(times - beyond)
+    counts = counts.at[jnp.minimum(first + 1, len(nodes) - 1)].add(beyond)
+    if call.histogram is not None:
+        histogram = given.named["histogram"].astype(x.dtype)
+        counts = jax.lax.stop_gradient(jnp.where(histogram.sum() == 0, counts, histogram))
+    total = counts.sum()
+    weights = counts.cumsum() / jnp.where(total > 0, total, 1)
+    losses = jnp.where(times > 0, weights[first] * x, 0) * times
+    return (losses.sum() / jnp.maximum(times.sum(), 1)).astype(given_e.dtype)
+
+
+def _differences(given: Any, call: SoftMargin) -> tuple[Any, Any, Any]:
+    """Return the embeddings, d(a, p) - d(a, n) of triplets, and how often each counts."""
+    e = given.named["embeddings"]
+    other = e if call.reference is None else given.named["ref_embeddings"]
+    a, b = (unit_rows(wide(x), least=pairs.LEAST_NORM) for x in (e, other))
+    d = root(((a[:, None] - b) ** 2).sum(2))
+    listed = call.listed
+    if listed is not None and len(listed) == 3:
+        i, p, n = listed
+        x = d[i, p] - d[i, n]
+        return e, x, jnp.ones_like(x)
+    own = jnp.eye(len(a), len(b), dtype=bool)
+    if listed is None and call.labels is None:
+        others = jnp.where(own, jnp.inf, d)
+        of_row, of_column = others.min(1), others.min(0)
+        x = jnp.diagonal(d) - jnp.where(of_row <= of_column, of_row, of_column)
+        return e, x, jnp.ones_like(x)
+    if listed is not None:
+        found = lists(listed, len(a), len(b), "pairs")
+        positive, negative = (pairs._times(kind, d) for kind in found[:2])
+    else:
+        labels = given.named["labels"]
+        same = labels[:, None] == (labels if call.reference is None else given.named["ref_labels"])
+        positive = (same & ~own if call.reference is None else same).astype(d.dtype)
+        negative = (~same).astype(d.dtype)
+    x = d[:, :, None] - d[:, None, :]
+    return e, x.ravel(), (positive[:, :, None] * negative[:, None, :]).ravel()
 
 
 def instance(given: Any, embeddings: Any, call: LinearCall | None, nothing: Any) -> Any:

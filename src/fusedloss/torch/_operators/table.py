@@ -98,6 +98,7 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
         "circle_loss",
         "clip_loss",
         "contrastive_loss",
+        "dynamic_soft_margin_loss",
         "fast_ap_loss",
         "generalized_lifted_structure_loss",
         "histogram_loss",

@@ -11,6 +11,7 @@ from fusedloss.torch.functional._types import Indices
 
 __all__ = [
     "angular_loss",
+    "dynamic_soft_margin_loss",
     "histogram_loss",
     "instance_loss",
     "n_pairs_loss",
@@ -179,5 +180,52 @@ def histogram_loss(
         {"embeddings": embeddings},
         {"labels": labels},
         n_bins=n_bins,
+        indices_tuple=indices_tuple,
+    )
+
+
+def dynamic_soft_margin_loss(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    *,
+    histogram: Tensor | None = None,
+    num_bins: int = 10,
+    min_val: float = -2.0,
+    ref_embeddings: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    indices_tuple: Indices = None,
+) -> Tensor:
+    """Dynamic soft margin: `fusedloss.dynamic_soft_margin_loss`.
+
+    Parameters
+    ----------
+    embeddings, labels, histogram, num_bins, min_val
+        As in `fusedloss.dynamic_soft_margin_loss`.
+    ref_embeddings, ref_labels, indices_tuple
+        As in `fusedloss.dynamic_soft_margin_loss`.
+
+    Returns
+    -------
+    Tensor
+        The loss, differentiable in `embeddings` and `ref_embeddings`.
+
+    See Also
+    --------
+    fusedloss.dynamic_soft_margin_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> e, y = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> F.dynamic_soft_margin_loss(e, y)
+    tensor(0.0492)
+    """
+    return pair_loss(
+        tuplets.dynamic_soft_margin_loss,
+        {"embeddings": embeddings, "ref_embeddings": ref_embeddings},
+        {"labels": labels, "ref_labels": ref_labels, "histogram": histogram},
+        num_bins=num_bins,
+        min_val=min_val,
         indices_tuple=indices_tuple,
     )

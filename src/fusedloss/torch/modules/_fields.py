@@ -51,6 +51,9 @@ class Module(nn.Module):
     #: Fields that are not the function's options.
     of_module: ClassVar[tuple[str, ...]] = ()
 
+    #: Buffers that follow the batches: never of 16 bits, in which small steps would be lost.
+    statistics: ClassVar[tuple[str, ...]] = ()
+
     #: Options that a parameter may be given for, which is then learnt.
     learnable: ClassVar[tuple[str, ...]] = ()
 
@@ -86,6 +89,14 @@ class Module(nn.Module):
                 delattr(self, name)
                 self.register_buffer(name, option)
         self.check()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        statistics = {name: getattr(self, name) for name in self.statistics}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, x in statistics.items():
+            if getattr(self, name).itemsize < 4:
+                setattr(self, name, x.to(getattr(self, name).device))
+        return self
 
     def keywords(self) -> dict[str, Any]:
         """Return the function's options."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import KW_ONLY, InitVar, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -84,9 +83,6 @@ class Head(Module):
         "sample_rate",
     )
 
-    #: Buffers that follow the batches: never of 16 bits, in which small steps would be lost.
-    statistics: ClassVar[tuple[str, ...]] = ()
-
     embedding_dim: int
     num_classes: int
     _: KW_ONLY
@@ -130,14 +126,6 @@ class Head(Module):
         """Take the state of a copied module, whose weight has lost its hook."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._watch()
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        statistics = {name: getattr(self, name) for name in self.statistics}
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, x in statistics.items():
-            if getattr(self, name).itemsize < 4:
-                setattr(self, name, x.to(getattr(self, name).device))
-        return self
 
     def new_weight(self, rows: int, device: Any, dtype: torch.dtype | None) -> nn.Parameter:
         """Return the parameter, its numbers still to be drawn."""
