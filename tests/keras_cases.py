@@ -138,6 +138,11 @@ def embeddings(rng: np.random.Generator) -> Pair:
     return np.arange(8) % 3, x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
+def views(rng: np.random.Generator) -> Pair:
+    x = rng.normal(size=(8, 4))
+    return x + 0.3 * rng.normal(size=x.shape), x
+
+
 LOGITS = {"from_logits": True}
 SMOOTHED = {"label_smoothing": 0.1}
 
@@ -225,6 +230,30 @@ OWN: dict[str, list[Case]] = {
     "NTXentLoss": [Case(embeddings, ({},), weighted=False)],
     "MultiSimilarityLoss": [Case(embeddings, ({}, {"base": 0.4}), weighted=False)],
     "CircleLoss": [Case(embeddings, ({}, {"m": 0.3, "gamma": 16.0}), weighted=False)],
+    "FastAPLoss": [Case(embeddings, ({}, {"num_bins": 7}), weighted=False)],
+    "GeneralizedLiftedStructureLoss": [Case(embeddings, ({}, {"neg_margin": 0.7}), weighted=False)],
+    "LiftedStructureLoss": [Case(embeddings, ({}, {"neg_margin": 0.7}), weighted=False)],
+    "MarginLoss": [Case(embeddings, ({}, {"margin": 0.3, "beta": 0.9}), weighted=False)],
+    "NCALoss": [Case(embeddings, ({}, {"softmax_scale": 2.0}), weighted=False)],
+    "RankedListLoss": [Case(embeddings, ({}, {"margin": 0.5, "alpha": 1.3}), weighted=False)],
+    "IntraPairVarianceLoss": [Case(embeddings, ({}, {"pos_eps": 0.05}), weighted=False)],
+    "PNPLoss": [
+        Case(embeddings, ({"anneal": 0.1}, {"variant": "Ds", "anneal": 0.2}), weighted=False)
+    ],
+    "SmoothAPLoss": [Case(embeddings, ({"temperature": 0.1},), weighted=False)],
+    "ThresholdConsistentMarginLoss": [
+        Case(embeddings, ({}, {"margin_plus": 0.8, "lambda_minus": 0.5}), weighted=False)
+    ],
+    "TupletMarginLoss": [Case(embeddings, ({}, {"margin": 3.0, "scale": 8.0}), weighted=False)],
+    "AngularLoss": [Case(embeddings, ({}, {"alpha": 30.0}), weighted=False)],
+    "HistogramLoss": [Case(embeddings, ({}, {"n_bins": 12}), weighted=False)],
+    "InstanceLoss": [Case(embeddings, ({}, {"gamma": 8.0}), weighted=False)],
+    "NPairsLoss": [Case(embeddings, ({}, {"batch_reduction": "sum"}), weighted=False)],
+    "InfoNCELoss": [Case(views, ({}, {"temperature": 0.5}), labels=True, weighted=False)],
+    "CLIPLoss": [Case(views, ({}, {"logit_scale": 4.0}), labels=True, weighted=False)],
+    "SigLIPLoss": [Case(views, ({}, {"logit_bias": -2.0}), labels=True, weighted=False)],
+    "BarlowTwinsLoss": [Case(views, ({}, {"lambd": 0.1}), labels=True, weighted=False)],
+    "VICRegLoss": [Case(views, ({}, {"covariance_v": 2.0}), labels=True, weighted=False)],
 }
 
 #: The layers of weights, with the logits that they should give without labels.

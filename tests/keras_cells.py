@@ -213,20 +213,7 @@ def save(name: str) -> None:
 
 
 #: The functions that own losses are.
-FUNCTIONS: dict[str, Any] = {
-    "FocalLoss": fl.focal_loss,
-    "DiceLoss": fl.dice_loss,
-    "IoULoss": fl.iou_loss,
-    "TverskyLoss": fl.tversky_loss,
-    "FocalTverskyLoss": fl.focal_tversky_loss,
-    "LovaszSoftmaxLoss": fl.lovasz_softmax_loss,
-    "TripletLoss": fl.triplet_loss,
-    "ContrastiveLoss": fl.contrastive_loss,
-    "SupConLoss": fl.supcon_loss,
-    "NTXentLoss": fl.ntxent_loss,
-    "MultiSimilarityLoss": fl.multi_similarity_loss,
-    "CircleLoss": fl.circle_loss,
-}
+FUNCTIONS: dict[str, Any] = {name: getattr(fl, getattr(losses, name).loss) for name in OWN}
 
 
 def is_missing(name: str) -> bool:
@@ -244,17 +231,21 @@ def own_eager(name: str) -> None:
     for case, options in cases_of(OWN, name):
         y_true, y_pred = inputs(case)
         loss = getattr(losses, name)(**options)
+        wanted = [0, 1] if case.labels else [0]
         value, gradients = value_and_gradients(
-            lambda p, loss=loss, t=y_true: loss(t, p), [y_pred], [0]
+            lambda p, t, loss=loss: loss(t, p), [y_pred, y_true], wanted
         )
         keywords = dict(options)
-        if "ignore_class" in keywords:
-            keywords["ignore_index"] = keywords.pop("ignore_class")
+        for ours, theirs in (("ignore_class", "ignore_index"), ("batch_reduction", "reduction")):
+            if ours in keywords:
+                keywords[theirs] = keywords.pop(ours)
         logits = np.moveaxis(y_pred, -1, 1).astype(np.float64)
-        expected, gradient = fl.value_and_grad(FUNCTIONS[name])(logits, y_true, **keywords)
+        target = y_true.astype(np.float64) if case.labels else y_true
+        function = fl.value_and_grad(FUNCTIONS[name], wanted)
+        expected, slopes = function(logits, target, **keywords)
         same(value, expected, f"{options}")
-        for x in gradients:
-            same(x, np.moveaxis(gradient, 1, -1), f"{options}, gradient")
+        for argument, a, b in zip(wanted, gradients, slopes, strict=False):
+            same(a, np.moveaxis(b, 1, -1), f"{options}, gradient in argument {argument}")
 
 
 def own_fit(name: str) -> None:

@@ -41,7 +41,10 @@ def here() -> Backend:
 
 def evaluate(name: str, *arrays: Tensor, **options: Any) -> Tensor:
     """Compute a loss of this package, by default one value for each element or row."""
-    return here().evaluate(name, arrays, {"reduction": "none"} | options)
+    options = {"reduction": "none"} | options
+    if options["reduction"] is None:  # the function has none
+        del options["reduction"]
+    return here().evaluate(name, arrays, options)
 
 
 class Pointwise(NamedTuple):

@@ -1,4 +1,4 @@
-"""The losses of this package of embeddings and labels, as losses of Keras."""
+"""The losses of distances of labelled embeddings, as losses of Keras."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from fusedloss.keras._accelerate import Tensor
-from fusedloss.keras.losses._own import OwnLoss, evaluate_own, labels_of, register
+from fusedloss.keras.losses._own import OwnLoss, evaluate_own, labels_of, of_batch, register
 
 
 class Metric(OwnLoss):
@@ -15,11 +15,8 @@ class Metric(OwnLoss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Compute the loss of the batch."""
-        options = dict(self.options)
         labels = ops.reshape(labels_of(y_true), (-1,))
-        mean = options.pop("batch_reduction")
-        loss = evaluate_own(self.loss, y_pred, labels, reduction=mean, **options)
-        return ops.reshape(loss, ())
+        return ops.reshape(evaluate_own(self.loss, y_pred, labels, **of_batch(self.options)), ())
 
 
 @register
@@ -105,15 +102,131 @@ class ContrastiveLoss(Metric):
 
 
 @register
-class SupConLoss(Metric):
-    """Supervised contrastive loss: `fusedloss.supcon_loss`.
+class FastAPLoss(Metric):
+    """One minus the average precision by a soft histogram: `fusedloss.fast_ap_loss`.
 
     `y_true` holds labels, shape (N,) or (N, 1), and `y_pred` embeddings, shape (N, D). No matrix of
     pairs is held. There is one loss, of the batch.
 
     Parameters
     ----------
-    temperature, distance, normalize
+    num_bins, normalize
+        As in the function.
+    batch_reduction : {"mean_nonzero", "mean", "sum"}, default "mean"
+        The function's `reduction`.
+    reduction, name, dtype
+        As in `keras.losses.Loss`; `reduction` finds one value.
+    """
+
+    loss = "fast_ap_loss"
+
+    def __init__(
+        self,
+        num_bins: int = 10,
+        normalize: bool = True,
+        batch_reduction: str = "mean",
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            *(reduction, name, dtype),
+            num_bins=num_bins,
+            normalize=normalize,
+            batch_reduction=batch_reduction,
+        )
+
+
+@register
+class GeneralizedLiftedStructureLoss(Metric):
+    """Soft maxima of far positives and near negatives.
+
+    `y_true` holds labels, shape (N,) or (N, 1), and `y_pred` embeddings, shape (N, D). No matrix of
+    pairs is held. There is one loss, of the batch.
+
+    Parameters
+    ----------
+    neg_margin, pos_margin, distance, normalize
+        As in the function.
+    batch_reduction : {"mean_nonzero", "mean", "sum"}, default "mean"
+        The function's `reduction`.
+    reduction, name, dtype
+        As in `keras.losses.Loss`; `reduction` finds one value.
+    """
+
+    loss = "generalized_lifted_structure_loss"
+
+    def __init__(
+        self,
+        neg_margin: float = 1.0,
+        pos_margin: float = 0.0,
+        distance: str = "euclidean",
+        normalize: bool = True,
+        batch_reduction: str = "mean",
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            *(reduction, name, dtype),
+            neg_margin=neg_margin,
+            pos_margin=pos_margin,
+            distance=distance,
+            normalize=normalize,
+            batch_reduction=batch_reduction,
+        )
+
+
+@register
+class LiftedStructureLoss(Metric):
+    """Each positive pair against the negatives of both embeddings.
+
+    `y_true` holds labels, shape (N,) or (N, 1), and `y_pred` embeddings, shape (N, D). No matrix of
+    pairs is held. There is one loss, of the batch.
+
+    Parameters
+    ----------
+    neg_margin, pos_margin, distance, normalize
+        As in the function.
+    batch_reduction : {"mean_nonzero", "mean", "sum"}, default "mean"
+        The function's `reduction`.
+    reduction, name, dtype
+        As in `keras.losses.Loss`; `reduction` finds one value.
+    """
+
+    loss = "lifted_structure_loss"
+
+    def __init__(
+        self,
+        neg_margin: float = 1.0,
+        pos_margin: float = 0.0,
+        distance: str = "euclidean",
+        normalize: bool = True,
+        batch_reduction: str = "mean",
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            *(reduction, name, dtype),
+            neg_margin=neg_margin,
+            pos_margin=pos_margin,
+            distance=distance,
+            normalize=normalize,
+            batch_reduction=batch_reduction,
+        )
+
+
+@register
+class MarginLoss(Metric):
+    """Positive pairs nearer than a boundary, negative ones farther: `fusedloss.margin_loss`.
+
+    `y_true` holds labels, shape (N,) or (N, 1), and `y_pred` embeddings, shape (N, D). No matrix of
+    pairs is held. There is one loss, of the batch.
+
+    Parameters
+    ----------
+    margin, beta, distance, normalize
         As in the function.
     batch_reduction : {"mean_nonzero", "mean", "sum"}, default "mean_nonzero"
         The function's `reduction`.
@@ -121,12 +234,13 @@ class SupConLoss(Metric):
         As in `keras.losses.Loss`; `reduction` finds one value.
     """
 
-    loss = "supcon_loss"
+    loss = "margin_loss"
 
     def __init__(
         self,
-        temperature: float = 0.1,
-        distance: str = "cosine",
+        margin: float = 0.2,
+        beta: float = 1.2,
+        distance: str = "euclidean",
         normalize: bool = True,
         batch_reduction: str = "mean_nonzero",
         reduction: str | None = "sum_over_batch_size",
@@ -135,87 +249,8 @@ class SupConLoss(Metric):
     ) -> None:
         super().__init__(
             *(reduction, name, dtype),
-            temperature=temperature,
-            distance=distance,
-            normalize=normalize,
-            batch_reduction=batch_reduction,
-        )
-
-
-@register
-class NTXentLoss(Metric):
-    """Normalised temperature-scaled cross-entropy of pairs: `fusedloss.ntxent_loss`.
-
-    `y_true` holds labels, shape (N,) or (N, 1), and `y_pred` embeddings, shape (N, D). No matrix of
-    pairs is held. There is one loss, of the batch.
-
-    Parameters
-    ----------
-    temperature, distance, normalize
-        As in the function.
-    batch_reduction : {"mean_nonzero", "mean", "sum"}, default "mean"
-        The function's `reduction`.
-    reduction, name, dtype
-        As in `keras.losses.Loss`; `reduction` finds one value.
-    """
-
-    loss = "ntxent_loss"
-
-    def __init__(
-        self,
-        temperature: float = 0.07,
-        distance: str = "cosine",
-        normalize: bool = True,
-        batch_reduction: str = "mean",
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            *(reduction, name, dtype),
-            temperature=temperature,
-            distance=distance,
-            normalize=normalize,
-            batch_reduction=batch_reduction,
-        )
-
-
-@register
-class MultiSimilarityLoss(Metric):
-    """Multi-similarity loss: `fusedloss.multi_similarity_loss`.
-
-    `y_true` holds labels, shape (N,) or (N, 1), and `y_pred` embeddings, shape (N, D). No matrix of
-    pairs is held. There is one loss, of the batch.
-
-    Parameters
-    ----------
-    alpha, beta, base, distance, normalize
-        As in the function.
-    batch_reduction : {"mean_nonzero", "mean", "sum"}, default "mean"
-        The function's `reduction`.
-    reduction, name, dtype
-        As in `keras.losses.Loss`; `reduction` finds one value.
-    """
-
-    loss = "multi_similarity_loss"
-
-    def __init__(
-        self,
-        alpha: float = 2.0,
-        beta: float = 50.0,
-        base: float = 0.5,
-        distance: str = "cosine",
-        normalize: bool = True,
-        batch_reduction: str = "mean",
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            *(reduction, name, dtype),
-            alpha=alpha,
+            margin=margin,
             beta=beta,
-            base=base,
             distance=distance,
             normalize=normalize,
             batch_reduction=batch_reduction,
@@ -223,38 +258,84 @@ class MultiSimilarityLoss(Metric):
 
 
 @register
-class CircleLoss(Metric):
-    """Circle loss with weights that are not differentiated: `fusedloss.circle_loss`.
+class NCALoss(Metric):
+    """Neighbourhood component analysis: `fusedloss.nca_loss`.
 
     `y_true` holds labels, shape (N,) or (N, 1), and `y_pred` embeddings, shape (N, D). No matrix of
     pairs is held. There is one loss, of the batch.
 
     Parameters
     ----------
-    m, gamma, normalize
+    softmax_scale, distance, normalize
         As in the function.
-    batch_reduction : {"mean_nonzero", "mean", "sum"}, default "mean_nonzero"
+    batch_reduction : {"mean_nonzero", "mean", "sum"}, default "mean"
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
     """
 
-    loss = "circle_loss"
+    loss = "nca_loss"
 
     def __init__(
         self,
-        m: float = 0.4,
-        gamma: float = 80.0,
+        softmax_scale: float = 1.0,
+        distance: str = "squared_euclidean",
         normalize: bool = True,
-        batch_reduction: str = "mean_nonzero",
+        batch_reduction: str = "mean",
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(
             *(reduction, name, dtype),
-            m=m,
-            gamma=gamma,
+            softmax_scale=softmax_scale,
+            distance=distance,
+            normalize=normalize,
+            batch_reduction=batch_reduction,
+        )
+
+
+@register
+class RankedListLoss(Metric):
+    """Weighted means of far positives and near negatives: `fusedloss.ranked_list_loss`.
+
+    `y_true` holds labels, shape (N,) or (N, 1), and `y_pred` embeddings, shape (N, D). No matrix of
+    pairs is held. There is one loss, of the batch.
+
+    Parameters
+    ----------
+    margin, Tn, imbalance, alpha, Tp, distance, normalize
+        As in the function.
+    batch_reduction : {"mean_nonzero", "mean", "sum"}, default "mean"
+        The function's `reduction`.
+    reduction, name, dtype
+        As in `keras.losses.Loss`; `reduction` finds one value.
+    """
+
+    loss = "ranked_list_loss"
+
+    def __init__(
+        self,
+        margin: float = 0.4,
+        Tn: float = 10.0,
+        imbalance: float = 0.5,
+        alpha: float | None = None,
+        Tp: float = 0.0,
+        distance: str = "euclidean",
+        normalize: bool = True,
+        batch_reduction: str = "mean",
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            *(reduction, name, dtype),
+            margin=margin,
+            Tn=Tn,
+            imbalance=imbalance,
+            alpha=alpha,
+            Tp=Tp,
+            distance=distance,
             normalize=normalize,
             batch_reduction=batch_reduction,
         )

@@ -32,6 +32,13 @@ def labels_of(y_true: Tensor) -> Tensor:
         return y_true
 
 
+def of_batch(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a function of the batch: its own reduction has another name here."""
+    return {"reduction": None} | {
+        "reduction" if k == "batch_reduction" else k: x for k, x in options.items()
+    }
+
+
 class OwnLoss(keras.losses.Loss):
     """A loss of this package with its options."""
 
