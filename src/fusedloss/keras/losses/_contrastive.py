@@ -23,6 +23,15 @@ class SupConLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import SupConLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(SupConLoss()(y_true, y_pred)), 4)
+    6.3083
     """
 
     loss = "supcon_loss"
@@ -61,6 +70,15 @@ class NTXentLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import NTXentLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(NTXentLoss()(y_true, y_pred)), 4)
+    8.9019
     """
 
     loss = "ntxent_loss"
@@ -99,6 +117,15 @@ class MultiSimilarityLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import MultiSimilarityLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(MultiSimilarityLoss()(y_true, y_pred)), 4)
+    0.8161
     """
 
     loss = "multi_similarity_loss"
@@ -141,6 +168,15 @@ class CircleLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import CircleLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(CircleLoss()(y_true, y_pred)), 4)
+    80.9093
     """
 
     loss = "circle_loss"
@@ -179,6 +215,15 @@ class IntraPairVarianceLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import IntraPairVarianceLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(IntraPairVarianceLoss()(y_true, y_pred)), 4)
+    0.0976
     """
 
     loss = "intra_pair_variance_loss"
@@ -219,6 +264,15 @@ class PNPLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import PNPLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(PNPLoss()(y_true, y_pred)), 4)
+    0.75
     """
 
     loss = "pnp_loss"
@@ -261,6 +315,15 @@ class SmoothAPLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import SmoothAPLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(SmoothAPLoss()(y_true, y_pred)), 4)
+    0.2083
     """
 
     loss = "smooth_ap_loss"
@@ -297,6 +360,15 @@ class ThresholdConsistentMarginLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import ThresholdConsistentMarginLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(ThresholdConsistentMarginLoss()(y_true, y_pred)), 4)
+    0.9933
     """
 
     loss = "threshold_consistent_margin_loss"
@@ -339,6 +411,15 @@ class TupletMarginLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import TupletMarginLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(TupletMarginLoss()(y_true, y_pred)), 4)
+    32.996
     """
 
     loss = "tuplet_margin_loss"

@@ -34,6 +34,15 @@ class TripletLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import TripletLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(TripletLoss()(y_true, y_pred)), 4)
+    0.7873
     """
 
     loss = "triplet_loss"
@@ -76,6 +85,15 @@ class ContrastiveLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import ContrastiveLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(ContrastiveLoss()(y_true, y_pred)), 4)
+    1.5873
     """
 
     loss = "contrastive_loss"
@@ -116,6 +134,15 @@ class FastAPLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import FastAPLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(FastAPLoss()(y_true, y_pred)), 4)
+    0.6214
     """
 
     loss = "fast_ap_loss"
@@ -152,6 +179,15 @@ class GeneralizedLiftedStructureLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import GeneralizedLiftedStructureLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(GeneralizedLiftedStructureLoss()(y_true, y_pred)), 4)
+    2.0792
     """
 
     loss = "generalized_lifted_structure_loss"
@@ -192,6 +228,15 @@ class LiftedStructureLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import LiftedStructureLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(LiftedStructureLoss()(y_true, y_pred)), 4)
+    3.9283
     """
 
     loss = "lifted_structure_loss"
@@ -232,6 +277,15 @@ class MarginLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import MarginLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(MarginLoss()(y_true, y_pred)), 4)
+    0.467
     """
 
     loss = "margin_loss"
@@ -272,6 +326,15 @@ class NCALoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import NCALoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(NCALoss()(y_true, y_pred)), 4)
+    1.7629
     """
 
     loss = "nca_loss"
@@ -310,6 +373,15 @@ class RankedListLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import RankedListLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(RankedListLoss()(y_true, y_pred)), 4)
+    0.5023
     """
 
     loss = "ranked_list_loss"

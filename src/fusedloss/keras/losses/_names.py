@@ -53,6 +53,12 @@ def deserialize(name: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     -------
     function or keras.losses.Loss
         The loss.
+
+    Examples
+    --------
+    >>> from fusedloss.keras import losses
+    >>> losses.deserialize("mse").__name__
+    'mean_squared_error'
     """
     objects = OBJECTS | (custom_objects or {})
     return keras.losses.deserialize(name, custom_objects=objects)
@@ -76,6 +82,12 @@ def get(identifier: Any) -> Any:
     ------
     ValueError
         If it is no loss.
+
+    Examples
+    --------
+    >>> from fusedloss.keras import losses
+    >>> losses.get("mse").__name__
+    'mean_squared_error'
     """
     if isinstance(identifier, dict):
         identifier = deserialize(identifier)

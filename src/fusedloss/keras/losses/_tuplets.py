@@ -23,6 +23,15 @@ class AngularLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import AngularLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(AngularLoss()(y_true, y_pred)), 4)
+    3.7929
     """
 
     loss = "angular_loss"
@@ -57,6 +66,15 @@ class HistogramLoss(Metric):
         As in the function.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import HistogramLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(HistogramLoss()(y_true, y_pred)), 4)
+    0.75
     """
 
     loss = "histogram_loss"
@@ -89,6 +107,15 @@ class InstanceLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import InstanceLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(InstanceLoss()(y_true, y_pred)), 4)
+    22.4
     """
 
     loss = "instance_loss"
@@ -123,6 +150,15 @@ class NPairsLoss(Metric):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import NPairsLoss
+    >>> y_true = np.array([0, 0, 1, 1], "float32")
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-0.6, 0.8]], "float32")
+    >>> round(float(NPairsLoss()(y_true, y_pred)), 4)
+    0.712
     """
 
     loss = "n_pairs_loss"

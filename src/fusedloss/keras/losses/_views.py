@@ -33,6 +33,15 @@ class InfoNCELoss(Views):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import InfoNCELoss
+    >>> y_true = np.array([[1.0, 0.0], [0.0, 1.0]], "float32")
+    >>> y_pred = np.array([[0.8, 0.6], [-0.6, 0.8]], "float32")
+    >>> round(float(InfoNCELoss()(y_true, y_pred)), 4)
+    0.0635
     """
 
     loss = "info_nce_loss"
@@ -69,6 +78,15 @@ class CLIPLoss(Views):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import CLIPLoss
+    >>> y_true = np.array([[1.0, 0.0], [0.0, 1.0]], "float32")
+    >>> y_pred = np.array([[0.8, 0.6], [-0.6, 0.8]], "float32")
+    >>> round(float(CLIPLoss()(y_true, y_pred)), 4)
+    0.0279
     """
 
     loss = "clip_loss"
@@ -105,6 +123,15 @@ class SigLIPLoss(Views):
         The function's `reduction`.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import SigLIPLoss
+    >>> y_true = np.array([[1.0, 0.0], [0.0, 1.0]], "float32")
+    >>> y_pred = np.array([[0.8, 0.6], [-0.6, 0.8]], "float32")
+    >>> round(float(SigLIPLoss()(y_true, y_pred)), 4)
+    2.136
     """
 
     loss = "siglip_loss"
@@ -141,6 +168,15 @@ class BarlowTwinsLoss(Views):
         As in the function.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import BarlowTwinsLoss
+    >>> y_true = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.2]], "float32")
+    >>> y_pred = np.array([[0.8, 0.1], [0.1, 0.9], [0.5, 0.4]], "float32")
+    >>> round(float(BarlowTwinsLoss()(y_true, y_pred)), 4)
+    0.0101
     """
 
     loss = "barlow_twins_loss"
@@ -173,6 +209,15 @@ class VICRegLoss(Views):
         As in the function.
     reduction, name, dtype
         As in `keras.losses.Loss`; `reduction` finds one value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedloss.keras.losses import VICRegLoss
+    >>> y_true = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.2]], "float32")
+    >>> y_pred = np.array([[0.8, 0.1], [0.1, 0.9], [0.5, 0.4]], "float32")
+    >>> round(float(VICRegLoss()(y_true, y_pred)), 4)
+    14.385
     """
 
     loss = "vicreg_loss"
