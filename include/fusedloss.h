@@ -415,7 +415,8 @@ typedef enum fl_distance {
     FL_COSINE_DISTANCE, /* 1 - a b */
     FL_EUCLIDEAN,
     FL_SQUARED_EUCLIDEAN,
-    FL_LP, /* (sum |a - b|^p)^(power/p) */
+    FL_LP,  /* (sum |a - b|^p)^(power/p) */
+    FL_SNR, /* var(a - b) / var(a), which is not that of b and a; 0 where var(a - b) is */
 } fl_distance;
 
 /* The pairs of each anchor, one after another: each with a reference, which may come more than once. */
@@ -427,7 +428,7 @@ typedef struct fl_pair_list {
 /*
  * Every anchor, a row of the embeddings, makes pairs with all references: positive ones with those of its
  * own label, negative ones with the others; or those that are listed. A loss is a function of one anchor's
- * pairs, whose matrix is never held. Derivatives at distance 0 are 0.
+ * pairs, whose matrix is never held. Derivatives at distance 0 are 0, and those of FL_SNR where var(a) is.
  *
  * A mask of pairs is for references without labels, where an anchor's positive pair is that of its number. An
  * anchor whose positive pair is masked has no loss and no part in a mean. Embeddings in no loss may hold
@@ -474,6 +475,7 @@ typedef struct fl_pairwise_args {
         int64_t anchors_at, transposed_anchors_at, references_at, transposed_references_at;
         int64_t labels_at, reference_labels_at, squares_at, reference_squares_at;
         int64_t inverses_at, reference_inverses_at, left_out_at, references_left_out_at;
+        int64_t means_at, reference_means_at;
         int64_t anchor_gradient_at, parts_at, column_sums_at, statistics_at, totals_at;
         int64_t histograms_at, slopes_at, pairs_at;
         int64_t padded_rows, padded_columns, padded_features;

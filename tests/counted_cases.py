@@ -202,7 +202,7 @@ def _pair_cases() -> list[Case]:
         parameters = inspect.signature(getattr(fl, name)).parameters
         if not {"ref_embeddings", "sample_weight"} <= set(parameters):
             continue
-        metrics = ("euclidean", "squared_euclidean", "cosine", "lp")
+        metrics = ("euclidean", "squared_euclidean", "cosine", "lp", "snr")
         default = parameters["distance"].default if "distance" in parameters else None
         for distance in metrics if default in metrics else (None,):
             options = {} if distance is None else {"distance": distance}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -179,17 +180,18 @@ def lp(p: float, power: float) -> dict[str, Any]:
     return {"distance": "lp", "p": p, "power": power}
 
 
-#: Distances by name, and what the peer's have for options.
-METRICS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "euclidean": ({"distance": "euclidean"}, {}),
-    "squared_euclidean": ({"distance": "squared_euclidean"}, {"power": 2}),
-    "l1": (lp(1, 1), {"p": 1}),
-    "l1 squared": (lp(1, 2), {"p": 1, "power": 2}),
-    "l1.5": (lp(1.5, 1), {"p": 1.5}),
-    "l2 cubed": (lp(2, 3), {"p": 2, "power": 3}),
-    "l2": (lp(2, 1), {"p": 2}),
-    "l2 squared": (lp(2, 2), {"p": 2, "power": 2}),
-    "l3 cubed": (lp(3, 3), {"p": 3, "power": 3}),
+#: Distances by name, and the peer's.
+METRICS: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
+    "euclidean": ({"distance": "euclidean"}, ExactLp),
+    "squared_euclidean": ({"distance": "squared_euclidean"}, partial(ExactLp, power=2)),
+    "l1": (lp(1, 1), partial(ExactLp, p=1)),
+    "l1 squared": (lp(1, 2), partial(ExactLp, p=1, power=2)),
+    "l1.5": (lp(1.5, 1), partial(ExactLp, p=1.5)),
+    "l2 cubed": (lp(2, 3), partial(ExactLp, p=2, power=3)),
+    "l2": (lp(2, 1), partial(ExactLp, p=2)),
+    "l2 squared": (lp(2, 2), partial(ExactLp, p=2, power=2)),
+    "l3 cubed": (lp(3, 3), partial(ExactLp, p=3, power=3)),
+    "snr": ({"distance": "snr"}, distances.SNRDistance),
 }
 
 

@@ -440,6 +440,26 @@ def test_a_boundary_of_each_class(listed: Any) -> None:
     assert np.isnan(loss(e, beta[:2]))  # as of other labels out of range
 
 
+@pytest.mark.parametrize("name", ["contrastive_loss", "lifted_structure_loss", "ntxent_loss"])
+def test_distances_of_signal_to_noise(name: str) -> None:
+    """The kernel's and, differentiating forward, the formula's; with an anchor without variance."""
+    e, y = arguments(name)[0]
+    e, y = e.copy(), np.asarray(y).copy()
+    e[3] = 0.1
+    y[3] = y.max() + 1  # it has no positive
+
+    def loss(e: Any) -> Any:
+        return getattr(fj, name)(e, y, distance="snr", reduction="sum")
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(e)
+    expected = fl.value_and_grad(getattr(fl, name))(e, y, distance="snr", reduction="sum")
+    close(value, expected[0], 1e-6)
+    close(gradient, expected[1], 1e-6)
+    forward = jax.jit(jax.jacfwd(loss))(e)
+    assert np.asarray(gradient).any()
+    close(forward, gradient, 1e-4)  # a few dozen roundings of float32, of values of some hundred
+
+
 def test_a_traced_option_is_named() -> None:
     z, y = arguments("cross_entropy")[0]
     with pytest.raises(TypeError, match="label_smoothing is traced"):

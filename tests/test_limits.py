@@ -183,7 +183,7 @@ def test_distances_whose_squares_are_numbers(shift: float, distance: str, rng: A
 GROUPS = 400_000
 
 
-@pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean", "cosine"])
+@pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean", "cosine", "snr"])
 @pytest.mark.parametrize("loss", sorted(OF_DISTANCES | OF_SIMILARITIES))
 def test_parts_of_several_groups_are_what_pairs_kept_are(
     loss: str, distance: str, monkeypatch: pytest.MonkeyPatch

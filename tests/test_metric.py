@@ -149,10 +149,10 @@ def test_means_of_anchors_means_are_the_peers(loss: str, kind: str) -> None:
 def test_distances_are_the_peers(loss: str, metric: str, kind: str) -> None:
     e, y = batch(kind)
     e = e / np.sqrt(e.shape[1])
-    distance, options = METRICS[metric]
+    distance, of_peers = METRICS[metric]
     for normalize in (False, True):
         expected = of_peer(
-            peer(loss, EVERY[loss], distance=ExactLp(**options, normalize_embeddings=normalize)),
+            peer(loss, EVERY[loss], distance=of_peers(normalize_embeddings=normalize)),
             e,
             torch.tensor(y),
         )
@@ -171,9 +171,9 @@ def test_distances_to_references_are_the_peers(loss: str, metric: str) -> None:
     e, y = batch("random")
     r, z = batch("large")
     e, r, z = e / 4, r[:, : e.shape[1]] / 4, z % 5
-    distance, options = METRICS[metric]
+    distance, of_peers = METRICS[metric]
     x = torch.tensor(r, requires_grad=True)
-    theirs = peer(loss, EVERY[loss], distance=ExactLp(**options))
+    theirs = peer(loss, EVERY[loss], distance=of_peers())
     value, (by_e, by_r) = of_peer(
         lambda q: theirs(q, torch.tensor(y), ref_emb=x, ref_labels=torch.tensor(z)),
         e,
@@ -325,9 +325,15 @@ def test_a_single_pair_of_each_kind_counts(loss: str) -> None:
 
 @pytest.mark.parametrize("with_references", [False, True])
 @pytest.mark.parametrize("kind", ["triplets", "pairs"])
-@pytest.mark.parametrize("loss", sorted(LISTED))
+@pytest.mark.parametrize(
+    ("loss", "metric"),
+    [(loss, {}) for loss in sorted(LISTED)]
+    + [(loss, METRICS["snr"][0]) for loss in sorted(LISTED & (OF_DISTANCES | OF_SIMILARITIES))],
+)
 @WITH_WORKSPACES
-def test_index_tuples_are_the_peers(loss: str, kind: str, with_references: bool, isa: str) -> None:
+def test_index_tuples_are_the_peers(
+    loss: str, metric: dict[str, Any], kind: str, with_references: bool, isa: str
+) -> None:
     e, y = batch("random")
     given: dict[str, Any] = {}
     if with_references:
@@ -336,12 +342,14 @@ def test_index_tuples_are_the_peers(loss: str, kind: str, with_references: bool,
         r, z = batch("large")
         given = {"ref_embeddings": r[:, : e.shape[1]].copy(), "ref_labels": z % 5}
     listed = indices(kind, y, given.get("ref_labels"))
-    options, reducer = EVERY[loss], {}
+    options, of_peers = EVERY[loss] | metric, {}
     if loss == "supcon_loss":  # the peer counts pairs that are alone above 0 or not, by rounding
-        options, reducer = options | {"reduction": "mean"}, {"reducer": REDUCERS["mean"]()}
+        options, of_peers = options | {"reduction": "mean"}, {"reducer": REDUCERS["mean"]()}
+    if metric:
+        of_peers["distance"] = METRICS["snr"][1](normalize_embeddings=loss != "triplet_loss")
     theirs = {"ref_emb" if n == "ref_embeddings" else n: torch.tensor(x) for n, x in given.items()}
     expected = of_peer(
-        lambda x: peer(loss, EVERY[loss], **reducer)(
+        lambda x: peer(loss, EVERY[loss], **of_peers)(
             x, torch.tensor(y), tuple(map(torch.tensor, listed)), **theirs
         ),
         e,
@@ -1031,7 +1039,7 @@ def test_labels_differ_in_any_bit() -> None:
     assert fl.ntxent_loss(e.astype(np.float32), np.array([5, 5, 5 + 2**40])) == pytest.approx(few)
 
 
-@pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean"])
+@pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean", "snr"])
 @WITH_WORKSPACES
 def test_near_pairs_keep_their_digits(distance: str, rng: np.random.Generator) -> None:
     """Embeddings a thousandth apart, far from the origin: nothing is left of their dot products."""
@@ -1043,6 +1051,43 @@ def test_near_pairs_keep_their_digits(distance: str, rng: np.random.Generator) -
     # Sums of 16 squares and of some thousand triplets in float32.
     np.testing.assert_allclose(value, exact, rtol=1e-5)
     assert_same(gradient, by_exact, 1e-5)
+
+
+@pytest.mark.usefixtures("isa")
+@WITH_WORKSPACES
+def test_an_anchor_without_variance_is_infinitely_far(rng: np.random.Generator) -> None:
+    """Its negatives cost nothing, a positive everything; it is as good a reference as any."""
+    e, y = rng.standard_normal((40, 11)), np.arange(40) % 5
+    e[3], y[3] = 0.1, 7  # whose mean is another number
+    function = fl.value_and_grad(fl.contrastive_loss)
+    options: dict[str, Any] = {"distance": "snr", "neg_margin": 2.0, "reduction": "sum"}
+    same = y[:, None] == y
+    positive = np.argwhere(same & ~np.eye(40, dtype=bool)).T
+    negative = np.argwhere(~same & (np.arange(40) != 3)[:, None]).T
+    value, gradient = function(e, y, indices_tuple=(*positive, *negative), **options)
+    assert (value > 0) & gradient[3].any()
+    for dtype, tolerance in ((np.float64, EXACT), (np.float32, SINGLE)):
+        ours, by_e = function(e.astype(dtype), y, **options)
+        assert_same(ours, value, tolerance)
+        assert_same(by_e, gradient, tolerance)
+    for loss in sorted(OF_DISTANCES - {"triplet_loss"}):  # infinitely far, both of them
+        given = EVERY[loss] | {"distance": "snr"}
+        assert not np.isfinite(getattr(fl, loss)(e, np.arange(40) % 2, **given)), loss
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_signal_to_noise_is_that_of_numpy(dtype: Any) -> None:
+    """One-way: each end of a pair has its own, and a constant changes none, nor does a factor."""
+    x = np.array([[1, 2, 4, 5], [2, 0, 1, 9], [8, 8, 8, 8]], dtype)
+    for a, other in ((0, 1), (1, 0), (0, 2), (1, 2)):
+        expected = np.var(x[a] - x[other], dtype=np.float64) / np.var(x[a], dtype=np.float64)
+        for change in (lambda e: e, lambda e: 4 * e, lambda e: e + dtype(16)):
+            e, r = change(x[[a]]), change(x[[other]])
+            value = fl.contrastive_loss(
+                e, [0], ref_embeddings=r, ref_labels=[0], distance="snr", normalize=False
+            )
+            np.testing.assert_allclose(value, expected, rtol=1e-6)  # a few roundings of float32
 
 
 @pytest.mark.parametrize("loss", EVERY)

@@ -98,8 +98,8 @@ def test_powers_of_distances_are_the_peers(
 ) -> None:
     e, y = batch("random")
     e = e / 4
-    distance, of_distance = METRICS[metric]
-    theirs = peer(**options, distance=ExactLp(**of_distance, normalize_embeddings=normalize))
+    distance, of_peers = METRICS[metric]
+    theirs = peer(**options, distance=of_peers(normalize_embeddings=normalize))
     ours = getattr(fl, name)(e, y, normalize=normalize, **distance, **options)
     assert_same_rows(ours, theirs(torch.tensor(e), torch.tensor(y)))
 

@@ -59,7 +59,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *[
         (loss, METRICS[metric][0] | EVERY[loss])
         for loss in sorted(OF_DISTANCES | OF_SIMILARITIES)
-        for metric in ("euclidean", "squared_euclidean", "l1", "l1.5", "l3 cubed")
+        for metric in ("euclidean", "squared_euclidean", "l1", "l1.5", "l3 cubed", "snr")
         if not (loss == "triplet_loss" and metric == "euclidean")  # the default, above
     ],
     ("triplet_loss", {**METRICS["l1.5"][0], "margin": 0.4, "normalize": True}),
@@ -284,13 +284,13 @@ def test_modules_are_the_peers(loss: str, kind: str) -> None:
     assert_same(x.grad.numpy(), expected[1], EXACT)
 
 
-@pytest.mark.parametrize("metric", ["squared_euclidean", "l1", "l3 cubed"])
+@pytest.mark.parametrize("metric", ["squared_euclidean", "l1", "l3 cubed", "snr"])
 @pytest.mark.parametrize("loss", sorted(set(PEERS) & (OF_DISTANCES | OF_SIMILARITIES)))
 def test_modules_of_distances_are_the_peers(loss: str, metric: str) -> None:
     options, theirs = PEERS[loss]
-    distance, of_distance = METRICS[metric]
+    distance, of_peers = METRICS[metric]
     e, y = batch("random")
-    expected = of_peer(peer(loss, options, distance=ExactLp(**of_distance)), e, torch.tensor(y))
+    expected = of_peer(peer(loss, options, distance=of_peers()), e, torch.tensor(y))
     x = torch.tensor(e, requires_grad=True)
     value = getattr(front, theirs.__name__)(**options, **distance)(x, torch.tensor(y))
     value.backward()
@@ -393,6 +393,15 @@ def test_formulas_are_the_kernels(loss: str, options: dict[str, Any], kind: str)
         expected, (by_e,) = by_formula(call, e)
         assert_same(value.numpy(), expected.numpy(), EXACT)
         assert_same(gradient.numpy(), by_e.numpy(), EXACT)
+
+
+def test_an_anchor_without_variance_is_infinitely_far() -> None:
+    e, y = tensors("random")
+    e[3], y[3] = 0.1, 7
+    call = lambda x: F.contrastive_loss(x, y, distance="snr", neg_margin=2.0)  # noqa: E731
+    (value, gradients), (expected, by_e) = differentiated(call, e), by_formula(call, e)
+    assert_same(value.numpy(), expected.numpy(), EXACT)
+    assert_same(gradients[0].numpy(), by_e[0].numpy(), EXACT)
 
 
 @pytest.mark.parametrize("loss", sorted(set(EVERY) - WITHOUT_REFERENCE))

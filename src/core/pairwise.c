@@ -210,12 +210,14 @@ static void plan_memory(fl_pairwise_args *args, int64_t panel, int64_t size, int
     args->plan.labels_at = place(program, 2 * rows * size);
     args->plan.squares_at = place(program, rows * size);
     args->plan.inverses_at = place(program, rows * size);
+    args->plan.means_at = place(program, (args->distance == FL_SNR) * rows * size);
     if (has_reference) {
         args->plan.references_at = place(program, columns * features * size);
         args->plan.transposed_references_at = place(program, columns * args->features * size);
         args->plan.reference_labels_at = place(program, 2 * columns * size);
         args->plan.reference_squares_at = place(program, columns * size);
         args->plan.reference_inverses_at = place(program, columns * size);
+        args->plan.reference_means_at = place(program, (args->distance == FL_SNR) * columns * size);
     }
     args->plan.left_out_at = place(program, args->where.data ? rows : 0);
     args->plan.references_left_out_at = place(program, args->where.data ? columns : 0);

@@ -24,6 +24,7 @@ COSINE_DISTANCE: int
 EUCLIDEAN: int
 SQUARED_EUCLIDEAN: int
 LP: int
+SNR: int
 
 def use_exchange(table: object) -> bool: ...
 def use_tensors(

@@ -38,7 +38,7 @@ PairReduction: TypeAlias = Literal["mean_nonzero", "mean", "sum", "none"]
 #: Of losses of more embeddings than a pair.
 TupletReduction: TypeAlias = Literal["mean_nonzero", "mean", "sum"]
 
-Distance: TypeAlias = Literal["euclidean", "squared_euclidean", "cosine", "lp"]
+Distance: TypeAlias = Literal["euclidean", "squared_euclidean", "cosine", "lp", "snr"]
 
 Mining: TypeAlias = Literal["all", "hard", "semihard", "semihard_closest", "easy"]
 

@@ -60,7 +60,7 @@ def ntxent_loss(
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     temperature : float, default 0.07
         The temperature :math:`\tau`; positive.
-    distance : {"cosine", "euclidean", "squared_euclidean", "lp"}, default "cosine"
+    distance : {"cosine", "euclidean", "squared_euclidean", "lp", "snr"}, default "cosine"
         "cosine" for similarities, or a distance as in `triplet_loss`: :math:`s = -d`.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -164,7 +164,7 @@ def supcon_loss(
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     temperature : float, default 0.1
         The temperature :math:`\tau`; positive.
-    distance : {"cosine", "euclidean", "squared_euclidean", "lp"}, default "cosine"
+    distance : {"cosine", "euclidean", "squared_euclidean", "lp", "snr"}, default "cosine"
         "cosine" for similarities, or a distance as in `triplet_loss`: :math:`s = -d`.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -278,7 +278,7 @@ def multi_similarity_loss(
     base : float, default 0.5
         The similarity :math:`\lambda` that both are compared with, or the distance
         :math:`-\lambda`.
-    distance : {"cosine", "euclidean", "squared_euclidean", "lp"}, default "cosine"
+    distance : {"cosine", "euclidean", "squared_euclidean", "lp", "snr"}, default "cosine"
         "cosine" for similarities, or a distance as in `triplet_loss`: :math:`s = -d`.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -694,7 +694,7 @@ def intra_pair_variance_loss(
         :math:`\bar s_-` are the mean similarities of all positive and of all negative pairs.
     pos_eps, neg_eps : float, default 0.01
         The shares :math:`\epsilon_+` and :math:`\epsilon_-` of the means that cost nothing.
-    distance : {"cosine", "euclidean", "squared_euclidean", "lp"}, default "cosine"
+    distance : {"cosine", "euclidean", "squared_euclidean", "lp", "snr"}, default "cosine"
         The similarity :math:`s`: the dot product, or a distance as in `triplet_loss`, of which
         positive pairs are kept from :math:`(1 + \epsilon_+)` of their mean on, negative ones up to
         :math:`(1 - \epsilon_-)` of theirs.

@@ -68,9 +68,12 @@ def triplet_loss(
           positive, or else with the farthest negative;
         - "hard": each anchor's farthest positive and closest negative;
         - "easy": each anchor's closest positive and closest negative.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         "cosine" is one minus the dot product; of vectors of any length, unless `normalize` is set.
-        "lp" is :math:`(\sum_k |x_k - y_k|^p)^{q/p}`, which takes longer.
+        "lp" is :math:`(\sum_k |x_k - y_k|^p)^{q/p}`, which takes longer. "snr" is
+        :math:`\mathrm{var}_k(x_k - y_k) / \mathrm{var}_k(x_k)`, the inverse of a signal-to-noise
+        ratio, of the anchor x; it is not symmetric. An anchor whose elements are all equal is
+        infinitely far, with derivatives of 0, from all but other such embeddings.
     p : float, default 2.0
         The power :math:`p` of the distance "lp", at least 1.
     power : float, default 1.0
@@ -127,7 +130,8 @@ def triplet_loss(
     F. Schroff, D. Kalenichenko, J. Philbin, "FaceNet: A Unified Embedding for Face Recognition and
     Clustering", CVPR 2015. A. Hermans, L. Beyer, B. Leibe, "In Defense of the Triplet Loss for
     Person Re-Identification", 2017. H. Xuan, A. Stylianou, R. Pless, "Improved Embeddings with Easy
-    Positive Triplet Mining", WACV 2020.
+    Positive Triplet Mining", WACV 2020. "snr": T. Yuan, W. Deng, J. Tang, Y. Tang, B. Chen,
+    "Signal-to-Noise Ratio: A Robust Distance Metric for Deep Metric Learning", CVPR 2019.
 
     Examples
     --------
@@ -186,7 +190,7 @@ def contrastive_loss(
         The margin :math:`m_+`.
     neg_margin : float, default 1.0
         The margin :math:`m_-`.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         The distance :math:`d`, as in `triplet_loss`.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -292,7 +296,7 @@ def margin_loss(
     beta : float or array of floats, shape (C,), default 1.2
         The boundary :math:`\beta`, or that of each class, which the label of the anchor chooses;
         the loss is differentiable in it.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         The distance :math:`d`, as in `triplet_loss`.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -400,7 +404,7 @@ def lifted_structure_loss(
         The margin :math:`m_-`.
     pos_margin : float, default 0.0
         The margin :math:`m_+`.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         The distance :math:`d`, as in `triplet_loss`.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -464,9 +468,9 @@ def lifted_structure_loss(
         reduction=pairs.choice("reduction", reduction, ("mean_nonzero", "mean", "sum")),
         num_threads=num_threads,
         indices_tuple=indices_tuple,
-        listing="mutual" if ref_embeddings is None else "pairs",
+        listing="mutual" if ref_embeddings is None and distance != "snr" else "pairs",
     )
-    return _core.pairwise if ref_embeddings is None else tuplets.lifted, (call,)
+    return tuplets.lifted if call.one_way else _core.pairwise, (call,)
 
 
 @loss("embeddings", "ref_embeddings")
@@ -502,7 +506,7 @@ def generalized_lifted_structure_loss(
         The margin :math:`m_-`.
     pos_margin : float, default 0.0
         The margin :math:`m_+`.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         The distance :math:`d`, as in `triplet_loss`.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -606,8 +610,8 @@ def nca_loss(
         Pairs of the same label are positive, :math:`P`, the others negative, :math:`N`.
     softmax_scale : float, default 1.0
         The factor :math:`c` of distances; positive.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "squared_euclidean"
-        The distance :math:`d`, as in `triplet_loss`.
+    distance : str, default "squared_euclidean"
+        The distance :math:`d`, one of those of `triplet_loss`.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
     normalize : bool, default True
@@ -721,7 +725,7 @@ def ranked_list_loss(
         The least distance :math:`\alpha` of negatives; ``1 + margin / 2`` if None.
     Tp : float, default 0.0
         The rate :math:`T` of positives' weights.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         The distance :math:`d`, as in `triplet_loss`.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.

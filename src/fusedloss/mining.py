@@ -104,11 +104,23 @@ def _distances(a: Array, b: Array, metric: pairs.Metric) -> Array:
         for x, y in zip(a.T, b.T, strict=True):
             sums += np.abs(x[:, np.newaxis] - y) ** metric.p
         return sums ** (metric.power / metric.p)
+    if metric.distance == _core.SNR:
+        a, b = _centred(a), _centred(b)
     d: Array = a @ b.T
     if metric.distance == _core.COSINE_DISTANCE:
         return np.subtract(1, d, out=d)
     d = squared_distances(d, a, b)
+    if metric.distance == _core.SNR:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(d == 0, 0, d / np.square(a).sum(axis=1, keepdims=True))
     return d if metric.distance == _core.SQUARED_EUCLIDEAN else np.sqrt(d, out=d)
+
+
+def _centred(x: Array) -> Array:
+    """Return rows less their means: exactly 0 where all of a row is equal."""
+    x = x - x[:, :1]
+    centred: Array = x - x.mean(axis=1, keepdims=True)
+    return centred
 
 
 def _limit(limit: Any) -> int:
@@ -182,7 +194,7 @@ def mine_triplets(
     type_of_triplets : {"all", "hard", "semihard", "easy"}, default "all"
         "all" with d(a, n) - d(a, p) <= m; "hard", those of them with d(a, n) <= d(a, p);
         "semihard", the others of them; "easy" with d(a, n) - d(a, p) > m.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         As in `triplet_loss`: "cosine" is one minus the dot product.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -256,7 +268,7 @@ def mine_semihard(
         Positives of an anchor have its label, negatives another one.
     margin : float, default 0.2
         The margin, m.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         As in `triplet_loss`: "cosine" is one minus the dot product.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -394,7 +406,7 @@ def mine_easy_hard(
     allowed_pos_range, allowed_neg_range : (float, float), optional
         The least and the greatest distance of positives and of negatives that are chosen, unless
         all are.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         As in `triplet_loss`: "cosine" is one minus the dot product.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -472,7 +484,7 @@ def mine_hard(
         The anchors: float16, bfloat16, float32 or float64.
     labels : array of integers, shape (N,)
         Positives of an anchor have its label, negatives another one.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         As in `triplet_loss`: "cosine" is one minus the dot product.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -565,7 +577,7 @@ def mine_multi_similarity(
     epsilon : float, default 0.1
         By how much less is enough: a positive is as far as the nearest negative less epsilon, a
         negative as near as the farthest positive and epsilon.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "cosine"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "cosine"
         As in `triplet_loss`: "cosine" is one minus the dot product.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -647,7 +659,7 @@ def mine_pair_margin(
         Positives farther than that are taken.
     neg_margin : float, default 0.8
         Negatives nearer than that are taken.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         As in `triplet_loss`: "cosine" is one minus the dot product.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -915,7 +927,7 @@ def mine_hardest_share(
         Positives of an anchor have its label, negatives another one.
     filter_percentage : float, default 0.5
         The share of each kind's pairs that is found, from 0 to 1.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         As in `triplet_loss`: "cosine" is one minus the dot product.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.
@@ -1011,7 +1023,7 @@ def mine_uniform_histogram(
         How many pairs are drawn of each bin that has one; a pair may come more than once.
     seed : int or numpy.random.Generator, optional
         Of the random numbers; if absent, each call draws others.
-    distance : {"euclidean", "squared_euclidean", "cosine", "lp"}, default "euclidean"
+    distance : {"euclidean", "squared_euclidean", "cosine", "lp", "snr"}, default "euclidean"
         As in `triplet_loss`: "cosine" is one minus the dot product.
     p, power : float
         Of the distance "lp", as in `triplet_loss`.

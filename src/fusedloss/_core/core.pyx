@@ -132,7 +132,7 @@ cdef extern from "fusedloss.h" nogil:
         fl_output input_gradient, weight_gradient, bias_gradient, logits
 
     ctypedef enum fl_distance:
-        FL_DOT_PRODUCT, FL_COSINE_DISTANCE, FL_EUCLIDEAN, FL_SQUARED_EUCLIDEAN, FL_LP
+        FL_DOT_PRODUCT, FL_COSINE_DISTANCE, FL_EUCLIDEAN, FL_SQUARED_EUCLIDEAN, FL_LP, FL_SNR
 
     ctypedef struct fl_pair_list:
         const int64_t *starts

@@ -22,6 +22,7 @@ DISTANCES = {
     "squared_euclidean": _core.SQUARED_EUCLIDEAN,
     "cosine": _core.COSINE_DISTANCE,
     "lp": _core.LP,
+    "snr": _core.SNR,
 }
 
 #: The largest number of bins that the kernels have room for.
@@ -78,6 +79,11 @@ class PairCall(NamedTuple):
     workspace: int = 0  # about so many bytes may be used; 0 stands for 64 MiB
     where: Array | None = None  # which pairs take part: bools, anchors by references
     any_counts: bool = False  # with it, anchors without their positive pair have a loss, too
+
+    @property
+    def one_way(self) -> bool:
+        """Whether the distance of a pair is another one from its other end."""
+        return self.reference is not None or self.distance == _core.SNR
 
     @property
     def positives(self) -> PairList | None:

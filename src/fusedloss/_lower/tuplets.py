@@ -122,7 +122,7 @@ class Angular(NamedTuple):
 class Embeddings:
     """Embeddings, the unit vectors that enter a loss, and the gradients by both."""
 
-    def __init__(self, x: Array, normalize: bool, p: float = 2.0) -> None:
+    def __init__(self, x: Array, normalize: bool, p: float = 2.0, centred: bool = False) -> None:
         # One layout for all, since NumPy's order of summation depends on it.
         self.x = x.astype(_check.compute_dtype(x), order="C")
         self.normalize, self.p = normalize, p
@@ -130,15 +130,22 @@ class Embeddings:
         self.scale = np.ones_like(self.norm)
         if normalize:
             self.scale = 1 / np.maximum(self.norm, self.x.dtype.type(1e-12))
-        self.unit = self.x * self.scale
+        self.direction = self.unit = self.x * self.scale
+        self.centred = centred
+        if centred:
+            self.unit = self.unit - self.unit[:, :1]  # so that equal elements become 0
+            self.unit -= self.unit.mean(axis=1, keepdims=True)
         self.by_unit, self.direct = np.zeros_like(self.x), np.zeros_like(self.x)
 
     def gradient(self) -> Array:
         """Return the gradient by the embeddings."""
         slopes = self.by_unit
+        if self.centred:
+            slopes = slopes - slopes.mean(axis=1, keepdims=True)
         if self.normalize:
-            along = (slopes * self.unit).sum(axis=1, keepdims=True)
-            of_norm = np.sign(self.unit) * abs(self.unit) ** (self.p - 1)
+            unit = self.direction
+            along = (slopes * unit).sum(axis=1, keepdims=True)
+            of_norm = np.sign(unit) * abs(unit) ** (self.p - 1)
             slopes = slopes - np.where(self.norm < 1e-12, 0, along * of_norm)
             slopes[self.norm[:, 0] == 0] = 0  # which has no direction
         gradient: Array = slopes * self.scale + self.direct
@@ -239,18 +246,23 @@ def add_rows(to: Array, at: Array, rows: Array) -> None:
     to[numbers[starts]] += np.add.reduceat(rows[order], starts, axis=0)
 
 
-# ---- Lifted structure of references -------------------------------------------------------------
+# ---- Lifted structure, one way -------------------------------------------------------------
 
 
 class _Distances:
     """Distances of an anchor to all references, and the gradients through them."""
 
     def __init__(self, call: pairs.PairCall) -> None:
-        assert call.reference is not None
-        of_units = call.normalize, (call.p if call.distance == _core.LP else 2.0)
-        self.anchors = Embeddings(call.embeddings, *of_units)
-        self.references = Embeddings(call.reference, *of_units)
+        of_units = (
+            call.normalize,
+            call.p if call.distance == _core.LP else 2.0,
+            call.distance == _core.SNR,
+        )
+        self.anchors = self.references = Embeddings(call.embeddings, *of_units)
+        if call.reference is not None:
+            self.references = Embeddings(call.reference, *of_units)
         self.cosine = call.distance == _core.COSINE_DISTANCE
+        self.snr = call.distance == _core.SNR
         self.p, self.power = of_units[1], 1.0
         if call.distance != _core.EUCLIDEAN:
             self.power = call.power if call.distance == _core.LP else 2.0
@@ -261,6 +273,9 @@ class _Distances:
         distances: Array = 1 - r @ a
         if not self.cosine:
             distances = np.linalg.norm(r - a, self.p, axis=1) ** self.power
+        if self.snr:
+            some = distances > 0
+            distances[some] /= a @ a
         return distances.astype(np.float64)
 
     def add(self, anchor: int, slopes: Array) -> None:
@@ -271,6 +286,13 @@ class _Distances:
             self.references.by_unit -= slopes[:, None] * a
             return
         difference = r - a
+        if self.snr:
+            own = a @ a
+            if own == 0:
+                return
+            slopes = slopes / own
+            squares = np.square(difference).sum(axis=1)
+            self.anchors.by_unit[anchor] -= 2 * (slopes @ squares) / own * a
         norm = np.linalg.norm(difference, self.p, axis=1)
         some = norm > 0
         factor = slopes[some] * self.power * norm[some] ** (self.power - self.p)
@@ -291,7 +313,8 @@ def lifted(
 
     A pair's loss is x^2 / 2, x = max(0, log(exp L_a + exp L_p) + d_ap - pos_margin), with L =
     LSE_N(neg_margin - d) of the anchor and of the one with the reference's number, as the peer has
-    it; once, if these are the same. Where neither has negatives, 0 in place of log(...).
+    it; once, if these are the same. Where neither has negatives, 0 in place of log(...). Without
+    references, of distances that are others from a pair's other end.
     """
     neg_margin, pos_margin = call.parameters
     places, distances = Places(call, gradient, grad_output, out), _Distances(call)
@@ -339,5 +362,9 @@ def _pairs_of(call: pairs.PairCall, anchor: int) -> tuple[Array, Array]:
         )
         return positive, negative
     assert call.labels is not None
-    same = call.reference_labels == call.labels[anchor]
-    return np.flatnonzero(same), np.flatnonzero(~same)
+    others = call.labels if call.reference_labels is None else call.reference_labels
+    same = others == call.labels[anchor]
+    negative = np.flatnonzero(~same)
+    if call.reference is None:
+        same[anchor] = False
+    return np.flatnonzero(same), negative

@@ -153,7 +153,7 @@ class PairLoss(NamedTuple):
         weight = given.get("sample_weight")
         if pairs.values.numel():
             formula = FORMULAS[call.loss]
-            if call.loss == "lifted_structure_loss" and call.reference is not None:
+            if call.loss == "lifted_structure_loss" and call.one_way:
                 formula = _lifted_of_references
             if call.loss == "intra_pair_variance_loss":
                 counted = torch.ones_like(pairs.values[:, 0])
@@ -282,10 +282,13 @@ def _all_pairs(
     call: PairCall,
 ) -> Pairs:
     root = call.p if call.distance == _core.LP else 2
-    a = unit_rows(embeddings, root, LEAST_NORM) if call.normalize else embeddings
-    b = a
-    if reference is not None:
-        b = unit_rows(reference, root, LEAST_NORM) if call.normalize else reference
+
+    def as_compared(x: Tensor) -> Tensor:
+        x = unit_rows(x, root, LEAST_NORM) if call.normalize else x
+        return _centred(x) if call.distance == _core.SNR else x
+
+    a = as_compared(embeddings)
+    b = a if reference is None else as_compared(reference)
     values = -_values(a, b, call) if call.opposite else _values(a, b, call)
     if call.listed is not None:
         positive, negative = (
@@ -354,6 +357,12 @@ def _times(pairs: PairList, values: Tensor) -> Tensor:
     return torch.zeros_like(values).index_put(at, ones, accumulate=True)
 
 
+def _centred(x: Tensor) -> Tensor:
+    """Return rows less their means: exactly 0 where all of a row is equal."""
+    x = x - x[:, :1]
+    return x - x.mean(1, keepdim=True)
+
+
 def _values(a: Tensor, b: Tensor, call: PairCall) -> Tensor:
     if call.distance == _core.LP:
         difference = (a[:, None] - b).abs()
@@ -367,6 +376,10 @@ def _values(a: Tensor, b: Tensor, call: PairCall) -> Tensor:
     if call.distance == _core.COSINE_DISTANCE:
         return 1 - dots
     squares = _squares(a, b, dots)
+    if call.distance == _core.SNR:
+        own = a.square().sum(1)[:, None]
+        far = (own == 0) & (squares != 0)  # of an anchor without variance: no slope
+        return (squares / own.masked_fill(own == 0, 1)).masked_fill(far, torch.inf)
     return squares if call.distance == _core.SQUARED_EUCLIDEAN else _root(squares)
 
 
@@ -551,9 +564,9 @@ def _lifted_of_references(pairs: Pairs, neg_margin: Any, pos_margin: Any) -> lis
     lse, some = log_sum_exp(neg_margin - d, negative, least), negative.any(1)
     missing = (0, max(references - rows, 0))
     other = pad(lse, missing, value=least)[:references]
-    other = other.where(~torch.eye(rows, references, dtype=torch.bool, device=d.device), least)
+    own = torch.eye(rows, references, dtype=torch.bool, device=d.device)
     has_any = some[:, None] | pad(some, missing)[:references]
-    of_both = torch.logaddexp(lse[:, None], other).where(has_any, 0)
+    of_both = torch.logaddexp(lse[:, None], other).where(~own, lse[:, None]).where(has_any, 0)
     x = (of_both + d - pos_margin).where((positive > 0) & some.any(), 0)
     return [_of_pairs(x.relu().square() / 2, positive)]
 

@@ -67,7 +67,7 @@ def formula(given: Any, call: PairCall) -> Any:
     if where is not None:
         pairs = pairs._replace(positive=pairs.positive * where, negative=pairs.negative * where)
     own = FORMULAS[call.loss]
-    if call.loss == "lifted_structure_loss" and reference is not None:
+    if call.loss == "lifted_structure_loss" and call.one_way:
         own = _lifted_of_references
     if call.loss == "intra_pair_variance_loss":
         parameters.append(jnp.ones(len(e)) if v is None else v != 0)
@@ -128,7 +128,8 @@ def all_pairs(e: Any, reference: Any, labels: Any, others: Any, call: PairCall) 
     order = call.p if call.distance == _core.LP else 2.0
 
     def unit(x: Any) -> Any:
-        return unit_rows(x, order, LEAST_NORM) if call.normalize else x
+        x = unit_rows(x, order, LEAST_NORM) if call.normalize else x
+        return _centred(x) if call.distance == _core.SNR else x
 
     a = unit(e)
     b = a if reference is None else unit(reference)
@@ -153,6 +154,12 @@ def _times(pairs: PairList, values: Any) -> Any:
     return jnp.zeros_like(values).at[_anchors(pairs), np.asarray(pairs.at)].add(1)
 
 
+def _centred(x: Any) -> Any:
+    """Return rows less their means: exactly 0 where all of a row is equal."""
+    x = x - x[:, :1]
+    return x - x.mean(1, keepdims=True)
+
+
 def _values(a: Any, b: Any, call: PairCall) -> Any:
     dots = a @ b.T
     if call.distance == _core.DOT_PRODUCT:
@@ -166,6 +173,10 @@ def _values(a: Any, b: Any, call: PairCall) -> Any:
         zero = powers == 0
         return jnp.where(zero, 0, jnp.where(zero, 1, powers) ** (call.power / call.p))
     squares = (d * d).sum(2)
+    if call.distance == _core.SNR:
+        own = (a * a).sum(1)[:, None]
+        far = (own == 0) & (squares != 0)  # of an anchor without variance: no slope
+        return jnp.where(far, jnp.inf, squares / jnp.where(own == 0, 1, own))
     return squares if call.distance == _core.SQUARED_EUCLIDEAN else root(squares)
 
 
@@ -310,9 +321,10 @@ def _lifted_of_references(pairs: Pairs, neg_margin: Any, pos_margin: Any) -> lis
     lse, some = log_sum_exp(neg_margin - d, negative, least), _any(negative)
     missing = (0, max(references - rows, 0))
     other = jnp.pad(lse, missing, constant_values=least)[:references]
-    other = jnp.where(jnp.eye(rows, references, dtype=bool), least, other)
+    own = jnp.eye(rows, references, dtype=bool)
     has_any = some[:, None] | jnp.pad(some, missing)[:references]
-    both = jnp.where(has_any, jnp.logaddexp(lse[:, None], other), 0)
+    both = jnp.where(own, lse[:, None], jnp.logaddexp(lse[:, None], other))
+    both = jnp.where(has_any, both, 0)
     x = jnp.where((positive > 0) & some.any(), both + d - pos_margin, 0)
     return [_of_pairs(relu(x) ** 2 / 2, positive)]
 
