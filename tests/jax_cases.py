@@ -93,7 +93,8 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
     lambda: (*_logs(), normal(N)): "grpo_loss",
     _head: "a_softmax_loss adaface_loss arcface_loss combined_margin_loss cosface_loss "
     "curricularface_loss l2_softmax_loss l_softmax_loss magface_loss normface_loss "
-    "proxy_nca_loss sphereface_loss proxy_anchor_loss p2s_grad_loss linear_cross_entropy",
+    "proxy_nca_loss sphereface_loss proxy_anchor_loss p2s_grad_loss manifold_loss "
+    "linear_cross_entropy",
     lambda: _head(3): "subcenter_arcface_loss",
     lambda: _head(10): "soft_triple_loss",
     _batch: "circle_loss contrastive_loss fast_ap_loss generalized_lifted_structure_loss "

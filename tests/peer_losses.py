@@ -46,6 +46,9 @@ OTHERWISE = {
     "pytorch_metric_learning.losses.MultipleLosses": _OWN_WRAPPER,
     "pytorch_metric_learning.losses.NormalizedSoftmaxLoss": "`fusedloss.torch.NormFaceLoss`",
     "pytorch_metric_learning.losses.SelfSupervisedLoss": _OWN_WRAPPER,
+    "pytorch_metric_learning.losses.SignalToNoiseRatioContrastiveLoss": (
+        '`fusedloss.torch.ContrastiveLoss(distance="snr")`'
+    ),
     "pytorch_metric_learning.losses.SphereFaceLoss": "`fusedloss.torch.ASoftmaxLoss`",
     "pytorch_metric_learning.losses.SubCenterArcFaceLoss": "`fusedloss.torch.SubcenterArcFaceLoss`",
     "pytorch_metric_learning.losses.TripletMarginLoss": "`fusedloss.torch.TripletLoss`",
@@ -65,10 +68,6 @@ OTHERWISE = {
 #: What has no counterpart here, and what comes nearest.
 ABSENT = {
     "pytorch_metric_learning.losses.GenericPairLoss": "a base class of one's own losses",
-    "pytorch_metric_learning.losses.ManifoldLoss": "",
-    "pytorch_metric_learning.losses.SignalToNoiseRatioContrastiveLoss": (
-        "`fusedloss.torch.ContrastiveLoss`"
-    ),
     "sklearn._loss.loss.HalfTweedieLossIdentity": "`Loss(tweedie_loss, power=p)` has a log link",
 }
 

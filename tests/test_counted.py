@@ -19,11 +19,12 @@ from reference.margin import centers_of
 #: What a position of weight 0 may hold in all its places; the last is past the largest float16.
 CONTENTS = (np.nan, np.inf, -np.inf, 1e38)
 
-#: Losses with weights that are in no table: every embedding of these is another one's negative
-#: (clip_loss, those of ranks), or the loss has no gradient, is another one's (zero_one_loss,
-#: logistic_loss) or of sequences, which have tests of their own.
+#: Losses with weights that are in no table: every embedding of these is part of another one's loss
+#: (clip_loss, manifold_loss, those of ranks), or the loss has no gradient, is another one's
+#: (zero_one_loss, logistic_loss) or of sequences, which have tests of their own.
 ELSEWHERE = {
     *("ctc_loss", "clip_loss", "zero_one_loss", "logistic_loss", "proxy_anchor_loss"),
+    "manifold_loss",
     *("smooth_ap_loss", "pnp_loss"),
 }
 

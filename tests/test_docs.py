@@ -196,6 +196,7 @@ NOT_DRAWN = {
     "linear_cross_entropy": "the cross-entropy of a product",
     "linear_distillation_loss": "the distillation of two products",
     "logsumexp": "no loss",
+    "manifold_loss": "random walks of a whole batch",
     "margin_cross_entropy": "the heads with all their margins as options",
     "perceptual_loss": "of lists of features; a network is trained by its module",
     "zero_one_loss": "it has no slope",

@@ -50,6 +50,7 @@ OWNERS = [
             front.AdaptiveLogSoftmaxWithLoss,
             front.LinearCrossEntropyLoss,
             Proxies,
+            front.ManifoldLoss,
         ),
     )
 ]
@@ -172,7 +173,7 @@ def test_constructors_take_what_calls_take(
             )
             arguments.pop("self")
             more = {k: arguments.pop(k) for k in keywords & arguments.keys()}
-            if issubclass(module, Proxies):
+            if issubclass(module, Proxies | front.ManifoldLoss):
                 arguments = {"e": Z, "w": Z[:3], "y": Y}
             if issubclass(module, OF_VIEWS):
                 arguments = {"e": Z, "r": Z.flip(0)}

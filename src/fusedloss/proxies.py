@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ from numpy.typing import ArrayLike
 
 from fusedloss import _check, _core
 from fusedloss._check import Margin
-from fusedloss._lower import linear, pairs
+from fusedloss._lower import linear, manifold, pairs
 from fusedloss._lower.heads import head
 from fusedloss._lower.loss import loss
 from fusedloss._types import Call, Gradient, Reduction
 
 __all__ = [
+    "manifold_loss",
     "p2s_grad_loss",
     "proxy_anchor_loss",
     "proxy_nca_loss",
@@ -408,3 +410,96 @@ def _of_proxies(
         return _core.pairwise(call, tuple(1 - k for k in gradient), grad_output, out)
     value, (by_embeddings,) = _core.pairwise(call, (1,), grad_output, (out,))
     return value, by_embeddings
+
+
+@loss("embeddings", "weight")
+def manifold_loss(
+    embeddings: ArrayLike,
+    weight: ArrayLike,
+    target: ArrayLike,
+    *,
+    lambdaC: float = 1.0,
+    alpha: float = 0.8,
+    margin: float = 5e-4,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Manifold similarity: the own proxy is where a random walk from an embedding ends most often.
+
+    .. math:: \ell_i = L(F_{ik}) + \lambda_C\, L(\cos(F_i, F_k)), \qquad
+              L(s_k) = \log\Bigl(1 + \sum_{k \ne y_i} [x_k \ge 0]\, e^{x_k}\Bigr), \quad
+              x_k = s_k - s_{y_i} + m
+
+    over the proxies k, with
+
+    .. math:: F = (1 - \alpha) (I - \alpha D^{-1/2} S D^{-1/2})^{-1}, \qquad
+              S_{ij} = [i \ne j]\, e^{2 \max(\cos\theta_{ij}, 0)}, \quad D_{ii} = \sum_j S_{ij}
+
+    of the embeddings and the proxies together; :math:`F_i` is a row of F.
+
+    Parameters
+    ----------
+    embeddings : array of floats, shape (N, D)
+        Of any length: float16, bfloat16, float32 or float64.
+    weight : array of floats of the same dtype, shape (K, D)
+        The proxies, of any length.
+    target : array of integers, shape (N,)
+        The proxy of each embedding, in [0, K). These are no classes: the paper draws them anew for
+        each of several ensemble members, pytorch-metric-learning for each call.
+    lambdaC : float, default 1
+        The factor :math:`\lambda_C` of the context loss; inf for that loss alone.
+    alpha : float, default 0.8
+        The probability :math:`\alpha` of another step, at least 0 and less than 1.
+    margin : float, default 5e-4
+        The margin m.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "none" gives each embedding's loss.
+    num_threads : int, optional
+        Checked, but of no effect: products and the inverse take the threads of NumPy's BLAS.
+
+    Returns
+    -------
+    float or array
+        The loss: a float, or for "none" an array of shape (N,) and the embeddings' dtype. 0 without
+        embeddings.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+        As in `arcface_loss`.
+
+    Notes
+    -----
+    ``ManifoldLoss(D, K, lambdaC, alpha, margin)`` of pytorch-metric-learning, given ``target`` as
+    its indices_tuple; but its lambdaC of inf gives inf. F is dense, N + K by N + K, and computed in
+    float64 whatever the dtype. A zero embedding has a gradient of 0.
+
+    References
+    ----------
+    .. [1] N. Aziere, S. Todorovic, "Ensemble Deep Manifold Similarity Learning using Hard Proxies",
+       CVPR 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fusedloss as fl
+    >>> x, w = np.array([[2.0, 0.0], [1.0, 2.0]]), np.array([[1.0, 1.0], [0.0, 3.0]])
+    >>> round(fl.manifold_loss(x, w, np.array([0, 1])), 4)
+    0.7021
+    """
+    x, w, y = _check.embeddings_of_classes(embeddings, weight, target)
+    share = _check.number("lambdaC", lambdaC)
+    if not share >= 0:
+        raise ValueError(f"lambdaC is {share}: expected a number of at least 0, or inf")
+    _check.num_threads(num_threads)
+    call = manifold.Manifold(
+        given={"embeddings": embeddings, "weight": weight},
+        embeddings=x,
+        weight=w,
+        target=y,
+        alpha=_check.less_than_one("alpha", alpha),
+        margin=_check.finite("margin", margin),
+        shares=(0.0, 1.0) if share == math.inf else (1.0, share),
+        reduction=_check.reduction(reduction),
+    )
+    return manifold.manifold, (call,)

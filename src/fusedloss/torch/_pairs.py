@@ -21,6 +21,7 @@ from fusedloss import _check, _core
 from fusedloss._check import LinearCall
 from fusedloss._lower.indices import Lists, PairList, lists
 from fusedloss._lower.loss import lookup
+from fusedloss._lower.manifold import Manifold
 from fusedloss._lower.pairs import PairCall
 from fusedloss._lower.self_supervised import Views
 from fusedloss._lower.soft_margin import SoftMargin
@@ -821,6 +822,27 @@ def _barlow_twins(given: dict[str, Tensor], indices: Any, call: Views) -> Tensor
     return pulled + lambd * _squares_beside(correlations)
 
 
+def _manifold(given: dict[str, Tensor], indices: Any, call: Manifold) -> Tensor:
+    e, target = given["embeddings"], given["target"].long()
+    u = unit_rows(torch.cat([e, given["weight"]]), least=LEAST_NORM)
+    own = torch.eye(len(u), dtype=torch.bool, device=u.device)
+    similarity = (2 * (u @ u.T).clamp(min=0)).exp().masked_fill(own, 0)
+    root = similarity.sum(1).rsqrt()
+    walks = own.to(u) - call.alpha * similarity * root * root[:, None]
+    ends = (1 - call.alpha) * torch.linalg.inv_ex(walks).inverse
+    unit = ends / torch.linalg.vector_norm(ends, dim=1, keepdim=True)
+    cosines = unit[: len(e)] @ unit[len(e) :].T
+    losses = torch.zeros_like(e[:, 0])
+    for share, s in zip(call.shares, (ends[: len(e), len(e) :], cosines), strict=True):
+        x = s - s.gather(1, target[:, None]) + call.margin
+        is_own = torch.zeros_like(x, dtype=torch.bool).scatter(1, target[:, None], True)
+        counts = ~(x < 0) & ~is_own  # NaN does, too
+        losses = losses + share * x.masked_fill(~counts, -torch.inf).exp().sum(1).log1p()
+    if call.reduction == "none":
+        return losses
+    return losses.sum() / (max(len(e), 1) if call.reduction == "mean" else 1)
+
+
 def _squares_beside(x: Tensor) -> Tensor:
     """Return the sum of the squares beside the diagonal."""
     return x.masked_fill(torch.eye(len(x), dtype=torch.bool, device=x.device), 0).square().sum()
@@ -959,6 +981,7 @@ COMPOSED: dict[str, Callable[..., Tensor]] = {
     "barlow_twins_loss": _barlow_twins,
     "dynamic_soft_margin_loss": _soft_margin,
     "instance_loss": _instance,
+    "manifold_loss": _manifold,
     "n_pairs_loss": _n_pairs,
     "vicreg_loss": _vicreg,
 }

@@ -11,6 +11,7 @@ from jax import numpy as jnp
 
 from fusedloss._check import Images, LinearCall
 from fusedloss._lower.indices import lists
+from fusedloss._lower.manifold import Manifold
 from fusedloss._lower.segmentation import GeneralizedDice, Overlap
 from fusedloss._lower.soft_margin import SoftMargin
 from fusedloss._lower.tuplets import Angular
@@ -515,6 +516,31 @@ def _differences(given: Any, call: SoftMargin) -> tuple[Any, Any, Any]:
         negative = (~same).astype(d.dtype)
     x = d[:, :, None] - d[:, None, :]
     return e, x.ravel(), (positive[:, :, None] * negative[:, None, :]).ravel()
+
+
+def manifold(given: Any, call: Manifold) -> Any:
+    """Return the manifold loss, from the inverse of a dense matrix."""
+    e, y = given(call.embeddings), given(call.target)
+    dtype, e, w = e.dtype, wide(e), wide(given(call.weight))
+    u = unit_rows(jnp.concatenate([e, w]), least=pairs.LEAST_NORM)
+    own, cosine = jnp.eye(len(u), dtype=bool), u @ u.T
+    similarity = jnp.where(own, 0, jnp.exp(2 * jnp.where(cosine < 0, 0, cosine)))
+    scale = 1 / jnp.sqrt(similarity.sum(1))
+    walks = own - call.alpha * similarity * scale * scale[:, None]
+    ends = (1 - call.alpha) * jnp.linalg.inv(walks)
+    unit = ends / jnp.sqrt(jnp.square(ends).sum(1, keepdims=True))
+    cosines = unit[: len(e)] @ unit[len(e) :].T
+    is_own = y[:, None] == jnp.arange(len(w))
+    losses = jnp.zeros(len(e), e.dtype)
+    for share, s in zip(call.shares, (ends[: len(e), len(e) :], cosines), strict=True):
+        x = s - jnp.where(is_own, s, 0).sum(1, keepdims=True) + call.margin
+        counts = ~(x < 0) & ~is_own  # NaN does, too
+        terms = jnp.where(counts, jnp.exp(jnp.where(counts, x, 0)), 0)
+        losses = losses + share * jnp.log1p(terms.sum(1))
+    losses = jnp.where(is_own.any(1), losses, jnp.nan)
+    if call.reduction == "none":
+        return losses.astype(dtype)
+    return (losses.sum() / (max(len(e), 1) if call.reduction == "mean" else 1)).astype(dtype)
 
 
 def instance(given: Any, embeddings: Any, call: LinearCall | None, nothing: Any) -> Any:

@@ -106,6 +106,7 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
         "instance_loss",
         "intra_pair_variance_loss",
         "lifted_structure_loss",
+        "manifold_loss",
         "margin_loss",
         "multi_similarity_loss",
         "n_pairs_loss",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from fusedloss import proxies
 from fusedloss._types import Gradient, Reduction
 from fusedloss.torch import _proxies
-from fusedloss.torch._margin import head
+from fusedloss.torch._autograd import expect_arguments
+from fusedloss.torch._margin import expect_labels, expect_one_dtype, head
+from fusedloss.torch._pairs import pair_loss
 
 __all__ = [
+    "manifold_loss",
     "p2s_grad_loss",
     "proxy_anchor_loss",
     "proxy_nca_loss",
@@ -200,3 +204,53 @@ def p2s_grad_loss(
     """
     call = _proxies.P2SGradCall(ignore_index, reduction, workspace)
     return _proxies.p2s_grad(embeddings, weight, target, sample_weight, where, call)
+
+
+def manifold_loss(
+    embeddings: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    *,
+    lambdaC: float = 1.0,
+    alpha: float = 0.8,
+    margin: float = 5e-4,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Random walks from embeddings end at their own proxies; `fusedloss.manifold_loss`.
+
+    Parameters
+    ----------
+    embeddings, weight, target, lambdaC, alpha, margin, reduction
+        As in the function of arrays.
+
+    Returns
+    -------
+    Tensor
+        The loss, of the dtype of `embeddings`; differentiable in `embeddings` and `weight`.
+
+    See Also
+    --------
+    fusedloss.manifold_loss : The same for arrays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> rows = torch.tensor([[2.0, 0.0], [1.0, 2.0]])
+    >>> weight = torch.tensor([[1.0, 1.0], [0.0, 3.0]])
+    >>> F.manifold_loss(rows, weight, torch.tensor([0, 1]))
+    tensor(0.7021)
+    """
+    expect_arguments(proxies.manifold_loss, embeddings, weight, target)
+    expect_labels(target, embeddings.shape[:-1])
+    if not torch.is_autocast_enabled("cpu"):  # which makes them one
+        expect_one_dtype(embeddings, weight)
+    return pair_loss(
+        proxies.manifold_loss,
+        {"embeddings": embeddings, "weight": weight},
+        {"target": target},
+        lambdaC=lambdaC,
+        alpha=alpha,
+        margin=margin,
+        reduction=reduction,
+    )

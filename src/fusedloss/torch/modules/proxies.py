@@ -16,6 +16,7 @@ from fusedloss.torch.modules._fields import Module, labels, ones, with_options
 from fusedloss.torch.modules.margin import Head, expect_features
 
 __all__ = [
+    "ManifoldLoss",
     "P2SGradLoss",
     "ProxyAnchorLoss",
     "ProxyNCALoss",
@@ -239,3 +240,87 @@ class P2SGradLoss(Proxies):
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return the cosines, for evaluation."""
         return self.cosines(embeddings)
+
+
+@with_options
+class ManifoldLoss(Module):
+    """Random walks end at their own proxies: `fusedloss.torch.functional.manifold_loss`.
+
+    Called as pytorch-metric-learning's, whose `l` and `K` are the first two options, with the
+    target in the place of its indices_tuple.
+
+    Parameters
+    ----------
+    embedding_dim, num_proxies
+        The sizes of `weight`, a parameter of shape (num_proxies, embedding_dim).
+    lambdaC, alpha, margin, reduction
+        As in the function.
+    device, dtype
+        Of the weight.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import ManifoldLoss
+    >>> loss = ManifoldLoss(8, 3)
+    >>> loss(torch.randn(5, 8)).backward()
+    >>> loss.weight.grad.shape
+    torch.Size([3, 8])
+    """
+
+    function = staticmethod(functional.manifold_loss)
+    trial = (ones(1, 1), ones(1, 1), labels(1))
+    of_module = ("embedding_dim", "num_proxies")
+
+    embedding_dim: int
+    num_proxies: int = 50
+    lambdaC: float = 1.0
+    alpha: float = 0.8
+    margin: float = 5e-4
+    _: KW_ONLY
+    reduction: Reduction = "mean"
+    device: InitVar[Any] = None
+    dtype: InitVar[torch.dtype | None] = None
+
+    def __post_init__(self, device: Any, dtype: torch.dtype | None) -> None:
+        """Check the options, and make the weight."""
+        super().__post_init__()
+        proxies = _check.count("num_proxies", self.num_proxies)
+        features = _check.count("embedding_dim", self.embedding_dim)
+        self.weight = nn.Parameter(torch.empty(proxies, features, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights from the standard normal distribution."""
+        nn.init.normal_(self.weight)
+
+    def forward(self, embeddings: Tensor, target: Tensor | None = None) -> Tensor:
+        """Compute the loss.
+
+        Parameters
+        ----------
+        embeddings : Tensor of floats, shape (N, embedding_dim)
+            What a network gives; normalised here.
+        target : Tensor of integers, shape (N,), optional
+            The proxy of each embedding, in [0, num_proxies); if absent, drawn by torch's generator,
+            each of the proxies at least once.
+
+        Returns
+        -------
+        Tensor
+            The loss, a scalar or, for reduction "none", of shape (N,).
+        """
+        target = self.drawn(embeddings) if target is None else target
+        return self.call(embeddings, self.weight, target)
+
+    def drawn(self, embeddings: Tensor) -> Tensor:
+        """Draw the proxy of each embedding, as pytorch-metric-learning does."""
+        count, proxies = len(embeddings), self.num_proxies
+        if count < proxies:
+            raise ValueError(
+                f"embeddings has {count} rows: expected at least {proxies}, one per proxy, or a "
+                "target"
+            )
+        more = torch.randint(0, proxies, (count - proxies,))
+        target = torch.cat([torch.arange(proxies), more])[torch.randperm(count)]
+        return target.to(embeddings.device)
