@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+import fusedloss as fl
+from pointwise_cases import LOSSES, Case, operands
 
 N, C, D = 6, 5, 8
 
@@ -42,14 +46,6 @@ def _classes() -> tuple[Any, ...]:
     return normal(N, C), labels(N)
 
 
-def _signs() -> tuple[Any, ...]:
-    return normal(N, C), signs(N, C)
-
-
-def _probabilities() -> tuple[Any, ...]:
-    return shares(N, C), shares(N, C)
-
-
 def _logs() -> tuple[Any, ...]:
     return np.log(shares(N, C)), np.log(shares(N, C))
 
@@ -75,38 +71,22 @@ def _triplets() -> tuple[Any, ...]:
     return normal(N, D), normal(N, D), normal(N, D)
 
 
-#: What makes the arguments of losses.
+#: What makes the arguments of losses, where it does not follow from their signatures.
 KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
-    _points: "asymmetric_loss binary_cross_entropy_with_logits gamma_loss huber_loss l1_loss "
-    "log_cosh_loss mape_loss mse_loss msle_loss multilabel_soft_margin_loss poisson_nll_loss "
-    "pseudo_huber_loss quantile_loss ranking_softmax_loss sigmoid_focal_loss smooth_l1_loss "
-    "smooth_quantile_loss tweedie_loss cosine_similarity_loss soft_cross_entropy "
-    "binary_sparsemax_loss",
+    _points: "multilabel_soft_margin_loss ranking_softmax_loss cosine_similarity_loss "
+    "soft_cross_entropy",
     _classes: "cross_entropy focal_loss poly1_cross_entropy sparsemax_loss multi_margin_loss "
     "categorical_hinge_loss zero_one_loss",
-    _signs: "hinge_loss squared_hinge_loss exponential_loss soft_margin_loss logistic_loss "
-    "hinge_embedding_loss perceptron_loss",
-    _probabilities: "binary_cross_entropy total_variation_loss",
-    _logs: "js_div simpo_loss cpo_loss orpo_loss",
-    lambda: (*_logs(), *_logs()): "dpo_loss ipo_loss",
-    lambda: (*_logs(), signs(N, C) > 0): "kto_loss",
+    lambda: (normal(N, C), signs(N, C)): "logistic_loss",
     lambda: (*_logs(), normal(N)): "grpo_loss",
-    _head: "a_softmax_loss adaface_loss arcface_loss combined_margin_loss cosface_loss "
-    "curricularface_loss l2_softmax_loss l_softmax_loss magface_loss normface_loss "
-    "proxy_nca_loss sphereface_loss proxy_anchor_loss p2s_grad_loss manifold_loss "
-    "linear_cross_entropy",
     lambda: _head(3): "subcenter_arcface_loss",
     lambda: _head(10): "soft_triple_loss",
-    _batch: "circle_loss contrastive_loss fast_ap_loss generalized_lifted_structure_loss "
-    "lifted_structure_loss margin_loss multi_similarity_loss nca_loss ntxent_loss "
-    "ranked_list_loss supcon_loss triplet_loss tuplet_margin_loss angular_loss histogram_loss "
-    "n_pairs_loss intra_pair_variance_loss smooth_ap_loss pnp_loss instance_loss "
-    "threshold_consistent_margin_loss dynamic_soft_margin_loss",
     lambda: (normal(N, D), normal(N + 2, D)): "clip_loss siglip_loss info_nce_loss",
     lambda: (normal(N, D), normal(N, D)): "vicreg_loss barlow_twins_loss",
     _images: "dice_loss dice_ce_loss focal_tversky_loss iou_loss tversky_loss lovasz_softmax_loss "
     "generalized_dice_loss lovasz_hinge_loss",
     _boxes: "generalized_box_iou_loss distance_box_iou_loss complete_box_iou_loss",
+    _head: "linear_cross_entropy",
     _triplets: "triplet_margin_loss triplet_margin_with_distance_loss",
     lambda: (normal(N, C),): "softmax log_softmax logsumexp",
     lambda: ([normal(3, 2), normal(4)], 0.1): "l1_penalty l2_penalty",
@@ -114,10 +94,7 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
     lambda: (log_softmax(normal(N, C)), labels(N)): "nll_loss",
     lambda: (np.exp(log_softmax(normal(N, C))), labels(N)): "categorical_cross_entropy "
     "generalized_cross_entropy",
-    lambda: (np.log(shares(N, C)), shares(N, C)): "kl_div generalized_kl_div",
-    lambda: (normal(N, C), normal(N, C), shares(N, C)): "gaussian_nll_loss",
     lambda: (normal(N, D), normal(N, D), signs(N)): "cosine_embedding_loss",
-    lambda: (normal(N, C), normal(N, C), signs(N, C)): "margin_ranking_loss",
     lambda: (shares(N, C), labels(N)): "margin_cross_entropy",
     lambda: (normal(N, C), normal(N, C), labels(N)): "distillation_loss",
     lambda: (normal(N, D), normal(C, D), normal(N, 3), normal(C, 3)): "linear_distillation_loss",
@@ -141,7 +118,24 @@ KINDS: dict[Callable[[], tuple[Any, ...]], str] = {
     ): "ctc_loss",
 }
 
-MAKERS = {name: make for make, names in KINDS.items() for name in names.split()}
+NAMED = {name: make for make, names in KINDS.items() for name in names.split()}
+
+#: The same by the arguments that a loss requires.
+REQUIRED = {
+    ("embeddings", "labels"): _batch,
+    ("embeddings", "weight", "labels"): _head,  # proxies
+    ("embeddings", "weight", "target"): _head,
+}
+
+
+def _made(name: str) -> tuple[Any, ...]:
+    if name in NAMED:
+        return NAMED[name]()
+    if name in LOSSES:
+        return tuple(operands(Case(name, LOSSES[name], {}), (N, C), "float32"))
+    parameters = inspect.signature(getattr(fl, name)).parameters.values()
+    return REQUIRED[tuple(p.name for p in parameters if p.default is p.empty)]()
+
 
 #: Heads, whose usual scale leaves gradients without digits in 16 bits.
 SCALED = (
@@ -153,4 +147,4 @@ SCALED = (
 
 def arguments(name: str) -> Arguments:
     """Return positional arguments and options of a loss."""
-    return MAKERS[name](), {"scale": 4.0} if name in SCALED else {}
+    return _made(name), {"scale": 4.0} if name in SCALED else {}

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
+
+from fusedloss.torch import modules
+from parts import public
+from pointwise_cases import VARIED, tensors
 
 Z = torch.linspace(-1, 1, 12).reshape(4, 3)
 Y = torch.tensor([0, 1, 2, 1])
@@ -15,16 +21,23 @@ P = Z.softmax(1)
 SIGNS = Z.sign()
 HEAD = torch.linspace(-2, 2, 15).sin().reshape(5, 3)
 
+#: Modules whose names torch chose.
+TORCH_NAMES = {
+    "adaptive_log_softmax_loss": "AdaptiveLogSoftmaxWithLoss",
+    "binary_cross_entropy": "BCELoss",
+    "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
+}
 
-#: (module, the function, their inputs and options)
+
+def module_of(name: str) -> Any:
+    """The module of a loss, if there is one: its name in capitals, or torch's."""
+    wanted = TORCH_NAMES.get(name, name.replace("_", "").removesuffix("loss") + "loss").lower()
+    found = [each for each in public(modules) if each.lower() == wanted]
+    return getattr(modules, found[0]) if found else None
+
+
+#: (module, the function, their inputs and options): what is beside the table of pointwise losses.
 POINTWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
-    ("L1Loss", "l1_loss", (Z, P), {}),
-    ("MSELoss", "mse_loss", (Z, P), {"reduction": "sum"}),
-    ("SmoothL1Loss", "smooth_l1_loss", (Z, P), {"beta": 0.25, "reduction": "none"}),
-    ("HuberLoss", "huber_loss", (Z, P), {"delta": 0.25, "reduction": "none"}),
-    ("PoissonNLLLoss", "poisson_nll_loss", (Z, P), {"full": True, "reduction": "sum"}),
-    ("PoissonNLLLoss", "poisson_nll_loss", (P, P), {"log_input": False, "eps": 0.5}),
-    ("GaussianNLLLoss", "gaussian_nll_loss", (Z, P, P), {"full": True, "eps": 0.5}),
     ("GaussianNLLLoss", "gaussian_nll_loss", (Z, P, 0.5), {"reduction": "sum"}),
     ("BCELoss", "binary_cross_entropy", (P, P), {"weight": W, "reduction": "sum"}),
     (
@@ -39,12 +52,9 @@ POINTWISE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
         (Z, P),
         {"pos_weight": W, "label_smoothing": 0.2, "reduction": "none"},
     ),
-    ("SoftMarginLoss", "soft_margin_loss", (Z, SIGNS), {"reduction": "sum"}),
     ("LogisticLoss", "logistic_loss", (Z, SIGNS), {}),
     ("KLDivLoss", "kl_div", (Z, P), {"reduction": "batchmean"}),
-    ("KLDivLoss", "kl_div", (Z, Z), {"log_target": True, "reduction": "none"}),
-    ("MarginRankingLoss", "margin_ranking_loss", (Z, P, SIGNS), {"margin": 0.5}),
-    ("HingeEmbeddingLoss", "hinge_embedding_loss", (Z, SIGNS), {"margin": 0.5}),
+    ("ZeroOneLoss", "zero_one_loss", (SIGNS, SIGNS.flip(0)), {"reduction": "sum"}),
     ("GRPOLoss", "grpo_loss", (Z, P, P[:, 0]), {"epsilon": 0.1, "epsilon_high": 0.3}),
 ]
 
@@ -139,50 +149,24 @@ ROW_WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("CosineSimilarityLoss", "cosine_similarity_loss", (Z.T, P.T), {"axis": 0}),
 ]
 
-#: The same of modules that are called with a weight.
-WEIGHTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
-    ("LogCoshLoss", "log_cosh_loss", (Z, P), {"reduction": "sum"}),
-    ("PseudoHuberLoss", "pseudo_huber_loss", (Z, P), {"delta": 0.5, "reduction": "sum"}),
-    ("DPOLoss", "dpo_loss", (Z, P, P, Z), {"beta": 0.5, "reduction": "sum"}),
-    ("IPOLoss", "ipo_loss", (Z, P, P, Z), {"beta": 0.5, "reduction": "sum"}),
-    ("SimPOLoss", "simpo_loss", (Z, P), {"beta": 0.5, "gamma": 2.0}),
-    ("CPOLoss", "cpo_loss", (Z, P), {"beta": 0.5, "reduction": "none"}),
-    ("ORPOLoss", "orpo_loss", (-P, P - 2), {"beta": 0.5, "reduction": "none"}),
-    ("KTOLoss", "kto_loss", (Z, P, SIGNS > 0), {"beta": 0.5, "kl": 0.25}),
-    (
-        "SmoothQuantileLoss",
-        "smooth_quantile_loss",
-        (Z, P),
-        {"quantile": 0.9, "alpha": 0.5, "reduction": "sum"},
-    ),
-    ("QuantileLoss", "quantile_loss", (Z, P), {"quantile": 0.9, "reduction": "none"}),
-    ("MSLELoss", "msle_loss", (P, Z.exp()), {"reduction": "sum"}),
-    ("MAPELoss", "mape_loss", (Z, P), {"reduction": "sum"}),
-    ("GammaLoss", "gamma_loss", (Z, P), {"reduction": "sum"}),
-    ("TweedieLoss", "tweedie_loss", (Z, P), {"power": 1.25, "reduction": "sum"}),
-    ("HingeLoss", "hinge_loss", (Z, SIGNS), {"reduction": "sum"}),
-    ("PerceptronLoss", "perceptron_loss", (Z, SIGNS), {"reduction": "sum"}),
-    ("BinarySparsemaxLoss", "binary_sparsemax_loss", (Z, P), {"reduction": "sum"}),
-    ("SquaredHingeLoss", "squared_hinge_loss", (Z, SIGNS), {"reduction": "sum"}),
-    ("ExponentialLoss", "exponential_loss", (Z, SIGNS), {"reduction": "sum"}),
-    (
-        "SigmoidFocalLoss",
-        "sigmoid_focal_loss",
-        (Z, P),
-        {"alpha": None, "gamma": 1.5, "label_smoothing": 0.1, "reduction": "sum"},
-    ),
-    (
-        "AsymmetricLoss",
-        "asymmetric_loss",
-        (Z, P),
-        {"gamma_neg": 2.0, "gamma_pos": 0.5, "clip": 0.25, "reduction": "sum"},
-    ),
-    ("ZeroOneLoss", "zero_one_loss", (SIGNS, SIGNS.flip(0)), {"reduction": "sum"}),
-    ("GeneralizedKLDivLoss", "generalized_kl_div", (Z, P), {"reduction": "batchmean"}),
-    ("GeneralizedKLDivLoss", "generalized_kl_div", (Z, Z.flip(0)), {"log_target": True}),
-    ("JSDivLoss", "js_div", (Z, P.log()), {"beta": 0.25, "reduction": "batchmean"}),
-    ("TotalVariationLoss", "total_variation_loss", (P, P.flip(0)), {"reduction": "batchmean"}),
-]
+
+def _of_elements() -> Iterator[tuple[str, dict[str, Any], tuple[Any, ...], str, dict[str, Any]]]:
+    """Every pointwise loss and form of one, summed, with a weight where its module takes one."""
+    for case in VARIED:
+        module = module_of(case.name)
+        inputs = tensors(case, Z)
+        options = {**case.options, "reduction": "sum"}
+        weight = {}
+        if "weight" in inspect.signature(module.forward).parameters:
+            weight = {"weight": W}
+        yield (
+            module.__name__,
+            options,
+            (*inputs, *weight.values()),
+            case.name,
+            {**options, **weight},
+        )
+
 
 #: Losses of embeddings, with options that are not the defaults.
 EMBEDDINGS: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
@@ -385,10 +369,7 @@ MODULES: list[tuple[str, dict[str, Any], tuple[Any, ...], str, dict[str, Any]]] 
         (name, options, inputs, function, options)
         for name, function, inputs, options in POINTWISE + EMBEDDINGS
     ],
-    *[
-        (name, options, (*inputs, W), function, {**options, "weight": W})
-        for name, function, inputs, options in WEIGHTED
-    ],
+    *_of_elements(),
     *[(name, options, inputs, function, options) for name, function, inputs, options in ROWWISE],
     *[
         (name, options, (*inputs, V), function, {**options, "sample_weight": V})

@@ -28,6 +28,7 @@ class Domain:
 
     draw: Callable[[np.random.Generator, Shape], Array]
     special: tuple[float, ...]
+    of_real: Callable[[torch.Tensor], torch.Tensor] = lambda z: z  # a smooth map into the domain
 
 
 #: A number that float32 holds as a subnormal, and one that float64 does.
@@ -45,10 +46,12 @@ LOGIT = Domain(
 #: Logarithms of rates, whose powers are numbers of every type.
 LOG_RATE = Domain(LOGIT.draw, (0.0, -0.0, 1.0, -1.0, 20.0, -20.0, *SUBNORMAL))
 POSITIVE = Domain(
-    lambda rng, shape: rng.exponential(size=shape) + 0.05, (1.0, 1e-3, 0.5, 1e4, 2.0**-20)
+    lambda rng, shape: rng.exponential(size=shape) + 0.05,
+    (1.0, 1e-3, 0.5, 1e4, 2.0**-20),
+    torch.exp,
 )
 #: Also what msle_loss takes for its least, 1e-7.
-NOT_NEGATIVE = Domain(POSITIVE.draw, (0.0, *POSITIVE.special, 2.0**-24))
+NOT_NEGATIVE = Domain(POSITIVE.draw, (0.0, *POSITIVE.special, 2.0**-24), torch.exp)
 #: Logarithms of numbers, 0 among them.
 LOG_NUMBER = Domain(LOGIT.draw, (*LOG_RATE.special, -np.inf))
 #: Counts, of which only some are whole.
@@ -57,6 +60,7 @@ VARIANCE = Domain(POSITIVE.draw, (0.0, 1e-8, 1e-3, 1.0, 1e4))
 PROBABILITY = Domain(
     lambda rng, shape: rng.uniform(0.02, 0.98, size=shape),
     (0.0, 1.0, 0.5, 1e-30, 1 - 2.0**-11, *SUBNORMAL),
+    torch.sigmoid,
 )
 #: Hard labels and soft ones.
 LABEL = Domain(
@@ -64,7 +68,9 @@ LABEL = Domain(
 )
 SIGN = Domain(lambda rng, shape: rng.choice([-1.0, 1.0], size=shape), (1.0, -1.0))
 LOG_PROBABILITY = Domain(
-    lambda rng, shape: -3 * rng.exponential(size=shape), (0.0, -1e-3, -1.0, -50.0, -np.inf)
+    lambda rng, shape: -3 * rng.exponential(size=shape),
+    (0.0, -1e-3, -1.0, -50.0, -np.inf),
+    F.logsigmoid,
 )
 BOOLEAN = Domain(lambda rng, shape: rng.integers(0, 2, size=shape) * 1.0, (0.0, 1.0))
 
@@ -458,4 +464,32 @@ CASES = tuple(
     for table in (LOSSES, FORMS)
     for name, loss in table.items()
     for options in loss.options
+)
+
+
+def _of_numbers(case: Case) -> bool:
+    return bool(case.options) and not any(isinstance(x, Domain) for x in case.options.values())
+
+
+def operands(case: Case, shape: Shape, dtype: str = "float64", seed: int = 0) -> list[Array]:
+    """Usual values of every argument of a loss, the same every time."""
+    return case.draw(shape, dtype, np.random.default_rng([seed, *case.name.encode()]))[0]
+
+
+def tensors(case: Case, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """A prediction made of real numbers by a smooth map, and usual values of what is beside it."""
+    first, *_ = case.loss.domains
+    _, *others = operands(case, tuple(z.shape))
+    return first.of_real(z), *(torch.from_numpy(x).to(z.dtype) for x in others)
+
+
+#: A case of every loss and of every form of one, whose options are numbers that are no defaults
+#: where it has such.
+VARIED = tuple(
+    next(
+        (case for case in reversed(CASES) if case.loss is loss and _of_numbers(case)),
+        Case(name, loss, {}),
+    )
+    for table in (LOSSES, FORMS)
+    for name, loss in table.items()
 )

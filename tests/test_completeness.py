@@ -6,12 +6,11 @@ import inspect
 from typing import Any
 
 import pytest
-from torch import nn
 from torch.nn import functional as torch_functional
 
 import fusedloss as fl
-from fusedloss.torch import functional, modules
-from parts import public
+from fusedloss.torch import functional
+from module_cases import TORCH_NAMES, module_of
 
 #: Functions of logits, not losses: torch has them, and its compilers fuse them.
 NOT_LOSSES = {"softmax", "log_softmax", "logsumexp"}
@@ -21,13 +20,6 @@ WITHOUT_MODULE = {
     "l1_penalty": "takes any number of parameters, and has no state",
     "l2_penalty": "takes any number of parameters, and has no state",
     "margin_cross_entropy": "takes cosines; the heads' modules own the weights",
-}
-
-#: Modules whose names torch chose.
-TORCH_NAMES = {
-    "adaptive_log_softmax_loss": "AdaptiveLogSoftmaxWithLoss",
-    "binary_cross_entropy": "BCELoss",
-    "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
 }
 
 #: Options of a NumPy function that the torch function has not, and why.
@@ -56,13 +48,6 @@ LOSSES = [
     for name in fl.__all__
     if hasattr(getattr(fl, name), "__fusedloss__") and name not in NOT_LOSSES
 ]
-
-
-def module_of(name: str) -> type[nn.Module] | None:
-    """The module of a loss: its name in capitals, or torch's."""
-    wanted = TORCH_NAMES.get(name, name.replace("_", "").removesuffix("loss") + "loss").lower()
-    found = [each for each in public(modules) if each.lower() == wanted]
-    return getattr(modules, found[0]) if found else None
 
 
 def defaults(function: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fusedloss.torch import functional as F
+from pointwise_cases import VARIED, Case, tensors
 from torch_parts import by_kernel
 
 T = torch.nn.functional
@@ -43,6 +45,18 @@ TEACHER = logits(4, 3, seed=3).detach()
 SIGNS = TEACHER.sign()
 SETS = torch.tensor([[0, 3], [1, -1], [-1, -1], [2, 2]])
 TOP = (torch.tensor([[0, 1], [2, 0], [1, 2], [0, 2]]), P[:, :2].log())
+
+
+def of_elements(case: Case) -> Callable[..., Tensor]:
+    """A pointwise loss with its options, and a weight where it takes one."""
+    function = getattr(F, case.name)
+    weight = (
+        {"weight": W.expand(4, 3)} if "weight" in inspect.signature(function).parameters else {}
+    )
+    _, *others = tensors(case, logits(4, 3).detach())
+    prediction = case.loss.domains[0].of_real
+    return lambda z, **r: function(prediction(z), *others, **weight, **case.options, **r)
+
 
 #: Losses of (4, 3) predictions.
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -80,32 +94,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "adaptive": lambda z, **r: F.adaptive_log_softmax_loss(
         z, TEACHER[:2], (P[:2], TEACHER[:2, :2]), Y, bias=V[:2], **r
     ),
-    "squared error": lambda z, **r: F.mse_loss(z, TEACHER, weight=P, **r),
-    "Huber": lambda z, **r: F.huber_loss(z, TEACHER, delta=0.5, weight=P, **r),
-    "Poisson": lambda z, **r: F.poisson_nll_loss(z, P, full=True, **r),
-    "binary": lambda z, **r: F.binary_cross_entropy(z.sigmoid(), P, W, **r),
-    "binary, logits": lambda z, **r: F.binary_cross_entropy_with_logits(z, P, pos_weight=W, **r),
-    "Kullback-Leibler": lambda z, **r: F.kl_div(z.log_softmax(1), P, **r),
-    "generalised Kullback-Leibler": lambda z, **r: F.generalized_kl_div(z, P, weight=W, **r),
-    "ranking": lambda z, **r: F.margin_ranking_loss(z, TEACHER, SIGNS, 0.1, **r),
-    "log cosh": lambda z, **r: F.log_cosh_loss(z, TEACHER, weight=W, **r),
-    "pseudo-Huber": lambda z, **r: F.pseudo_huber_loss(z, TEACHER, delta=0.5, **r),
-    "smooth quantile": lambda z, **r: F.smooth_quantile_loss(z, TEACHER, quantile=0.3, **r),
-    "quantile": lambda z, **r: F.quantile_loss(z, TEACHER, quantile=0.3, **r),
-    "squared logarithmic": lambda z, **r: F.msle_loss(z.exp(), P, **r),
-    "percentage": lambda z, **r: F.mape_loss(z, TEACHER, **r),
-    "gamma": lambda z, **r: F.gamma_loss(z, P, **r),
-    "Tweedie": lambda z, **r: F.tweedie_loss(z, P, power=1.7, weight=P, **r),
-    "Tweedie of power 0": lambda z, **r: F.tweedie_loss(z, P, power=0, **r),
-    "hinge": lambda z, **r: F.hinge_loss(z, SIGNS, **r),
-    "perceptron": lambda z, **r: F.perceptron_loss(z, SIGNS, **r),
-    "binary sparsemax": lambda z, **r: F.binary_sparsemax_loss(z, P, **r),
-    "squared hinge": lambda z, **r: F.squared_hinge_loss(z, SIGNS, **r),
-    "exponential": lambda z, **r: F.exponential_loss(z, SIGNS, **r),
-    "sigmoid focal": lambda z, **r: F.sigmoid_focal_loss(z, P, gamma=1.5, weight=W, **r),
-    "asymmetric": lambda z, **r: F.asymmetric_loss(z, P, gamma_neg=2.5, **r),
-    "Jensen-Shannon": lambda z, **r: F.js_div(z.log_softmax(1), P.log(), beta=0.3, **r),
-    "total variation": lambda z, **r: F.total_variation_loss(z.softmax(1), P, **r),
+    **{str(case): of_elements(case) for case in VARIED},
 }
 
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
@@ -490,9 +479,9 @@ def test_dispatch_modes_see_operations() -> None:
         "linear, from a teacher",
         "linear, labels",
         "distillation",
-        "Huber",
-        "sigmoid focal",
-        "Tweedie",
+        "huber_loss-delta_4.0",
+        "sigmoid_focal_loss-label_smoothing_0.3-gamma_0.5-alpha_None",
+        "tweedie_loss-power_3.0",
     ],
 )
 def test_compiled_without_a_graph_break(name: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusedloss import torch as front
 from fusedloss.torch import functional as F
-from test_completeness import module_of
+from module_cases import module_of
 from torch_parts import by_kernel
 
 SHAPES = ((5,), (7, 5), (3, 4, 6, 5))

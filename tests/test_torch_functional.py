@@ -29,6 +29,7 @@ from fusedloss.torch import _bfloat16  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
 from fuzz.arguments import names_of_torch  # noqa: E402
 from parts import public  # noqa: E402
+from pointwise_cases import LOSSES, VARIED, tensors  # noqa: E402
 from torch_parts import (  # noqa: E402
     DTYPES,
     REDUCTIONS,
@@ -531,6 +532,9 @@ INDICES = torch.tensor([[0, 1], [2, 0], [1, 2], [0, 2]])
 Q = torch.tensor([[0.7, 0.2], [0.5, 0.5], [0.9, 0.0], [0.6, 0.3]]).log()
 IGNORED = torch.tensor([0, -100, 2, 1])
 
+#: Pointwise losses that torch has not.
+OF_ELEMENTS = [case for case in VARIED if not hasattr(T, case.name)]
+
 #: (loss, tensors after the prediction, options): each means the same in NumPy.
 OWN: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("cross_entropy", (Y,), {"sample_weight": V}),
@@ -570,41 +574,16 @@ OWN: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("linear_binary_cross_entropy", (P, INDICES), {}),
     ("adaptive_log_softmax_loss", (Z[:2], (P[:2], P[:2, :2]), Y), {"bias": V[:2]}),
     ("linear_binary_cross_entropy", (P, INDICES - 1), {"workspace": 1}),
-    ("log_cosh_loss", (Z,), {}),
     ("log_cosh_loss", (Z[0],), {"weight": V[:, None]}),
-    ("pseudo_huber_loss", (Z,), {"delta": 0.5}),
-    ("dpo_loss", (P, P, Z), {"beta": 0.5}),
     ("ipo_loss", (P, P, Z), {"beta": 0.5, "weight": W}),
-    ("simpo_loss", (P,), {"gamma": 0.5}),
-    ("cpo_loss", (P,), {"beta": 2}),
     ("kto_loss", (P, SIGNS > 0), {"beta": 2.0, "kl": 0.5}),
-    ("quantile_loss", (Z,), {"quantile": 0.9}),
-    ("smooth_quantile_loss", (Z,), {"quantile": 0.9, "alpha": 0.5}),
     ("quantile_loss", (Y[:, None],), {"quantile": 0}),
-    ("msle_loss", (Z,), {}),
-    ("mape_loss", (Z,), {"weight": W}),
     ("mape_loss", (Y[:, None] * 0,), {}),
-    ("gamma_loss", (W,), {}),
-    ("tweedie_loss", (W,), {}),
-    ("tweedie_loss", (W,), {"power": 0}),
     ("tweedie_loss", (W,), {"power": 1, "weight": W}),
-    ("tweedie_loss", (W,), {"power": 2}),
-    ("tweedie_loss", (W,), {"power": 2.5}),
-    ("hinge_loss", (SIGNS,), {"weight": W}),
-    ("perceptron_loss", (SIGNS,), {"weight": W}),
-    ("binary_sparsemax_loss", (P,), {"weight": W}),
-    ("squared_hinge_loss", (SIGNS,), {}),
-    ("exponential_loss", (SIGNS,), {}),
-    ("sigmoid_focal_loss", (P,), {}),
     ("sigmoid_focal_loss", (SIGNS > 0,), {"alpha": None, "gamma": 0.5, "weight": W}),
-    ("asymmetric_loss", (P,), {}),
     ("asymmetric_loss", (SIGNS > 0,), {"gamma_neg": 0.5, "gamma_pos": 0, "clip": 0, "weight": W}),
-    ("generalized_kl_div", (P.flip(1),), {}),
-    ("generalized_kl_div", (P.flip(1).log(),), {"log_target": True, "weight": W}),
-    ("js_div", (P.flip(1).log(),), {}),
     ("js_div", (P.flip(1).log(),), {"beta": 0, "weight": V[:, None]}),
-    ("js_div", (P.flip(1).log(),), {"beta": 1.0}),
-    ("total_variation_loss", (P.flip(1),), {"weight": W}),
+    *((case.name, tensors(case, Z)[1:], {**case.options, "weight": W}) for case in OF_ELEMENTS),
     ("categorical_hinge_loss", (Y,), {"sample_weight": V}),
     ("categorical_hinge_loss", (P,), {}),
     ("poly1_cross_entropy", (Y,), {"sample_weight": V}),
@@ -659,6 +638,8 @@ OF_PROBABILITIES = {"categorical_cross_entropy", "generalized_cross_entropy"}
 def prediction_of(name: str, dtype: Any) -> Tensor:
     z = torch.tensor([[0.5, -1.0, 2.0], [3.0, 0.25, 0.0], [-2.0, 1.0, 1.5], [0.0, 0.0, 0.0]])
     z = z.softmax(1) if name in OF_PROBABILITIES else z
+    if name in LOSSES:
+        z = LOSSES[name].domains[0].of_real(z)
     return z.to(dtype)
 
 
@@ -725,35 +706,11 @@ def test_formulas_of_own_losses(case: Any, reduction: str, dtype: Any) -> None:
     torch.testing.assert_close(found, expected, **tolerance)
 
 
-#: Own losses that are differentiable in the target too, of arguments that have no kinks.
-IN_BOTH: list[tuple[str, tuple[Tensor, Tensor], dict[str, Any]]] = [
-    ("log_cosh_loss", (Z, P), {}),
-    ("pseudo_huber_loss", (Z, P), {"delta": 0.5}),
-    ("simpo_loss", (Z, P), {"gamma": 0.5}),
-    ("cpo_loss", (Z, P), {"beta": 2.0}),
-    ("orpo_loss", (-P, P - 2), {"beta": 2.0}),
-    ("quantile_loss", (Z, P), {"quantile": 0.75}),
-    ("smooth_quantile_loss", (Z, P), {"quantile": 0.75, "alpha": 0.5}),
-    ("msle_loss", (Z.exp(), P), {}),
-    ("mape_loss", (Z, P), {}),
-    ("gamma_loss", (Z, P), {}),
-    ("tweedie_loss", (Z, P), {}),
-    ("tweedie_loss", (Z, P), {"power": 0}),
-    ("tweedie_loss", (Z, P), {"power": 1}),
-    ("hinge_loss", (2 * Z, SIGNS), {}),
-    ("perceptron_loss", (Z, SIGNS), {}),
-    ("binary_sparsemax_loss", (1.5 * Z, P), {}),
-    ("squared_hinge_loss", (2 * Z, SIGNS), {}),
-    ("exponential_loss", (Z, SIGNS), {}),
-    ("sigmoid_focal_loss", (Z, P), {"gamma": 1.5}),
-    ("sigmoid_focal_loss", (Z, P), {"alpha": None}),
-    ("asymmetric_loss", (Z, P), {"clip": 0.1}),
-    ("generalized_kl_div", (Z, P), {}),
-    ("generalized_kl_div", (Z, P.log()), {"log_target": True}),
-    ("js_div", (Z, P.log()), {"beta": 0.25}),
-    ("js_div", (Z, P.log()), {"beta": 0}),
-    ("js_div", (Z, P.log()), {"beta": 1}),
-    ("total_variation_loss", (Z, P), {}),
+#: Own losses that are differentiable in the target too.
+IN_BOTH = [
+    (case.name, tensors(case, 1.1 * Z.double()), case.options)  # no kink is at 1.1
+    for case in OF_ELEMENTS
+    if len(case.formula.differentiable) == len(case.formula.arguments) == 2
 ]
 
 
@@ -769,19 +726,6 @@ def test_own_losses_are_differentiable_in_their_targets(case: Any, reduction: st
     assert by_kernel(loss(*inputs))
     assert torch.autograd.gradcheck(loss, inputs)
     assert torch.autograd.gradgradcheck(loss, inputs)
-
-
-#: Modules of pointwise losses.
-FAMILIES = ("regression", "binary", "divergence", "preference")
-
-
-def test_every_pointwise_loss_of_this_package_is_tested_in_both_arguments() -> None:
-    families = {f"{F.__name__}.{name}" for name in FAMILIES}
-    pointwise = {name for name in public(F) if getattr(F, name).__module__ in families}
-    of_torch = {name for name in public(F) if hasattr(T, name)}
-    # soft_margin_loss, one without gradients, and those of other arguments in test_preference.py
-    others = {"logistic_loss", "zero_one_loss", "dpo_loss", "ipo_loss", "kto_loss", "grpo_loss"}
-    assert {case[0] for case in IN_BOTH} == pointwise - of_torch - others
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 import fusedloss as fl
 from checks import DTYPES, assert_same_bits
 from parts import Array
+from pointwise_cases import LOSSES, Domain
 
 ROWS, CLASSES, FEATURES = 37, 7, 5
 
@@ -67,44 +68,15 @@ def boxes(rng: np.random.Generator) -> Array:
 
 Maker = Callable[[np.random.Generator], Array]
 
+
+def of_domain(domain: Domain) -> Maker:
+    return lambda rng: domain.draw(rng, (ROWS, CLASSES))
+
+
 #: Losses of elements: their operands.
 ELEMENTS: dict[str, tuple[Maker, ...]] = {
-    "asymmetric_loss": (logits, positive),
-    "binary_cross_entropy": (positive, positive),
-    "binary_cross_entropy_with_logits": (logits, positive),
-    "binary_sparsemax_loss": (logits, positive),
-    "cpo_loss": (log_distribution, log_distribution),
-    "dpo_loss": (log_distribution,) * 4,
-    "exponential_loss": (logits, signs),
-    "gamma_loss": (logits, positive),
-    "gaussian_nll_loss": (logits, logits, positive),
-    "generalized_kl_div": (logits, positive),
-    "hinge_embedding_loss": (positive, signs),
-    "hinge_loss": (logits, signs),
-    "huber_loss": (logits, logits),
-    "ipo_loss": (log_distribution,) * 4,
-    "js_div": (log_distribution, log_distribution),
-    "kl_div": (log_distribution, distribution),
-    "kto_loss": (log_distribution, log_distribution, lambda rng: signs(rng) > 0),
-    "l1_loss": (logits, logits),
-    "log_cosh_loss": (logits, logits),
+    **{name: tuple(map(of_domain, loss.domains)) for name, loss in LOSSES.items()},
     "logistic_loss": (logits, signs),
-    "mape_loss": (logits, logits),
-    "margin_ranking_loss": (logits, logits, signs),
-    "mse_loss": (logits, logits),
-    "msle_loss": (positive, positive),
-    "orpo_loss": (log_distribution, log_distribution),
-    "perceptron_loss": (logits, signs),
-    "poisson_nll_loss": (logits, positive),
-    "pseudo_huber_loss": (logits, logits),
-    "quantile_loss": (logits, logits),
-    "simpo_loss": (log_distribution, log_distribution),
-    "sigmoid_focal_loss": (logits, positive),
-    "smooth_l1_loss": (logits, logits),
-    "soft_margin_loss": (logits, signs),
-    "squared_hinge_loss": (logits, signs),
-    "total_variation_loss": (distribution, distribution),
-    "tweedie_loss": (logits, positive),
     "zero_one_loss": (logits, logits),
 }
 

@@ -314,7 +314,7 @@ def pseudo_huber_loss(
         The slope of the lines, and where the parabola turns into them; positive.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
     where : array of bools, optional
         Which elements take part, of any shape that broadcasts; all do if absent. The others are
         left out, whatever they hold: no loss, no part in the mean, zero gradient.
@@ -501,6 +501,7 @@ def smooth_quantile_loss(
     quantile: float = 0.5,
     alpha: float = 0.1,
     weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Reduction = "mean",
     num_threads: int | None = None,
 ) -> Call:
@@ -521,7 +522,10 @@ def smooth_quantile_loss(
         Towards 0 the loss becomes `quantile_loss`.
     weight : array of real numbers, optional
         What the loss of each element is multiplied by; ones if absent.
-        An element of weight 0 counts nothing, whatever it holds.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
     num_threads : int, optional
@@ -563,7 +567,9 @@ def smooth_quantile_loss(
         _check.in_range("quantile", quantile, 0, 1),
         _check.positive("alpha", alpha),
     )
-    return pointwise("smooth_quantile_loss", operands, parameters, weight, reduction, num_threads)
+    return pointwise(
+        "smooth_quantile_loss", operands, parameters, weight, reduction, num_threads, where=where
+    )
 
 
 @loss("input", "target", hessian=True)

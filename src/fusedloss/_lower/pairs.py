@@ -365,7 +365,7 @@ def batch(
 def _of_pairs(e: Array, reference: Array | None, listed: Lists) -> tuple[Array, Array | None]:
     """Return the embeddings, with zeros for what no pair has and is not finite.
 
-    It counts nothing, but 0 times NaN would be NaN in a product of matrices.
+    They take no part, but 0 times NaN would be NaN in a product of matrices.
     """
     anchors = listed.are_anchors()
     if reference is None:

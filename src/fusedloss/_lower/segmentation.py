@@ -103,7 +103,7 @@ class GeneralizedDice(NamedTuple):
 
 
 def weighted(weights: Array, x: Array) -> Array:
-    """Return their product; what has a weight of 0 counts nothing, whatever it holds."""
+    """Return their product: 0 where the weight is 0, whatever `x` holds there."""
     return weights * np.where(weights == 0, 0.0, x)
 
 

@@ -126,7 +126,7 @@ class PairLoss(NamedTuple):
         call: PairCall = arguments[0]
         first, second = call.differentiable[:2]
         if second in given and call.loss != "clip_loss":
-            # An anchor that is no one's reference counts nothing with a weight of 0.
+            # An anchor of weight 0 that is no one's reference takes no part.
             for weights in (given.get("sample_weight"), _tensor_of(call.loss_weight)):
                 if weights is not None:
                     silent = (weights == 0).to(given[first].device)

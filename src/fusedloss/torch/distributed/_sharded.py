@@ -28,7 +28,7 @@ from fusedloss.torch._bfloat16 import bits_of_numbers, numbers_of_bits
 from fusedloss.torch._unit import unit_rows
 from fusedloss.torch.distributed._group import Facts, Group, gather_rows, return_rows
 
-#: What the kernels take for a target that counts nothing.
+#: The target that the kernels ignore.
 IGNORED = -1
 
 #: What a row's sums are: the columns of fl_row_sums.

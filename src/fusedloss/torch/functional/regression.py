@@ -559,6 +559,7 @@ def smooth_quantile_loss(
     quantile: float = 0.5,
     alpha: float = 0.1,
     weight: Tensor | None = None,
+    where: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Smooth pinball loss, which bends at the target; `fusedloss.smooth_quantile_loss`.
@@ -575,6 +576,9 @@ def smooth_quantile_loss(
         How wide the bend around the target is; positive.
     weight : Tensor, broadcastable to `input`, optional
         What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
     reduction : {"mean", "sum", "none"}, default "mean"
         "mean" divides by the number of elements.
 
@@ -596,6 +600,7 @@ def smooth_quantile_loss(
         (input, target),
         weight,
         reduction,
+        where,
         quantile=quantile,
         alpha=alpha,
     )

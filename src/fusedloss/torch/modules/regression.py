@@ -314,9 +314,15 @@ class SmoothQuantileLoss(Module):
     _: KW_ONLY
     reduction: Reduction = "mean"
 
-    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Compute the loss."""
-        return self.call(input, target, weight=weight)
+        return self.call(input, target, weight=weight, where=where)
 
 
 @with_options
