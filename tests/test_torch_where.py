@@ -11,13 +11,9 @@ from torch import Tensor
 
 import fusedloss as fl
 from fusedloss.torch import functional as F
-<<<<<<< HEAD
 from fusedloss.torch.modules.margin import Head
 from fusedloss.torch.modules.proxies import Proxies
-=======
-from fusedloss.torch import modules
 from module_cases import module_of
->>>>>>> 02032fc (Tests: the table of pointwise losses is the only one)
 from parts import Array
 from test_completeness import WITHOUT_MODULE
 from test_where import ELEMENTS, POSITIONS, drawn, of_rows, spoiled, top_k_teacher
