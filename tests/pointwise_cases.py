@@ -239,6 +239,12 @@ LOSSES: dict[str, Loss] = {
         bad={"quantile": NO_FRACTION, "alpha": NOT_POSITIVE},
         hessian=True,
     ),
+    "epsilon_insensitive_loss": Loss(
+        (REAL, REAL),
+        ({}, {"epsilon": 0.0}, {"epsilon": 2.5}),
+        formula=lambda x, t, epsilon=0.1: ((t - x).abs() - epsilon).relu(),
+        bad={"epsilon": NEGATIVE},
+    ),
     "quantile_loss": Loss(
         (REAL, REAL),
         ({}, {"quantile": 0.1}, {"quantile": 0.9}),

@@ -25,6 +25,7 @@ draw(
         Family(fl.huber_loss, (zero,), "delta", (0.5, 1.0, 2.0)),
         Family(fl.pseudo_huber_loss, (zero,), "delta", (0.5, 1.0, 2.0)),
         Family(fl.log_cosh_loss, (zero,)),
+        Family(fl.epsilon_insensitive_loss, (zero,), "epsilon", (0.1, 0.5, 1.0)),
         Family(fl.quantile_loss, (zero,), "quantile", (0.1, 0.5, 0.9)),
         Family(fl.smooth_quantile_loss, (zero,), "quantile", (0.1, 0.5, 0.9)),
         Family(fl.gaussian_nll_loss, (zero, one)),

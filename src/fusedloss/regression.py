@@ -10,6 +10,7 @@ from fusedloss._lower.pointwise import lacks_last_axis, pointwise, variances_of_
 from fusedloss._types import Call, Reduction
 
 __all__ = [
+    "epsilon_insensitive_loss",
     "gamma_loss",
     "gaussian_nll_loss",
     "huber_loss",
@@ -422,6 +423,81 @@ def log_cosh_loss(
     """
     operands = {"input": input, "target": target}
     return pointwise("log_cosh_loss", operands, (), weight, reduction, num_threads, where=where)
+
+
+@loss("input", "target")
+def epsilon_insensitive_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float = 0.1,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    num_threads: int | None = None,
+) -> Call:
+    r"""Distance beyond a tolerance: the loss of support vector regression.
+
+    .. math:: \ell = \max(0, |t - x| - \epsilon)
+
+    Parameters
+    ----------
+    input : array of floats
+        The prediction :math:`x`: float16, bfloat16, float32 or float64.
+    target : array of real numbers
+        The target :math:`t`, of any real dtype. The arrays are broadcast against each other.
+    epsilon : float, default 0.1
+        Errors of this size or less are free; not negative. 0 gives `l1_loss`.
+    weight : array of real numbers, optional
+        What the loss of each element is multiplied by; ones if absent.
+        An element of weight 0 adds nothing to the loss and has a zero gradient, whatever it holds.
+    where : array of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+    num_threads : int, optional
+        Threads for this call, instead of `get_num_threads()`.
+
+    Returns
+    -------
+    float or array
+        The loss: a float for "mean" and "sum", an array of the dtype of `input` for "none". The
+        mean over no element is nan (and its gradient zero).
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not taken.
+    ValueError
+        For shapes that do not broadcast, or an option that does not fit.
+
+    Notes
+    -----
+    At the edge of the tolerance the subgradient is 0. The loss of scikit-learn's `SGDRegressor` and
+    `LinearSVR` of that name; in torch ``((t - x).abs() - epsilon).relu().mean()``.
+
+    References
+    ----------
+    V. Vapnik, "The Nature of Statistical Learning Theory", Springer, 1995.
+
+    Examples
+    --------
+    >>> import fusedloss as fl
+    >>> fl.epsilon_insensitive_loss([1.0, 3.0], [1.25, 1.0], epsilon=0.5)
+    0.75
+    """
+    operands = {"input": input, "target": target}
+    parameters = (_check.not_negative("epsilon", epsilon),)
+    return pointwise(
+        "epsilon_insensitive_loss",
+        operands,
+        parameters,
+        weight,
+        reduction,
+        num_threads,
+        where=where,
+    )
 
 
 @loss("input", "target", hessian=True)

@@ -9,6 +9,7 @@ from reference.pointwise import Terms, pointwise
 from rounding import Numbers
 
 __all__ = [
+    "epsilon_insensitive_loss",
     "gamma_loss",
     "gaussian_nll_loss",
     "huber_loss",
@@ -99,6 +100,15 @@ def log_cosh_loss(input: Numbers, target: Numbers) -> Terms:
     e = np.exp(-2 * a)
     value = np.where(a < 1, np.log1p(m * m / (2 - 2 * m)), a + np.log1p(e) - np.log(2))
     return Terms(value, (np.tanh(d), -np.tanh(d)), 4 * e / ((1 + e) * (1 + e)))
+
+
+@pointwise("input", "target")
+def epsilon_insensitive_loss(input: Numbers, target: Numbers, *, epsilon: float = 0.1) -> Terms:
+    """max(0, |d| - epsilon)."""
+    d = input - target
+    outside = np.abs(d) > epsilon
+    slope = np.where(outside, sign(d), 0)
+    return Terms(np.where(outside, np.abs(d) - epsilon, 0), (slope, -slope))
 
 
 @pointwise("input", "target")

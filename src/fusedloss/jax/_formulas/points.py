@@ -97,6 +97,11 @@ def _log_cosh(x: Any, t: Any) -> Any:
     return jnp.where(near, of_small, far + jnp.log1p(jnp.exp(-2 * far)) - math.log(2))
 
 
+def _epsilon_insensitive(x: Any, t: Any, epsilon: float) -> Any:
+    excess = jnp.abs(t - x) - epsilon
+    return jnp.where(excess <= 0, 0, excess)
+
+
 def _quantile(x: Any, t: Any, q: float) -> Any:
     d = t - x
     return jnp.where(d > 0, q * d, jnp.where(d == 0, 0, (q - 1) * d))
@@ -327,6 +332,7 @@ POINTS: dict[str, Callable[..., Any]] = {
     "poisson_nll_loss": _poisson,
     "poisson_nll_loss_of_rate": _poisson_of_rate,
     "pseudo_huber_loss": _pseudo_huber,
+    "epsilon_insensitive_loss": _epsilon_insensitive,
     "quantile_loss": _quantile,
     "sigmoid_focal_loss": _sigmoid_focal,
     "simpo_loss": lambda pc, pr, beta, gamma: softplus(gamma - beta * (pc - pr)),

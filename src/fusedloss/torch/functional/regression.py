@@ -20,6 +20,7 @@ from fusedloss.torch.functional._recognition import (
 )
 
 __all__ = [
+    "epsilon_insensitive_loss",
     "gamma_loss",
     "gaussian_nll_loss",
     "huber_loss",
@@ -610,6 +611,60 @@ def _smooth_quantile(x: Tensor, t: Tensor, quantile: float, alpha: float) -> Ten
     z = (x - t) / alpha
     bend = functional.binary_cross_entropy_with_logits(z, torch.zeros_like(z), reduction="none")
     return quantile * (t - x) + alpha * bend  # log(1 + exp(z)), a cross-entropy
+
+
+def epsilon_insensitive_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    epsilon: float = 0.1,
+    weight: Tensor | None = None,
+    where: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Distance beyond a tolerance; `fusedloss.epsilon_insensitive_loss`.
+
+    Parameters
+    ----------
+    input : Tensor of floats
+        The prediction x.
+    target : Tensor, broadcastable to `input`
+        The target t.
+    epsilon : float, default 0.1
+        Errors of this size or less are free; not negative.
+    weight : Tensor, broadcastable to `input`, optional
+        What the loss of each element is multiplied by; ones if absent.
+    where : Tensor of bools, optional
+        Which elements take part, of any shape that broadcasts; all do if absent. The others are
+        left out, whatever they hold: no loss, no part in the mean, zero gradient.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        max(0, \|t - x\| - epsilon), of the dtype of `input`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import functional as F
+    >>> F.epsilon_insensitive_loss(torch.tensor([1.0, 3.0]), torch.tensor([1.25, 1.0]), epsilon=0.5)
+    tensor(0.7500)
+    """
+    return own_loss(
+        regression.epsilon_insensitive_loss,
+        _epsilon_insensitive,
+        (input, target),
+        weight,
+        reduction,
+        where,
+        epsilon=epsilon,
+    )
+
+
+def _epsilon_insensitive(x: Tensor, t: Tensor, epsilon: float) -> Tensor:
+    return ((t - x).abs() - epsilon).relu()
 
 
 def quantile_loss(

@@ -11,6 +11,7 @@ from fusedloss.torch import functional
 from fusedloss.torch.modules._fields import Module, of_torch, ones, with_options
 
 __all__ = [
+    "EpsilonInsensitiveLoss",
     "GammaLoss",
     "GaussianNLLLoss",
     "HuberLoss",
@@ -242,6 +243,40 @@ class PseudoHuberLoss(Module):
     function = staticmethod(functional.pseudo_huber_loss)
 
     delta: float = 1.0
+    _: KW_ONLY
+    reduction: Reduction = "mean"
+
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the loss."""
+        return self.call(input, target, weight=weight, where=where)
+
+
+@with_options
+class EpsilonInsensitiveLoss(Module):
+    """Distance beyond a tolerance: `fusedloss.torch.functional.epsilon_insensitive_loss`.
+
+    Parameters
+    ----------
+    epsilon, reduction
+        As in the function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fusedloss.torch import EpsilonInsensitiveLoss
+    >>> EpsilonInsensitiveLoss(0.5)(torch.tensor([1.0, 3.0]), torch.tensor([1.25, 1.0]))
+    tensor(0.7500)
+    """
+
+    function = staticmethod(functional.epsilon_insensitive_loss)
+
+    epsilon: float = 0.1
     _: KW_ONLY
     reduction: Reduction = "mean"
 
