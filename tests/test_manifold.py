@@ -157,7 +157,7 @@ def test_errors(change: dict[str, Any], error: type[Exception], text: str) -> No
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("lambdaC", [0.7, np.inf])
-def test_formula_is_the_arrays(lambdaC: float, reduction: str) -> None:
+def test_formula_is_the_arrays(lambdaC: float, reduction: Any) -> None:
     x, w, y = map(torch.from_numpy, arrays(11, 4, 6))
     call = lambda x, w: F.manifold_loss(  # noqa: E731
         x, w, y, lambdaC=lambdaC, margin=0.05, reduction=reduction

@@ -82,6 +82,12 @@ ELEMENTS: dict[str, tuple[Maker, ...]] = {
 
 HEAD = (vectors, logits, labels)  # the second stands for the weights of classes
 
+
+def parameters_of(name: str) -> set[str]:
+    value = getattr(fl, name)
+    return {*inspect.signature(value).parameters} if hasattr(value, "__fusedloss__") else set()
+
+
 #: Losses of rows: their operands, the prediction first.
 POSITIONS: dict[str, tuple[Maker, ...]] = {
     "categorical_cross_entropy": (distribution, labels),
@@ -104,15 +110,12 @@ POSITIONS: dict[str, tuple[Maker, ...]] = {
     "soft_cross_entropy": (logits, logits),
     "sparsemax_loss": (logits, labels),
     "triplet_margin_loss": (vectors, vectors, vectors),
-    **dict.fromkeys(
-        (
-            *("a_softmax_loss", "adaface_loss", "arcface_loss", "combined_margin_loss"),
-            *("cosface_loss", "curricularface_loss", "l2_softmax_loss", "l_softmax_loss"),
-            *("linear_cross_entropy", "magface_loss", "normface_loss", "p2s_grad_loss"),
-            *("sphereface_loss", "subcenter_arcface_loss"),
-        ),
-        HEAD,
-    ),
+    "linear_cross_entropy": HEAD,
+    **{
+        name: HEAD
+        for name in fl.__all__
+        if {"embeddings", "weight", "target", "where"} <= parameters_of(name)
+    },
 }
 
 #: Options that a loss needs, or that lead another way.
@@ -146,8 +149,7 @@ def test_every_loss_with_a_mask_is_here() -> None:
     having = {
         name
         for name in fl.__all__
-        if hasattr(getattr(fl, name), "__fusedloss__")
-        and "where" in inspect.signature(getattr(fl, name)).parameters
+        if "where" in parameters_of(name)
         # The mask of one is of a row's elements, test_preference.py has another; others are of
         # pairs, in test_where_pairs.py.
         and name not in {"ranking_softmax_loss", "grpo_loss", *PAIRS}
