@@ -397,23 +397,47 @@ OF_BATCHES = (
 OF_VIEWS = (front.BarlowTwinsLoss, front.VICRegLoss)
 
 
-@pytest.mark.parametrize(
-    "module",
-    # which take index tuples
-    [
-        x
-        for x in BATCH
-        if x not in (front.RankedListLoss, front.PNPLoss, front.InstanceLoss, *OF_VIEWS)
-    ],
-    ids=lambda module: module.__name__,
-)
+#: Losses that take index tuples.
+LISTED = [
+    x
+    for x in BATCH
+    if x not in (front.RankedListLoss, front.PNPLoss, front.InstanceLoss, *OF_VIEWS)
+]
+PAIRS = (torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([0, 1]), torch.tensor([2, 3]))
+TRIPLETS = (torch.tensor([0, 3]), torch.tensor([1, 2]), torch.tensor([2, 5]))
+
+
+@pytest.mark.parametrize("module", LISTED, ids=lambda module: module.__name__)
+def test_transforms_leave_an_index_tuple_as_it_is(module: type[Module]) -> None:
+    """Forward mode wraps the integers that an operator is given, labels of any dtype as well."""
+    x = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels, v = torch.arange(6) // 2, x.flip(0)
+    loss = made(module).double().eval()  # in which no statistics move
+    for y, listed in ((labels, PAIRS), (labels, TRIPLETS), (labels.to(torch.uint16), None)):
+
+        def of(x: torch.Tensor, y: torch.Tensor = y, listed: Any = listed) -> Any:
+            return loss(x, y, listed)
+
+        leaf = x.clone().requires_grad_()
+        value = of(leaf)
+        (gradient,) = torch.autograd.grad(value, leaf)
+        tangent = torch.func.jvp(of, (x,), (v,))
+        batched = torch.vmap(torch.func.grad(of))(torch.stack([x, v, x]))[2]
+        for actual, expected in (
+            (tangent, (value.detach(), (gradient * v).sum())),
+            (torch.func.jacfwd(of)(x), gradient),
+            (batched, gradient),
+        ):
+            # Both are float64, by formulas that add up in other orders.
+            torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("module", LISTED, ids=lambda module: module.__name__)
 def test_pairs_need_no_labels(module: type[Module]) -> None:
     """An index tuple says which pairs are positive; losses of all negatives need labels too."""
     x, y = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.arange(6) // 2
-    pairs = torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([0, 1]), torch.tensor([2, 3])
-    triplets = torch.tensor([0, 3]), torch.tensor([1, 2]), torch.tensor([2, 5])
     loss = made(module).eval()  # in which no statistics move
-    for listed in (pairs, triplets):
+    for listed in (PAIRS, TRIPLETS):
         if issubclass(module, OF_LABELS):
             with pytest.raises(TypeError, match="labels is None: expected integer labels"):
                 loss(x, indices_tuple=listed)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch._C import _DisableFuncTorch
+from torch._C._functorch import get_unwrapped, is_gradtrackingtensor
 from torch.nn.functional import logsigmoid, pad
 
 from fusedloss import _check, _core
@@ -207,8 +208,7 @@ def pair_loss(
     rest |= _comparable(of_labels, are_classes)
     if options.get("indices_tuple") is not None:
         expect_tensors(*options["indices_tuple"])
-        with _DisableFuncTorch():  # a transform leaves indices as they are
-            options["indices_tuple"] = tuple(x.cpu().numpy() for x in options["indices_tuple"])
+        options["indices_tuple"] = tuple(map(_integers, options["indices_tuple"]))
     call = PairLoss(loss, (*first, *rest), len(first), {**numbers, **absent, **options})
     value: Tensor = evaluate(call, *first.values(), *rest.values())
     return value
@@ -223,17 +223,28 @@ def _comparable(labels: dict[str, Any], are_classes: bool) -> dict[str, Any]:
     unsigned = (torch.uint16, torch.uint32, torch.uint64)
     if not any(isinstance(x, Tensor) and x.dtype in unsigned for x in labels.values()):
         return labels
-    with _DisableFuncTorch():  # a transform leaves labels as they are
-        arrays = [x.detach().cpu().numpy().ravel() for x in labels.values()]
-        if any(x.dtype.kind not in "iu" for x in arrays):
-            return labels  # which the checks refuse
-        numbers = [x.astype(np.int64) if x.itemsize < 8 else x for x in arrays]
-        if are_classes:
-            most = np.iinfo(np.int64).max
-            numbers = [np.minimum(x, np.asarray(most, x.dtype)).astype(np.int64) for x in numbers]
+    arrays = [_integers(x).ravel() for x in labels.values()]
+    if any(x.dtype.kind not in "iu" for x in arrays):
+        return labels  # which the checks refuse
+    numbers = [x.astype(np.int64) if x.itemsize < 8 else x for x in arrays]
+    if are_classes:
+        most = np.iinfo(np.int64).max
+        numbers = [np.minimum(x, np.asarray(most, x.dtype)).astype(np.int64) for x in numbers]
+    with _DisableFuncTorch():
         found = map(torch.from_numpy, _check.identities(*numbers))
         given = labels.items()
         return {k: y.reshape(x.shape).to(x.device) for (k, x), y in zip(given, found, strict=True)}
+
+
+def _integers(tensor: Tensor) -> Array:
+    """Return labels or indices as an array; transforms that differentiate leave them as they are.
+
+    Forward mode wraps what an operator is given once for each of its levels.
+    """
+    with _DisableFuncTorch():
+        while is_gradtrackingtensor(tensor):
+            tensor = get_unwrapped(tensor)
+        return tensor.detach().cpu().numpy()
 
 
 def _stand_in(tensor: Tensor) -> Array:
@@ -784,7 +795,7 @@ def soft_margin_counts(
     of_labels = {k: x for k, x in given.items() if k in ("labels", "ref_labels")}
     given |= _comparable(of_labels, False)
     if options["indices_tuple"] is not None:
-        options["indices_tuple"] = tuple(x.cpu().numpy() for x in options["indices_tuple"])
+        options["indices_tuple"] = tuple(map(_integers, options["indices_tuple"]))
     options |= {name: None for name in ("labels",) if name not in given}
     if readable(e) and not transformed() and e.device.type == "cpu":
         arrays: dict[str, Any] = {k: numbers_of_bits(array(x)) for k, x in given.items()}
