@@ -357,12 +357,15 @@ def test_scales_without_an_inverse_are_named(name: str, option: str, number: flo
     """Of the dtype that the loss is computed in."""
     with pytest.raises(ValueError, match=named(option)):
         run(name, valid(name) | {option: number})
+    wide = {
+        k: mapped(lambda a: a.astype(float) if a.dtype.kind == "f" else a, x)
+        for k, x in arrays_of(name).items()
+    }
+    arguments = valid(name) | wide | {option: number}
     if 1e-100 < number < 1e100:
-        wide = {
-            k: mapped(lambda a: a.astype(float) if a.dtype.kind == "f" else a, x)
-            for k, x in arrays_of(name).items()
-        }
-        run(name, valid(name) | wide | {option: number})
+        run(name, arguments)
+    else:  # the square of the inverse is infinite
+        assert_runs_or_names(name, arguments, option)
 
 
 # ---- Extreme numbers ----------------------------------------------------------------------------

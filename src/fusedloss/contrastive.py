@@ -128,7 +128,7 @@ def ntxent_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
-        learnable={"temperature": pairs.Learnable(temperature, 0, -(factor**2))},
+        learnable={"temperature": pairs.Learnable(temperature, 0, -factor * factor)},
         indices_tuple=indices_tuple,
     )
     return _core.pairwise, (call,)
@@ -233,7 +233,7 @@ def supcon_loss(
         normalize=normalize,
         reduction=reduction,
         num_threads=num_threads,
-        learnable={"temperature": pairs.Learnable(temperature, 0, -(factor**2))},
+        learnable={"temperature": pairs.Learnable(temperature, 0, -factor * factor)},
         indices_tuple=indices_tuple,
         listing="both",
     )

@@ -167,7 +167,7 @@ class Gradients:
         made: Any
         if name in self.call.learnable:
             given, parameter, slope, classes = self.call.learnable[name]
-            made = slopes[parameter] * slope
+            made = slopes[parameter] and slopes[parameter] * slope  # 0 of an infinite slope, too
             if classes is not None:
                 made = np.bincount(classes, self.anchor_slopes, minlength=np.size(given))
             if isinstance(given, np.ndarray):
