@@ -132,6 +132,33 @@ def test_zeros_nan_and_nothing() -> None:
     assert value == 0
     assert [g.shape for g in gradients] == [(0, 8), (5, 8)]
     assert not gradients[1].any()
+    value, gradients = function(x[:0], w[:1], y[:0])  # a proxy alone
+    assert value == 0
+    assert not gradients[1].any()
+
+
+@pytest.mark.parametrize("margin", [1e3, 1e100])
+def test_margins_beyond_exponentials(margin: float) -> None:
+    """The loss grows by what the margin does, with the same gradients; JAX has them in float32."""
+    x, w, y = arrays(20, 5, 8)
+    function = fl.value_and_grad(fl.manifold_loss, (0, 1))
+    usual, expected = function(x, w, y, margin=100)  # where every other proxy counts, too
+    value, gradients = function(x, w, y, margin=margin)
+    np.testing.assert_allclose(value, usual + 2 * (margin - 100), rtol=1e-14)
+    leaves = [torch.tensor(a, requires_grad=True) for a in (x, w)]
+    of_torch = F.manifold_loss(*leaves, torch.from_numpy(y), margin=margin)
+    by_formula = torch.autograd.grad(of_torch, leaves, create_graph=True)
+    # Cosines are added to the margin, and lose digits of its size; 1e100 leaves none of them.
+    for made in (gradients, [g.detach().numpy() for g in by_formula]):
+        for ours, truth in zip(made, expected, strict=True):
+            assert np.isfinite(ours).all()
+            if margin < 1e10:
+                np.testing.assert_allclose(ours, truth, atol=1e-9)
+    jax, fj = (pytest.importorskip(name) for name in ("jax", "fusedloss.jax"))
+    low = [a.astype(np.float32) for a in (x, w)]
+    for of in (jax.grad, jax.hessian):  # by what NumPy has, and by the formula
+        made = of(lambda x, w: fj.manifold_loss(x, w, y, margin=1e3), (0, 1))(*low)
+        assert all(np.isfinite(g).all() for g in jax.tree.leaves(made))
 
 
 @pytest.mark.parametrize(

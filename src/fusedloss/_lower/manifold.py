@@ -31,11 +31,13 @@ def _beyond_own(s: Array, target: Array, margin: float) -> tuple[Array, Array]:
     x = s - s[rows, target][:, np.newaxis] + margin
     counts = ~(x < 0)  # NaN does, too
     counts[rows, target] = False
-    slopes = np.where(counts, np.exp(x), 0.0)
-    sums = 1 + slopes.sum(axis=1)
+    x = np.where(counts, x, -np.inf)
+    largest = x.max(axis=1, initial=0.0)
+    slopes = np.exp(x - largest[:, np.newaxis])
+    sums = np.exp(-largest) + slopes.sum(axis=1)
     slopes /= sums[:, np.newaxis]
     slopes[rows, target] = -slopes.sum(axis=1)
-    return np.log(sums), slopes
+    return largest + np.log(sums), slopes
 
 
 class _Walk:
@@ -49,7 +51,8 @@ class _Walk:
         self.cosine = u @ u.T
         self.similarity = np.exp(2 * np.maximum(self.cosine, 0))
         np.fill_diagonal(self.similarity, 0)
-        self.root = 1 / np.sqrt(self.similarity.sum(axis=1))
+        sums = self.similarity.sum(axis=1)  # 0 of a node that is the only one
+        self.root = np.where(sums == 0, 0, 1 / np.sqrt(sums))
         steps = self.similarity * self.root * self.root[:, np.newaxis]
         self.ends = np.full_like(steps, np.nan)
         if np.isfinite(steps).all():

@@ -525,7 +525,8 @@ def manifold(given: Any, call: Manifold) -> Any:
     u = unit_rows(jnp.concatenate([e, w]), least=pairs.LEAST_NORM)
     own, cosine = jnp.eye(len(u), dtype=bool), u @ u.T
     similarity = jnp.where(own, 0, jnp.exp(2 * jnp.where(cosine < 0, 0, cosine)))
-    scale = 1 / jnp.sqrt(similarity.sum(1))
+    sums = similarity.sum(1)  # 0 of a node that is the only one
+    scale = jnp.where(sums == 0, 0, 1 / jnp.sqrt(jnp.where(sums == 0, 1, sums)))
     walks = own - call.alpha * similarity * scale * scale[:, None]
     ends = (1 - call.alpha) * jnp.linalg.inv(walks)
     unit = ends / jnp.sqrt(jnp.square(ends).sum(1, keepdims=True))
@@ -535,8 +536,8 @@ def manifold(given: Any, call: Manifold) -> Any:
     for share, s in zip(call.shares, (ends[: len(e), len(e) :], cosines), strict=True):
         x = s - jnp.where(is_own, s, 0).sum(1, keepdims=True) + call.margin
         counts = ~(x < 0) & ~is_own  # NaN does, too
-        terms = jnp.where(counts, jnp.exp(jnp.where(counts, x, 0)), 0)
-        losses = losses + share * jnp.log1p(terms.sum(1))
+        terms = jnp.pad(jnp.where(counts, x, -jnp.inf), ((0, 0), (1, 0)))
+        losses = losses + share * jax.nn.logsumexp(terms, axis=1)
     losses = jnp.where(is_own.any(1), losses, jnp.nan)
     if call.reduction == "none":
         return losses.astype(dtype)
