@@ -228,6 +228,14 @@ def test_no_triplets() -> None:
         assert value == 0
         assert not gradient.any()
         assert not fl.soft_margin_histogram(e, y).any()
+    nothing = e[:0]
+    value, gradient = GRADIENT(nothing, None, ref_embeddings=nothing)
+    assert value == 0
+    assert gradient.shape == (0, 4)
+    empty = torch.zeros(0, 4, requires_grad=True)
+    of_rows = F.dynamic_soft_margin_loss(empty, None, ref_embeddings=empty)
+    (gradient,) = torch.autograd.grad(of_rows, empty, create_graph=True)
+    assert gradient.shape == (0, 4)
     module = front.DynamicSoftMarginLoss()
     assert module(torch.eye(4), torch.arange(4)).item() == 0
     assert not module.histogram.any()
@@ -249,6 +257,19 @@ def test_opposite_directions() -> None:
     assert counts[-1] == counts[5] == 1  # x = 0 is of the other anchor
     with pytest.raises(RuntimeError, match="out of bounds"):
         losses.DynamicSoftMarginLoss()(torch.from_numpy(e), torch.tensor(y))
+
+
+@pytest.mark.parametrize("bins", [1, 2, 10])
+@pytest.mark.parametrize("least", [-1e-320, -1e-300, -1e300, -1e308])
+def test_bins_of_any_width(bins: int, least: float) -> None:
+    """Distances are shared out between the nodes round them, and none is lost."""
+    e, y, _ = batch("labels", 0)
+    counts = fl.soft_margin_histogram(e, y, num_bins=bins, min_val=least)
+    usual = fl.soft_margin_histogram(e, y, num_bins=bins)
+    np.testing.assert_allclose(counts.sum(), usual.sum(), rtol=1e-12)  # sums of products
+    value, gradient = GRADIENT(e, y, num_bins=bins, min_val=least)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
 
 
 def test_a_nan_is_seen() -> None:
@@ -300,7 +321,7 @@ E, Y = np.eye(4), np.array([0, 0, 1, 1])
         ((E, Y + 0.5), {}, TypeError, "labels has dtype float64: expected integer labels"),
         ((E, None), {}, TypeError, "labels is None: expected integer labels, or ref_embeddings"),
         ((E, None), {"ref_embeddings": E[:3]}, ValueError, "ref_embeddings has 3 rows: expected 4"),
-        ((E[:1], None), {"ref_embeddings": E[:1]}, ValueError, "embeddings has 1 rows: expected"),
+        ((E[:1], None), {"ref_embeddings": E[:1]}, ValueError, "embeddings has 1 row: expected"),
         ((E, None), {"ref_embeddings": E, "ref_labels": Y}, ValueError, "labels is None"),
         ((E, Y), {"ref_embeddings": E}, ValueError, "ref_labels is None"),
         ((E, Y), {"num_bins": 0}, ValueError, "num_bins is 0"),
@@ -309,6 +330,7 @@ E, Y = np.eye(4), np.array([0, 0, 1, 1])
         ((E, Y), {"histogram": np.ones(9)}, ValueError, r"histogram has shape \(9,\): expected"),
         ((E, Y), {"histogram": np.arange(10) - 3.0}, ValueError, r"histogram\[0\] is -3.0"),
         ((E, Y), {"histogram": np.full(10, np.inf)}, ValueError, r"histogram\[0\] is inf"),
+        ((E, Y), {"histogram": np.full(10, 1e308)}, ValueError, "histogram has an infinite sum"),
         ((E, Y), {"indices_tuple": (Y, Y, Y + 9)}, IndexError, r"indices_tuple\[2\]"),
     ],
 )

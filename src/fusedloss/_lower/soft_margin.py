@@ -85,6 +85,8 @@ def checked(
                 f"ref_embeddings has {references} rows: expected {len(e)}, a positive of each "
                 "embedding, where labels is None"
             )
+        if references == 1:
+            raise ValueError("embeddings has 1 row: expected none or at least 2, to have negatives")
     bins, least = _check.count("num_bins", num_bins), _check.finite("min_val", min_val)
     if least >= 0:
         raise ValueError(f"min_val is {least}: expected a negative number")
@@ -96,7 +98,7 @@ def checked(
         z,
         listed,
         None if histogram is None else _histogram(histogram, bins),
-        least + 2 * abs(least) / bins * np.arange(bins),
+        least * (1 - np.arange(bins) / bins * 2),
         _check.num_threads(num_threads),
     )
 
@@ -110,6 +112,10 @@ def _histogram(x: Any, bins: int) -> Array:
     if bad.any():
         where, value = _check.first_bad("histogram", array, bad)
         raise ValueError(f"{where} is {value}: expected a finite number of at least 0")
+    with np.errstate(over="ignore"):
+        total = array.sum()
+    if total == np.inf:
+        raise ValueError("histogram has an infinite sum: expected a finite one")
     return array
 
 
@@ -169,7 +175,7 @@ class Sums(NamedTuple):
     def at_nodes(self, call: SoftMargin) -> Array:
         """Return the counts at nodes, those between two shared out by their distances to both."""
         inner = self.counts[1:-1]
-        beyond = (self.totals[1:-1] - inner * call.nodes[:-1]) / call.width
+        beyond = self.totals[1:-1] / call.width - inner * (call.nodes[:-1] / call.width)
         found = np.zeros(len(call.nodes))
         found[:-1] += inner - beyond
         found[1:] += beyond
@@ -239,10 +245,6 @@ class _Batch:
             nearer = ~(least >= by_column)
             of_column[nearer], by_column[nearer] = first + nearest[nearer], least[nearer]
         own = np.arange(rows)
-        if rows < 2:
-            raise ValueError(
-                f"embeddings has {rows} rows: expected none or at least 2, to have negatives"
-            )
         inside = by_row <= by_column
         return np.where(inside, own, of_column), np.where(inside, of_row, own)
 

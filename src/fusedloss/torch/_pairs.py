@@ -756,6 +756,8 @@ def _differences(given: dict[str, Tensor], call: SoftMargin) -> tuple[Tensor, Te
         return x, torch.ones_like(x)
     own = torch.eye(len(a), len(b), dtype=torch.bool, device=d.device)
     if listed is None and "labels" not in given:
+        if not len(d):
+            return d.flatten(), d.flatten()
         others = d.masked_fill(own, torch.inf)
         of_row, of_column = others.amin(1), others.amin(0)
         x = d.diagonal() - torch.where(of_row <= of_column, of_row, of_column)
@@ -838,7 +840,8 @@ def _manifold(given: dict[str, Tensor], indices: Any, call: Manifold) -> Tensor:
     u = unit_rows(torch.cat([e, given["weight"]]), least=LEAST_NORM)
     own = torch.eye(len(u), dtype=torch.bool, device=u.device)
     similarity = (2 * (u @ u.T).clamp(min=0)).exp().masked_fill(own, 0)
-    root = similarity.sum(1).rsqrt()
+    sums = similarity.sum(1)
+    root = sums.masked_fill(sums == 0, torch.inf).rsqrt()  # of a node that is the only one
     walks = own.to(u) - call.alpha * similarity * root * root[:, None]
     ends = (1 - call.alpha) * torch.linalg.inv_ex(walks).inverse
     unit = ends / torch.linalg.vector_norm(ends, dim=1, keepdim=True)
@@ -848,7 +851,7 @@ def _manifold(given: dict[str, Tensor], indices: Any, call: Manifold) -> Tensor:
         x = s - s.gather(1, target[:, None]) + call.margin
         is_own = torch.zeros_like(x, dtype=torch.bool).scatter(1, target[:, None], True)
         counts = ~(x < 0) & ~is_own  # NaN does, too
-        losses = losses + share * x.masked_fill(~counts, -torch.inf).exp().sum(1).log1p()
+        losses = losses + share * pad(x.masked_fill(~counts, -torch.inf), (1, 0)).logsumexp(1)
     if call.reduction == "none":
         return losses
     return losses.sum() / (max(len(e), 1) if call.reduction == "mean" else 1)
