@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from fusedloss.torch import modules
+from pair_cases import PEERS
 from parts import public
 from pointwise_cases import VARIED, tensors
 
@@ -170,6 +171,7 @@ def _of_elements() -> Iterator[tuple[str, dict[str, Any], tuple[Any, ...], str, 
 
 #: Losses of embeddings, with options that are not the defaults.
 EMBEDDINGS: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
+    *[(module_of(name).__name__, name, (Z, Y), options) for name, (options, _) in PEERS.items()],
     (
         "TripletLoss",
         "triplet_loss",
@@ -184,62 +186,16 @@ EMBEDDINGS: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
             "reduction": "sum",
         },
     ),
-    ("ContrastiveLoss", "contrastive_loss", (Z, Y), {"pos_margin": 0.1, "neg_margin": 1.5}),
-    ("MarginLoss", "margin_loss", (Z, Y), {"margin": 0.5, "beta": 0.75, "normalize": False}),
-    ("LiftedStructureLoss", "lifted_structure_loss", (Z, Y), {"neg_margin": 2, "pos_margin": 0.1}),
-    (
-        "GeneralizedLiftedStructureLoss",
-        "generalized_lifted_structure_loss",
-        (Z, Y),
-        {"neg_margin": 2, "pos_margin": 0.1, "reduction": "none"},
-    ),
     ("NCALoss", "nca_loss", (Z, Y), {"softmax_scale": 2, "normalize": False}),
-    (
-        "RankedListLoss",
-        "ranked_list_loss",
-        (Z, Y),
-        {"margin": 0.5, "Tn": 2, "imbalance": 0.25, "alpha": 1, "Tp": 1},
-    ),
-    ("FastAPLoss", "fast_ap_loss", (Z, Y), {"num_bins": 5}),
     ("NTXentLoss", "ntxent_loss", (Z, Y), {"temperature": 0.5, "reduction": "none"}),
-    ("SupConLoss", "supcon_loss", (Z, Y), {"temperature": 0.5, "normalize": False}),
-    (
-        "MultiSimilarityLoss",
-        "multi_similarity_loss",
-        (Z, Y),
-        {"alpha": 1, "beta": 5, "base": 0.25, "reduction": "sum"},
-    ),
-    ("CircleLoss", "circle_loss", (Z, Y), {"m": 0.25, "gamma": 4}),
-    (
-        "IntraPairVarianceLoss",
-        "intra_pair_variance_loss",
-        (Z, Y),
-        {"pos_eps": 0.1, "neg_eps": 0.2, "reduction": "sum"},
-    ),
-    ("SmoothAPLoss", "smooth_ap_loss", (Z, Y), {"temperature": 0.5, "reduction": "none"}),
-    (
-        "PNPLoss",
-        "pnp_loss",
-        (Z, Y),
-        {"b": 3, "alpha": 2, "anneal": 0.5, "variant": "Dq", "normalize": False},
-    ),
-    (
-        "ThresholdConsistentMarginLoss",
-        "threshold_consistent_margin_loss",
-        (Z, Y),
-        {"lambda_plus": 0.5, "lambda_minus": 2.0, "margin_plus": 0.75, "margin_minus": 0.25},
-    ),
-    ("TupletMarginLoss", "tuplet_margin_loss", (Z, Y), {"margin": 4, "scale": 8}),
     ("InstanceLoss", "instance_loss", (Z, Y), {"gamma": 4.0, "reduction": "none", "workspace": 1}),
     ("NPairsLoss", "n_pairs_loss", (Z, Y // 2), {"normalize": False, "reduction": "sum"}),
-    ("AngularLoss", "angular_loss", (Z, Y), {"alpha": 30, "reduction": "sum"}),
     (
         "DynamicSoftMarginLoss",
         "dynamic_soft_margin_loss",
         (Z, Y),
         {"num_bins": 6, "min_val": -2.5},
     ),
-    ("HistogramLoss", "histogram_loss", (Z, Y), {"n_bins": 9}),
     ("InfoNCELoss", "info_nce_loss", (Z, P), {"temperature": 0.5, "reduction": "none"}),
     ("CLIPLoss", "clip_loss", (Z, P, torch.tensor(3.0)), {"normalize": False}),
     ("SigLIPLoss", "siglip_loss", (Z, P, 3.0, -1.0), {"reduction": "sum"}),

@@ -5,6 +5,7 @@ Few pointwise losses are: compilers fuse the formulas of others with what is bef
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from fusedloss.torch import functional as F
@@ -63,6 +64,13 @@ def _sequences(given: dict[str, Any]) -> Any:
     return _first(given)[1:-1]
 
 
+#: The losses of labelled embeddings.
+_LABELLED = [
+    name
+    for name in vars(F)["__all__"]
+    if {"embeddings", "labels"} <= inspect.signature(getattr(F, name)).parameters.keys()
+]
+
 _TABLE: dict[Shape, tuple[str, ...]] = {
     _positions: (
         "categorical_hinge_loss",
@@ -93,33 +101,12 @@ _TABLE: dict[Shape, tuple[str, ...]] = {
         "triplet_margin_loss",
     ),
     _anchors: (
-        "angular_loss",
+        *_LABELLED,
         "barlow_twins_loss",
-        "circle_loss",
         "clip_loss",
-        "contrastive_loss",
-        "dynamic_soft_margin_loss",
-        "fast_ap_loss",
-        "generalized_lifted_structure_loss",
-        "histogram_loss",
         "info_nce_loss",
-        "instance_loss",
-        "intra_pair_variance_loss",
-        "lifted_structure_loss",
         "manifold_loss",
-        "margin_loss",
-        "multi_similarity_loss",
-        "n_pairs_loss",
-        "nca_loss",
-        "ntxent_loss",
-        "pnp_loss",
-        "ranked_list_loss",
         "siglip_loss",
-        "smooth_ap_loss",
-        "supcon_loss",
-        "triplet_loss",
-        "threshold_consistent_margin_loss",
-        "tuplet_margin_loss",
         "vicreg_loss",
     ),
     _groups: ("generalized_dice_loss",),
