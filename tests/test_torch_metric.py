@@ -547,3 +547,28 @@ def test_identity_labels_of_unsigned_dtypes(name: str, dtype: torch.dtype) -> No
             results.append((loss, e.grad))
         # The order of labels may be that in which terms are added up.
         torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "snr"])
+@pytest.mark.parametrize("name", ["intra_pair_variance_loss", "contrastive_loss", "supcon_loss"])
+def test_an_anchor_of_weight_0_may_hold_anything(name: str, distance: str) -> None:
+    """In second derivatives, too: its place is taken by numbers at a distance from all others."""
+    x = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels, weight = torch.arange(6) // 2, torch.tensor([1.0, 1, 1, 1, 1, 0]).double()
+    for create_graph in (False, True):
+        found = []
+        for value in (0.5, float("nan")):
+            spoiled = x.clone()
+            spoiled[5] = value
+            spoiled.requires_grad_()
+            loss = getattr(F, name)(
+                spoiled,
+                labels,
+                ref_embeddings=x,
+                ref_labels=labels,
+                sample_weight=weight,
+                distance=distance,
+            )
+            found += torch.autograd.grad(loss, spoiled, create_graph=create_graph)
+        torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=1e-12)
+        assert not found[1][5].any()

@@ -131,7 +131,9 @@ class PairLoss(NamedTuple):
             for weights in (given.get("sample_weight"), _tensor_of(call.loss_weight)):
                 if weights is not None:
                     silent = (weights == 0).to(given[first].device)
-                    given[first] = given[first].masked_fill(silent[:, None], 1)
+                    x = given[first]
+                    filling = 1 + torch.arange(x.shape[1], device=x.device) % 2  # has a variance
+                    given[first] = torch.where(silent[:, None], filling.to(x), x)
         where = given.get("where")
         if where is not None:
             given |= _without_masked(where, given[first], given[second], call, first, second)
