@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from fusedloss.torch import modules
+from fusedloss.torch.modules.margin import Head
+from fusedloss.torch.modules.proxies import Proxies
 from pair_cases import PEERS
 from parts import public
 from pointwise_cases import VARIED, tensors
@@ -21,6 +23,15 @@ V = torch.tensor([1.0, 0.5, 0.0, 2.0])
 P = Z.softmax(1)
 SIGNS = Z.sign()
 HEAD = torch.linspace(-2, 2, 15).sin().reshape(5, 3)
+
+#: Modules that own weights, called with rows and labels.
+OWNING = (
+    Head,
+    Proxies,
+    modules.AdaptiveLogSoftmaxWithLoss,
+    modules.LinearCrossEntropyLoss,
+    modules.ManifoldLoss,
+)
 
 #: Modules whose names torch chose.
 TORCH_NAMES = {

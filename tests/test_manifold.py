@@ -146,7 +146,7 @@ def test_margins_beyond_exponentials(margin: float) -> None:
     value, gradients = function(x, w, y, margin=margin)
     np.testing.assert_allclose(value, usual + 2 * (margin - 100), rtol=1e-14)
     leaves = [torch.tensor(a, requires_grad=True) for a in (x, w)]
-    of_torch = F.manifold_loss(*leaves, torch.from_numpy(y), margin=margin)
+    of_torch = F.manifold_loss(leaves[0], leaves[1], torch.from_numpy(y), margin=margin)
     by_formula = torch.autograd.grad(of_torch, leaves, create_graph=True)
     # Cosines are added to the margin, and lose digits of its size; 1e100 leaves none of them.
     for made in (gradients, [g.detach().numpy() for g in by_formula]):

@@ -13,10 +13,8 @@ torch = pytest.importorskip("torch")
 
 import fusedloss.torch as front  # noqa: E402
 from fusedloss.torch import functional as F  # noqa: E402
-from fusedloss.torch.modules.margin import Head  # noqa: E402
 from fusedloss.torch.modules.mining import Miner  # noqa: E402
-from fusedloss.torch.modules.proxies import Proxies  # noqa: E402
-from module_cases import MODULES, W  # noqa: E402
+from module_cases import MODULES, OWNING, W  # noqa: E402
 from parts import public  # noqa: E402
 
 nn = torch.nn
@@ -42,21 +40,8 @@ def test_modules_are_their_functions(
 
 def test_every_module_is_tested() -> None:
     """Here, or where those are that own weights or are no losses."""
-    owners = {
-        name
-        for name in public(front.modules)
-        if issubclass(
-            getattr(front, name),
-            (
-                front.AdaptiveLogSoftmaxWithLoss,
-                front.LinearCrossEntropyLoss,
-                front.PerceptualLoss,
-                Head,
-                Miner,
-                Proxies,
-            ),
-        )
-    }
+    others = (*OWNING, front.PerceptualLoss, Miner)
+    owners = {name for name in public(front.modules) if issubclass(getattr(front, name), others)}
     assert {case[0] for case in MODULES} == set(public(front.modules)) - owners
 
 

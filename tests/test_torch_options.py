@@ -17,7 +17,7 @@ from fusedloss.torch.modules._fields import Module  # noqa: E402
 from fusedloss.torch.modules.margin import Head  # noqa: E402
 from fusedloss.torch.modules.mining import Miner  # noqa: E402
 from fusedloss.torch.modules.proxies import Proxies  # noqa: E402
-from module_cases import MODULES, P, W, Y, Z  # noqa: E402
+from module_cases import MODULES, OWNING, P, W, Y, Z  # noqa: E402
 from parts import public  # noqa: E402
 from torch_parts import outcome  # noqa: E402
 
@@ -40,20 +40,7 @@ NEEDED: dict[str, Any] = {
 }
 
 #: Modules that own weights, called with rows and labels.
-OWNERS = [
-    module
-    for module in CLASSES
-    if issubclass(
-        module,
-        (
-            Head,
-            front.AdaptiveLogSoftmaxWithLoss,
-            front.LinearCrossEntropyLoss,
-            Proxies,
-            front.ManifoldLoss,
-        ),
-    )
-]
+OWNERS = [module for module in CLASSES if issubclass(module, OWNING)]
 
 #: Modules whose numbers are sizes of layers, which functions do not take.
 OF_LAYERS = ("AdaptiveLogSoftmaxWithLoss", "LinearCrossEntropyLoss")
@@ -415,7 +402,7 @@ def test_transforms_leave_an_index_tuple_as_it_is(module: type[Module]) -> None:
     loss = made(module).double().eval()  # in which no statistics move
     for y, listed in ((labels, PAIRS), (labels, TRIPLETS), (labels.to(torch.uint16), None)):
 
-        def of(x: torch.Tensor, y: torch.Tensor = y, listed: Any = listed) -> Any:
+        def of(x: Any, y: Any = y, listed: Any = listed) -> Any:
             return loss(x, y, listed)
 
         leaf = x.clone().requires_grad_()
