@@ -486,6 +486,7 @@ typedef struct fl_pairwise_args {
         int32_t gradients;      /* some are wanted */
         int32_t kept;           /* all pairs are, */
         int32_t known;          /* and their values are there already */
+        int32_t finished;       /* panels whose gradients are made at once */
         int32_t counted;        /* each kind of losses is divided by a number found first */
         int32_t gathering;      /* the stage at hand gathers statistics: the first, the second */
         double factors[2];      /* of the derivatives of each kind of losses, before the sums are known */

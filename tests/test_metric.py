@@ -914,7 +914,10 @@ def test_bits_do_not_depend_on_threads(
 def test_groups_of_anchors_add_up(
     loss: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As above: groups have the answer of one, but for the order of sums in float64."""
+    """As above: groups have the answer of one, but for the order of sums in float64.
+
+    The first workspace keeps all pairs, and several panels take their gradients from them at once.
+    """
     e, y = rng.standard_normal((700, 33)), rng.integers(0, 60, 700)
     results = []
     for workspace in (0, 4 * 700 * 700):
@@ -1029,6 +1032,62 @@ def test_layout_does_not_matter(loss: str) -> None:
         assert where is out
         assert other == value
         np.testing.assert_array_equal(out, gradient)
+
+
+def other_layouts(x: Array) -> list[Array]:
+    """Arrays of the same numbers: three whose rows lie side by side, and two of every other row."""
+    n, d = x.shape
+    layouts = [
+        np.empty((d, n), x.dtype).T,
+        np.empty((2 * d, n + 5), x.dtype)[::2, 3 : n + 3].T,
+        np.empty((d, n), x.dtype)[::-1].T,
+        np.empty((2 * n, d), x.dtype)[::2],
+        np.empty((d, 2 * n), x.dtype)[:, ::2].T,
+    ]
+    for layout in layouts:
+        layout[:] = x
+    return layouts
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 1), (37, 1), (5, 70), (150, 11), (700, 33)])
+@pytest.mark.parametrize(
+    ("loss", "options"),
+    [
+        ("contrastive_loss", {"neg_margin": 1.1}),
+        ("contrastive_loss", {"distance": "snr", "neg_margin": 0.5}),  # subtracts means
+        ("contrastive_loss", {"distance": "lp", "p": 1.0, "power": 1.0}),  # keeps no pairs
+        ("ntxent_loss", {"temperature": 0.2}),
+    ],
+)
+@WITH_WORKSPACES
+def test_rows_may_lie_side_by_side(
+    loss: str,
+    options: dict[str, Any],
+    shape: tuple[int, int],
+    dtype: Any,
+    rng: np.random.Generator,
+    isa: str,
+) -> None:
+    """In embeddings, references and gradients: not a bit differs from contiguous rows."""
+    e, r = rng.standard_normal((2, *shape)).astype(dtype)
+    y = rng.integers(0, 4, len(e))
+    function = getattr(fl, loss)
+    alone = fl.value_and_grad(function)
+    both = fl.value_and_grad(
+        function, (0, function.__fusedloss__.parameters.index("ref_embeddings"))
+    )
+    value, gradient = alone(e, y, **options)
+    towers, gradients = both(e, y, ref_embeddings=r, ref_labels=y, **options)
+    for x, z in zip(other_layouts(e), other_layouts(r), strict=True):
+        out = np.zeros_like(e, order="F")
+        assert alone(x, y, out=out, **options)[0] == value
+        np.testing.assert_array_equal(out, gradient)
+        places = (np.zeros_like(x), z)  # the second gradient over its own argument
+        given = {"ref_embeddings": z, "ref_labels": y, "out": places}
+        assert both(x, y, **given, **options)[0] == towers
+        for place, expected in zip(places, gradients, strict=True):
+            np.testing.assert_array_equal(place, expected)
 
 
 def test_labels_differ_in_any_bit() -> None:

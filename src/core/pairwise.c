@@ -12,6 +12,8 @@
 /* A block's similarities share L2 with the factors of the products. */
 #define BLOCK_BYTES (1 << 20)
 #define MOST_BLOCK_ROWS 128
+/* So many rows take their gradients from kept pairs at once. */
+#define MOST_FINISHED_ROWS 96
 /* Groups of anchors are worked on independently: as many threads have something to do. */
 #define MOST_GROUPS 16
 
@@ -197,13 +199,15 @@ static void plan_groups(fl_pairwise_args *args, int64_t panel, int64_t size) {
     const int is_used_again = args->plan.gradients || args->plan.gathering;
     const int64_t pairs = args->plan.padded_rows * columns * size;
     args->plan.kept = is_used_again && args->distance != FL_LP && pairs <= limit / 2;
+    const int64_t sides = panels + (args->reference.data ? columns / panel : 0);
+    args->plan.finished = args->plan.kept ? clamp(sides / MOST_GROUPS, 1, MOST_FINISHED_ROWS / panel) : 1;
 }
 
 static void plan_memory(fl_pairwise_args *args, int64_t panel, int64_t size, int references_wanted,
                         fl_program *program) {
     const int64_t rows = args->plan.padded_rows, columns = args->plan.padded_columns;
     const int64_t features = args->plan.padded_features, groups = args->plan.groups;
-    const int64_t longer = rows > columns ? rows : columns;
+    const int64_t longer = rows > columns ? rows : columns, finished = args->plan.finished * panel;
     const int has_reference = args->reference.data != NULL;
     args->plan.anchors_at = place(program, rows * features * size);
     args->plan.transposed_anchors_at = place(program, rows * args->features * size);
@@ -229,9 +233,12 @@ static void plan_memory(fl_pairwise_args *args, int64_t panel, int64_t size, int
     args->plan.slopes_at = place(program, 2 * FL_HISTOGRAM * (int64_t)sizeof(double));
     args->plan.totals_at = place(program, groups * (int64_t)sizeof(fl_pair_totals));
     args->plan.pairs_at = place(program, args->plan.kept * rows * columns * size);
-    const int64_t of_block = (args->plan.kept ? panel * longer : args->plan.block * columns) * size;
+    const int64_t of_block = args->plan.kept ? 0 : round_up(args->plan.block * columns * size, 64);
     const int64_t of_rows = FL_PAIR_BUFFERS * round_up((args->plan.longest + 16) * size, 64);
-    program->workspace = (size_t)(round_up(of_block, 64) + of_rows + round_up(panel * features * size, 64));
+    const int64_t of_walk = of_block + of_rows, of_pack = panel * features * size;
+    const int64_t of_finish =
+        (args->plan.gradients ? finished * (features + args->plan.kept * columns) : 0) * size + of_pack + 192;
+    program->workspace = (size_t)(of_walk > of_finish ? of_walk : of_finish);
 }
 
 fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program) {
@@ -264,7 +271,10 @@ fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program) {
     plan_memory(args, kernels->panel, fl_size_of(real), references_wanted, program);
 
     const int64_t groups = args->plan.groups, of_references = args->plan.padded_columns / kernels->panel;
-    const int64_t sides = args->plan.padded_rows / kernels->panel + (has_reference ? of_references : 0);
+    const int64_t of_anchors = args->plan.padded_rows / kernels->panel, finished = args->plan.finished;
+    const int64_t sides = of_anchors + (has_reference ? of_references : 0);
+    const int64_t finishes =
+        ceil_divide(of_anchors, finished) + (has_reference ? ceil_divide(of_references, finished) : 0);
     add_stage(program, kernels->pairwise_pack, sides, combine_nothing);
     if (args->plan.gathering)
         add_stage(program, kernels->pairwise_walk, groups,
@@ -276,6 +286,6 @@ fl_status fl_pairwise_program(fl_pairwise_args *args, fl_program *program) {
     if (statistics == COLUMN_SUMS && groups)
         add_stage(program, kernels->pairwise_columns, of_references, combine_nothing);
     add_stage(program, kernels->pairwise_walk, groups, combine_walk);
-    if (args->plan.gradients) add_stage(program, kernels->pairwise_finish, sides, combine_nothing);
+    if (args->plan.gradients) add_stage(program, kernels->pairwise_finish, finishes, combine_nothing);
     return FL_OK;
 }

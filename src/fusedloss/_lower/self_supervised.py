@@ -25,10 +25,10 @@ class Views(NamedTuple):
     options: tuple[float, ...]
     num_threads: int | None
 
-    def features(self) -> list[Array]:
-        """Return the views as the rows of their features, in the type that is computed in."""
+    def reals(self) -> list[Array]:
+        """Return the views in the type that is computed in."""
         dtype = _check.compute_dtype(self.views[0])
-        return [np.ascontiguousarray(view.T, dtype) for view in self.views]
+        return [np.asarray(view, dtype) for view in self.views]
 
 
 def of_views(
@@ -62,24 +62,31 @@ class _Places:
         self.single = not isinstance(gradient, tuple)
 
     def delivered(self, value: float, slopes: dict[int, Array]) -> Any:
-        """Return the value, with the gradients if any are wanted."""
+        """Return the value, with the gradients if any are wanted, which are made of `slopes`."""
         if not self.wanted:
             return value
         operands = list(self.operands.values())
-        made = tuple(self.factor * slopes[k].T for k in self.wanted)
         of = [operands[k] for k in self.wanted]
-        gradients = _check.delivered(made, of, self.places, made[0].dtype)
+        made = tuple(slopes[k] for k in self.wanted)
+        if self.factor != 1:
+            for x in made:
+                np.multiply(x, self.factor, out=x)
+        is_plain = all(x.dtype == operand.dtype for x, operand in zip(made, of, strict=True))
+        if is_plain and all(place is None for place in self.places):
+            gradients = made
+        else:
+            gradients = _check.delivered(made, of, self.places, made[0].dtype)
         return value, gradients[0] if self.single else gradients
 
 
 def _centered(x: Array) -> Array:
-    centered: Array = x - x.mean(axis=1, keepdims=True, dtype=np.float64).astype(x.dtype)
+    centered: Array = x - x.mean(axis=0, dtype=np.float64).astype(x.dtype)
     return centered
 
 
 def _squares(x: Array) -> Array:
-    """Return the sums of squares of rows, (D, 1), in float64."""
-    sums: Array = np.square(x).sum(axis=1, keepdims=True, dtype=np.float64)
+    """Return the sums of squares of features, (D,), in float64."""
+    sums: Array = np.square(x).sum(axis=0, dtype=np.float64)
     return sums
 
 
@@ -92,9 +99,10 @@ def _squared_products(
 ) -> tuple[float, dict[int, Array]]:
     """Return pull (1 - s)^2 of the products of the same feature and push s^2 of the others, summed.
 
-    Of one view, what a feature's product with itself is counts nothing.
+    Views and gradients are (N, D). Of one view, what a feature's product with itself is counts
+    nothing.
     """
-    x, y = views
+    x, y = views[0].T, None if views[1] is None else views[1].T
     numbers = np.arange(len(x))
     call = pairs.PairCall(
         loss="squared_correlations",
@@ -114,7 +122,9 @@ def _squared_products(
     )
     if not wanted:
         return _core.pairwise(call), {}
-    value, made = _core.pairwise(call, wanted)
+    like = views[0]
+    made = tuple(_core.new_array(like.shape, like.dtype) for _ in wanted)
+    value, _ = _core.pairwise(call, wanted, None, tuple(gradient.T for gradient in made))
     return value, dict(zip(wanted, made, strict=True))
 
 
@@ -128,8 +138,8 @@ def vicreg(
     """Value, or (value, gradient); of a tuple of arguments, a tuple of gradients."""
     places = _Places(call, gradient, grad_output, out)
     invariance, variance, covariance, eps = call.options
-    views = call.features()
-    features, rows = views[0].shape
+    views = call.reals()
+    rows, features = views[0].shape
     apart = views[0] - views[1]
     value = invariance * float(_squares(apart).sum()) / apart.size
     slopes = {k: (1 - 2 * k) * (2 * invariance / apart.size) * apart for k in places.wanted}
@@ -138,21 +148,23 @@ def vicreg(
         deviation = np.sqrt(_squares(x) / (rows - 1) + eps)
         value += variance / 2 * float(np.maximum(1 - deviation, 0).mean())
         is_wanted = k in places.wanted
-        if is_wanted:
-            # The root has no derivative at 0, where there is no deviation to scale.
-            is_short = (deviation < 1) & (deviation > 0)
-            factor = -variance / 2 / features / (rows - 1)
-            by_x = np.divide(factor, deviation, out=np.zeros_like(deviation), where=is_short)
-            slopes[k] += np.where(np.isnan(deviation), np.nan, by_x).astype(x.dtype) * x
+        scale = 1 / math.sqrt(rows - 1)
+        np.multiply(x, scale, out=x)
         if covariance:
-            scale = 1 / math.sqrt(rows - 1)
             total, made = _squared_products(
-                *((scale * x, None), 0.0, covariance / features),
+                *((x, None), 0.0, covariance / features),
                 *((0,) if is_wanted else (), call.num_threads),
             )
             value += total
             if is_wanted:
-                slopes[k] += scale * made[0]
+                slopes[k] += np.multiply(made[0], scale, out=made[0])
+        if is_wanted:
+            # The root has no derivative at 0, where there is no deviation to scale.
+            is_short = (deviation < 1) & (deviation > 0)
+            factor = -variance / 2 / features * scale
+            by_x = np.divide(factor, deviation, out=np.zeros_like(deviation), where=is_short)
+            by_x = np.where(np.isnan(deviation), np.nan, by_x).astype(x.dtype)
+            slopes[k] += np.multiply(x, by_x, out=x)
     return places.delivered(value, slopes)
 
 
@@ -167,18 +179,18 @@ def barlow_twins(
     places = _Places(call, gradient, grad_output, out)
     lambd, eps = call.options
     units, scales = [], []
-    for view in call.features():
+    for view in call.reals():
         x = _centered(view)
-        norm = np.sqrt(_squares(x) + eps * x.shape[1])
+        norm = np.sqrt(_squares(x) + eps * len(x))
         # A feature that is constant has no correlation, and no gradient.
         scale = np.where(norm == 0, 0, 1 / norm).astype(x.dtype)
-        units.append(scale * x)
+        units.append(np.multiply(x, scale, out=x))
         scales.append(scale)
-    value, made = _squared_products(
+    value, slopes = _squared_products(
         (units[0], units[1]), 1.0, lambd, places.wanted, call.num_threads
     )
-    slopes = {}
-    for k, by_unit in made.items():
-        along = (by_unit * units[k]).sum(axis=1, keepdims=True)
-        slopes[k] = scales[k] * (by_unit - along * units[k])
+    for k, slope in slopes.items():
+        along = (slope * units[k]).sum(axis=0, dtype=np.float64).astype(slope.dtype)
+        np.subtract(slope, np.multiply(units[k], along, out=units[k]), out=slope)
+        np.multiply(slope, scales[k], out=slope)
     return places.delivered(value, slopes)
