@@ -81,7 +81,8 @@ def reference(namespace: str) -> str:
             parts.append(f".. data:: {name}\n{indent}:type: {kind}\n{indent}:value: {value!r}\n")
     for definer, names in sorted(documented.items(), key=lambda item: item[0].__name__):
         if len(documented) > 1:
-            parts.append(heading(definer.__name__.rpartition(".")[2].capitalize(), "-"))
+            title = definer.__name__.rpartition(".")[2].strip("_").replace("_", " ")
+            parts.append(heading(title.capitalize(), "-"))
             parts.append(f"{summary(definer)}\n")
         entries = "\n".join(f"   {name}" for name in names)
         parts.append(f".. autosummary::\n   :toctree: api\n   :nosignatures:\n\n{entries}\n")

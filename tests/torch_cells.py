@@ -500,20 +500,17 @@ EXCEPTIONS: dict[tuple[str, str], tuple[str, str]] = {
 
 
 def table() -> Iterator[str]:
-    """The lines of the table in Markdown; test_torch_transforms.py runs each cell of it."""
-    notes = sorted({reason for reason, _ in EXCEPTIONS.values()})
-    excepted = {name for name, _ in EXCEPTIONS}
-    yield "| function | " + " | ".join(COLUMNS) + " |"
-    yield "| --- |" + " :-: |" * len(COLUMNS)
+    """The lines of the table in Markdown; test_torch_transforms.py runs what it leaves out."""
+    rows: dict[tuple[str, str], list[str]] = {}
     for name in public(F):
-        if name in excepted:
-            reasons = [EXCEPTIONS.get((name, column)) for column in COLUMNS]
-            cells = ["yes" if x is None else f"({notes.index(x[0]) + 1})" for x in reasons]
-            yield f"| `{name}` | " + " | ".join(cells) + " |"
-    yield "| every other function |" + " yes |" * len(COLUMNS)
-    for k, note in enumerate(notes, 1):
-        yield ""
-        yield f"({k}) {note[0].upper()}{note[1:]}."
+        found = {column: EXCEPTIONS.get((name, column), ("",))[0] for column in COLUMNS}
+        for reason in dict.fromkeys(filter(None, found.values())):
+            columns = ", ".join(column for column in COLUMNS if found[column] == reason)
+            rows.setdefault((columns, reason), []).append(f"`{name}`")
+    yield "| function | what does not work | why |"
+    yield "| --- | --- | --- |"
+    for (columns, reason), names in rows.items():
+        yield f"| {', '.join(names)} | {columns} | {reason} |"
 
 
 if __name__ == "__main__":
