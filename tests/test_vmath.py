@@ -170,7 +170,7 @@ def points(function: str, real: str) -> Array:
             random.uniform(low, high, count),
             log_uniform(smallest, high),
             neighbours(np.arange(0.5, 31) / 31, dtype),  # the steps of its table
-            neighbours(np.array([high]), dtype),
+            neighbours(np.array([0.5, high]), dtype),
         ]
     else:
         low, high = (0.0 if function == "vlog" else -1.0), float(limits.max)
