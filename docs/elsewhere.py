@@ -1,8 +1,8 @@
 """Links to the pages of other packages, by the addresses in elsewhere.toml and without a network.
 
-A Sphinx extension. A reference that these pages do not resolve, the type of a parameter and code
-that is nothing but a name become links where the name's page is known. What is of Sphinx is
-imported by the functions that need it: the tests read the addresses without it.
+A Sphinx extension. Three things become links where the page of a name is known: a reference that
+Sphinx cannot resolve, the type of a parameter, and code that is nothing but a name. Sphinx is
+imported inside the functions that need it, so that the tests can read the addresses without it.
 """
 
 from __future__ import annotations
