@@ -57,7 +57,7 @@ def results(case: Case, call: Call, **options: Any) -> list[Array]:
 
 
 def silent_positions(case: Case, call: Call, kind: str, rng: np.random.Generator) -> Array:
-    """Which positions are to count nothing, not all of them."""
+    """Which positions are to be ignored, not all of them."""
     if kind == case.class_weight:
         return np.asarray(call.arrays["target"]) == 0
     first = np.asarray(call.arrays[case.rows[0]])
@@ -86,7 +86,7 @@ def weight_of(case: Case, call: Call, kind: str, silent: Array, rng: np.random.G
 
 
 def filled(case: Case, call: Call, silent: Array, content: float) -> Call:
-    """The same call with something else in the positions that count nothing."""
+    """The same call with something else in the positions that are ignored."""
     arrays = dict(call.arrays)
     for name in case.rows:
         x = np.array(arrays[name])

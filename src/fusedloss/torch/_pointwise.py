@@ -202,7 +202,7 @@ def _by_formula(
 
 
 def replace_silent(x: Tensor | None, silent: Tensor) -> Tensor | None:
-    """Return a number that every loss takes in the place of those that count nothing."""
+    """Return a number that every loss takes, for the places of elements that are left out."""
     return None if x is None else torch.where(silent, 0.5, x)
 
 

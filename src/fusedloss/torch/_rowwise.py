@@ -168,7 +168,7 @@ def _without_masked(
     sample_weight: Tensor | None,
     options: dict[str, Any],
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Return operands and sample weights by which rows that `where` leaves out count nothing.
+    """Return operands, and sample weights that are 0 for the rows that `where` leaves out.
 
     Class indices are valid ones there, and labels end with the first.
     """
@@ -190,7 +190,7 @@ def _without_masked(
 
 
 def _replace_silent_rows(x: Tensor | None, silent: Tensor, axis: int | None) -> Tensor | None:
-    """Return an operand with other numbers in the rows that count nothing."""
+    """Return an operand with other numbers in the rows that are ignored."""
     if x is None or not x.is_floating_point():
         return x
     if x.dim() > silent.dim():

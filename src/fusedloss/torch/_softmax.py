@@ -156,7 +156,7 @@ class Softmax(NamedTuple):
         weight: Tensor | None,
         sample_weight: Tensor | None,
     ) -> Tensor:
-        """Return which positions count nothing; of what does not fit, that none does."""
+        """Return which positions are ignored; none where the arguments do not fit each other."""
         axis %= max(1, prediction.dim())
         shape = prediction.shape[:axis] + prediction.shape[axis + 1 :]
         silent = torch.zeros(shape, dtype=torch.bool, device=prediction.device)

@@ -57,7 +57,7 @@ class Head(keras.layers.Layer):
         embeddings : tensor, shape (..., features)
             What comes before the layer of classes.
         labels : tensor, shape (...), optional
-            Class indices. Positions of `ignore_index` count nothing.
+            Class indices. Positions of `ignore_index` are ignored.
         sample_weight : tensor, shape (...), optional
             A weight for each position; the mean divides by their sum.
 

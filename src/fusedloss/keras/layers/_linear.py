@@ -24,7 +24,7 @@ class LinearCrossEntropy(Head):
     label_smoothing, softcap, z_loss
         As in the function.
     ignore_index : int, default -100
-        Positions of this label count nothing.
+        Positions with this label are ignored: no loss, no weight in the mean, zero gradient.
     initializer : str or keras.Initializer, default "glorot_uniform"
         How the weight starts.
     **layer

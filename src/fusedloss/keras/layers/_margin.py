@@ -44,7 +44,7 @@ class ArcFace(MarginHead):
     margin, scale, easy_margin, label_smoothing
         As in the function.
     ignore_index : int, default -1
-        Positions of this label count nothing.
+        Positions with this label are ignored: no loss, no weight in the mean, zero gradient.
     initializer : str or keras.Initializer, default a normal distribution of deviation 0.01
         How the weight starts.
     **layer
@@ -92,7 +92,7 @@ class CosFace(MarginHead):
     margin, scale, label_smoothing
         As in the function.
     ignore_index : int, default -1
-        Positions of this label count nothing.
+        Positions with this label are ignored: no loss, no weight in the mean, zero gradient.
     initializer : str or keras.Initializer, default a normal distribution of deviation 0.01
         How the weight starts.
     **layer
@@ -134,7 +134,7 @@ class SphereFace(MarginHead):
     margin, scale, label_smoothing
         As in the function.
     ignore_index : int, default -1
-        Positions of this label count nothing.
+        Positions with this label are ignored: no loss, no weight in the mean, zero gradient.
     initializer : str or keras.Initializer, default a normal distribution of deviation 0.01
         How the weight starts.
     **layer
@@ -176,7 +176,7 @@ class NormFace(MarginHead):
     scale, label_smoothing
         As in the function.
     ignore_index : int, default -1
-        Positions of this label count nothing.
+        Positions with this label are ignored: no loss, no weight in the mean, zero gradient.
     initializer : str or keras.Initializer, default a normal distribution of deviation 0.01
         How the weight starts.
     **layer
@@ -217,7 +217,7 @@ class CombinedMargin(MarginHead):
     m1, m2, m3, scale, label_smoothing
         As in the function.
     ignore_index : int, default -1
-        Positions of this label count nothing.
+        Positions with this label are ignored: no loss, no weight in the mean, zero gradient.
     initializer : str or keras.Initializer, default a normal distribution of deviation 0.01
         How the weight starts.
     **layer
@@ -264,7 +264,7 @@ class AdaFace(MarginHead):
     margin, scale, h, label_smoothing
         As in the function.
     ignore_index : int, default -1
-        Positions of this label count nothing.
+        Positions with this label are ignored: no loss, no weight in the mean, zero gradient.
     initializer : str or keras.Initializer, default a normal distribution of deviation 0.01
         How the weight starts.
     **layer
@@ -307,7 +307,7 @@ class MagFace(MarginHead):
     scale, l_a, u_a, l_margin, u_margin, lambda_g, label_smoothing
         As in the function.
     ignore_index : int, default -1
-        Positions of this label count nothing.
+        Positions with this label are ignored: no loss, no weight in the mean, zero gradient.
     initializer : str or keras.Initializer, default a normal distribution of deviation 0.01
         How the weight starts.
     **layer
@@ -361,7 +361,7 @@ class SubcenterArcFace(MarginHead):
     margin, scale, sub_centers, label_smoothing
         As in the function.
     ignore_index : int, default -1
-        Positions of this label count nothing.
+        Positions with this label are ignored: no loss, no weight in the mean, zero gradient.
     initializer : str or keras.Initializer, default a normal distribution of deviation 0.01
         How the weight starts.
     **layer
@@ -415,7 +415,7 @@ class L2Softmax(MarginHead):
     alpha, label_smoothing
         As in the function.
     ignore_index : int, default -1
-        Positions of this label count nothing.
+        Positions with this label are ignored: no loss, no weight in the mean, zero gradient.
     initializer : str or keras.Initializer, default a normal distribution of deviation 0.01
         How the weight starts.
     **layer
@@ -457,7 +457,7 @@ class LSoftmax(MarginHead):
     margin, scale, label_smoothing
         As in the function.
     ignore_index : int, default -1
-        Positions of this label count nothing.
+        Positions with this label are ignored: no loss, no weight in the mean, zero gradient.
     initializer : str or keras.Initializer, default a normal distribution of deviation 0.01
         How the weight starts.
     **layer
@@ -500,7 +500,7 @@ class ASoftmax(MarginHead):
     margin, scale, label_smoothing
         As in the function.
     ignore_index : int, default -1
-        Positions of this label count nothing.
+        Positions with this label are ignored: no loss, no weight in the mean, zero gradient.
     initializer : str or keras.Initializer, default a normal distribution of deviation 0.01
         How the weight starts.
     **layer
