@@ -328,7 +328,7 @@ def batch(
     elif indices_tuple is not None:
         listed = lists(indices_tuple, len(e), references, listing)
         loss = LISTED[loss] if listed.aligned else loss
-        e, reference = _of_pairs(e, reference, listed)
+        e, reference = of_pairs(e, reference, listed)
     if sample_weight is not None:
         weight = _check.weight_of_samples(sample_weight, e, e.shape[:1])
     return PairCall(
@@ -362,7 +362,7 @@ def batch(
     )
 
 
-def _of_pairs(e: Array, reference: Array | None, listed: Lists) -> tuple[Array, Array | None]:
+def of_pairs(e: Array, reference: Array | None, listed: Lists) -> tuple[Array, Array | None]:
     """Return the embeddings, with zeros for what no pair has and is not finite.
 
     They take no part, but 0 times NaN would be NaN in a product of matrices.

@@ -70,7 +70,9 @@ def checked(
     if indices_tuple is not None:
         if labels is not None:
             pairs.labels_of("labels", labels, "embeddings", len(e))
-        lists(indices_tuple, len(e), references, "pairs")  # which checks it
+        e, reference = pairs.of_pairs(
+            e, reference, lists(indices_tuple, len(e), references, "pairs")
+        )
         listed = tuple(np.asarray(x, np.int64) for x in indices_tuple)
     elif labels is None:
         if reference is None:
@@ -256,6 +258,9 @@ class _Batch:
         step = max(1, BLOCK // max(len(r), 1))
         for first in range(0, len(a), step):
             some = a[first : first + step]
+            if not r.size:
+                yield first, np.zeros((len(some), len(r)))
+                continue
             products = _core.new_array((len(some), len(r)), a.dtype)
             _core.linear_product(
                 *(some, r, products), workspace=WORKSPACE, num_threads=self.call.num_threads
@@ -358,6 +363,8 @@ class _Batch:
     def _add_slopes(self, first: int, d: Array, slopes: Array) -> None:
         """Add the gradients by unit vectors of some anchors' distances to all references."""
         a = self.anchors.unit[first : first + len(d)]
+        if not self.references.unit.size:
+            return
         h = np.where(d == 0, 0, slopes / d)
         by_anchor, by_reference = (np.zeros_like(x) for x in (a, self.references.unit))
         _core.linear_product(

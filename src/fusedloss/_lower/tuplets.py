@@ -57,6 +57,7 @@ def n_pairs(
     return value, made
 
 
+@quietly
 def instance(
     given: Any,
     call: _check.LinearCall | None,

@@ -747,11 +747,15 @@ def _soft_margin(given: dict[str, Tensor], indices: Any, call: SoftMargin) -> Te
 
 def _differences(given: dict[str, Tensor], call: SoftMargin) -> tuple[Tensor, Tensor]:
     """Return d(a, p) - d(a, n), and how often each counts."""
-    a = unit_rows(given["embeddings"], least=LEAST_NORM)
-    other = given.get("ref_embeddings")
+    listed, e, other = call.listed, given["embeddings"], given.get("ref_embeddings")
+    found = None
+    if listed is not None:
+        found = lists(listed, len(e), len(e if other is None else other), "pairs")
+        kept = _silenced(e, other, found, "embeddings", "ref_embeddings")
+        e, other = kept["embeddings"], kept.get("ref_embeddings")
+    a = unit_rows(e, least=LEAST_NORM)
     b = a if other is None else unit_rows(other, least=LEAST_NORM)
     d = _root(_squares(a, b, a @ b.T))
-    listed = call.listed
     if listed is not None and len(listed) == 3:
         i, p, n = (torch.from_numpy(x).to(d.device) for x in listed)
         x = d[i, p] - d[i, n]
@@ -764,8 +768,7 @@ def _differences(given: dict[str, Tensor], call: SoftMargin) -> tuple[Tensor, Te
         of_row, of_column = others.amin(1), others.amin(0)
         x = d.diagonal() - torch.where(of_row <= of_column, of_row, of_column)
         return x, torch.ones_like(x)
-    if listed is not None:
-        found = lists(listed, len(a), len(b), "pairs")
+    if found is not None:
         positive, negative = (_times(kind, d) for kind in found[:2])
     else:
         labels = given["labels"]
@@ -851,7 +854,7 @@ def _manifold(given: dict[str, Tensor], indices: Any, call: Manifold) -> Tensor:
     losses = torch.zeros_like(e[:, 0])
     for share, s in zip(call.shares, (ends[: len(e), len(e) :], cosines), strict=True):
         x = s - s.gather(1, target[:, None]) + call.margin
-        is_own = torch.zeros_like(x, dtype=torch.bool).scatter(1, target[:, None], True)
+        is_own = torch.arange(x.shape[1], device=x.device) == target[:, None]
         counts = ~(x < 0) & ~is_own  # NaN does, too
         losses = losses + share * pad(x.masked_fill(~counts, -torch.inf), (1, 0)).logsumexp(1)
     if call.reduction == "none":
